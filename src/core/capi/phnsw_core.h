@@ -1,0 +1,338 @@
+/*
+ * phnsw_core.h
+ *    The one door between the C access method (src/pg) and the C++ core (src/core).
+ *
+ * Valid C11 and C++20.  Conventions:
+ *
+ *  - Every entry is noexcept.  Fallible ones return phnsw_status and describe the failure in *error (caller-owned).
+ *  - Handles are opaque; destroy functions accept NULL and cannot fail.
+ *  - No callbacks into C, no I/O, no PostgreSQL.  Threads exist only between phnsw_build_start() and phnsw_build_join().
+ *  - One handle is used by one thread at a time; a phnsw_codec is immutable and may be shared.
+ *  - "Leaf kernels" are pure: no state, no allocation, no failure; they may be called on bytes of pinned pages, which
+ *    another process may be changing: they read inside the given slot only and return some float, never a trap.
+ */
+#ifndef PHNSW_CORE_H
+#define PHNSW_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "phnsw_format.h"
+
+#ifdef __cplusplus
+#define PHNSW_NOEXCEPT noexcept
+extern "C" {
+#else
+#define PHNSW_NOEXCEPT
+#endif
+
+#if defined(__GNUC__)
+#define PHNSW_API __attribute__((visibility("default")))
+#else
+#define PHNSW_API
+#endif
+
+/* ---- status ---------------------------------------------------------------------------------------------------- */
+
+typedef enum phnsw_status
+{
+	PHNSW_OK = 0,
+	PHNSW_RUNNING,       /* phnsw_build_wait(): not done yet */
+	PHNSW_NOT_INDEXED,   /* phnsw_codec_encode(): a zero vector under cosine has no place in the index */
+	PHNSW_OUT_OF_MEMORY, /* SQLSTATE 53200 */
+	PHNSW_CORRUPT,       /* XX002 */
+	PHNSW_LIMIT,         /* 54000 */
+	PHNSW_BAD_ARGUMENT,  /* 22023 */
+	PHNSW_CANCELLED,     /* the caller asked for it */
+	PHNSW_INTERNAL       /* XX000 */
+} phnsw_status;
+
+typedef struct phnsw_error
+{
+	phnsw_status status;
+	char         message[256];
+} phnsw_error;
+
+/* ---- instruction sets ------------------------------------------------------------------------------------------ */
+
+/* Name of the kernels in use: "scalar", "avx2", "avx512". */
+PHNSW_API const char *phnsw_simd_name(void) PHNSW_NOEXCEPT;
+
+/* Forces kernels by name; "auto" chooses the best.  false: unknown, or not supported by this machine. */
+PHNSW_API bool phnsw_simd_force(const char *name) PHNSW_NOEXCEPT;
+
+/* ---- exact distances of the SQL operators ------------------------------------------------------------------------ */
+
+/* Leaf kernels.  n float32 coordinates each; differences and products are summed in float64. */
+PHNSW_API double phnsw_l2_squared(const float *a, const float *b, uint32_t n) PHNSW_NOEXCEPT;
+PHNSW_API double phnsw_inner_product(const float *a, const float *b, uint32_t n) PHNSW_NOEXCEPT;
+/* 1 - <a,b> / (|a| |b|), the quotient clamped to [-1, 1]; NaN when a norm is zero. */
+PHNSW_API double phnsw_cosine_distance(const float *a, const float *b, uint32_t n) PHNSW_NOEXCEPT;
+PHNSW_API double phnsw_l1(const float *a, const float *b, uint32_t n) PHNSW_NOEXCEPT;
+
+/* ---- codec: how one index encodes vectors ------------------------------------------------------------------------ */
+
+typedef struct phnsw_codec phnsw_codec;
+
+/*
+ * Chooses bits and code_dims for an index, so that a slot with 2m links fits one page: 8 bits a coordinate; where that
+ * does not fit, 4; where even that does not, the last rotated coordinates are left to the residual.
+ * PHNSW_BAD_ARGUMENT: dims outside 1 ... PHNSW_DIMS_MAX, m outside its range, unknown metric.
+ */
+PHNSW_API phnsw_status phnsw_codec_choose(phnsw_metric metric, uint32_t dims, uint32_t m, uint64_t rotation_seed,
+                                          phnsw_codec_params *params, phnsw_error *error) PHNSW_NOEXCEPT;
+
+/* centre: space_dims floats in the space before rotation, copied; NULL for the origin.  Validates params (PHNSW_CORRUPT). */
+PHNSW_API phnsw_status phnsw_codec_create(const phnsw_codec_params *params, const float *centre, phnsw_codec **codec,
+                                          phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API void phnsw_codec_destroy(phnsw_codec *codec) PHNSW_NOEXCEPT;
+
+/*
+ * Encodes a vector of dims finite floats into the head and code bytes of `slot` (phnsw_slot_bytes() long; other fields
+ * are left alone).  PHNSW_NOT_INDEXED for a zero vector under cosine.  Allocates scratch memory.
+ */
+PHNSW_API phnsw_status phnsw_codec_encode(const phnsw_codec *codec, const float *vector, phnsw_slot *slot,
+                                          phnsw_error *error) PHNSW_NOEXCEPT;
+
+/* Leaf kernel: squared distance of two coded points, in the space the graph is built in (for every metric). */
+PHNSW_API float phnsw_codec_distance(const phnsw_codec *codec, const phnsw_slot *a, const phnsw_slot *b) PHNSW_NOEXCEPT;
+
+/* Leaf kernel: the codes are the same, byte for byte and scale for scale, so that the nodes may be one. */
+PHNSW_API bool phnsw_codec_equal(const phnsw_codec *codec, const phnsw_slot *a, const phnsw_slot *b) PHNSW_NOEXCEPT;
+
+/*
+ * Checks the head against the code of one slot: finite values, scale and residual not negative, sum and norm2 as the
+ * code gives them (norm2 within rounding), 8-bit coordinates in -127 ... 127.  false: *what names the first fault.
+ */
+PHNSW_API bool phnsw_codec_validate(const phnsw_codec *codec, const phnsw_slot *slot, const char **what) PHNSW_NOEXCEPT;
+
+/* ---- query: one vector, prepared for scoring codes ----------------------------------------------------------------- */
+
+typedef struct phnsw_query phnsw_query;
+
+/* The codec must outlive the query.  A query is made once and set again for every rescan, without allocating. */
+PHNSW_API phnsw_status phnsw_query_create(const phnsw_codec *codec, phnsw_query **query, phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API void phnsw_query_destroy(phnsw_query *query) PHNSW_NOEXCEPT;
+
+typedef enum phnsw_query_purpose
+{
+	PHNSW_FOR_SEARCH, /* score approximates the order of the operator (up to query-dependent constants) */
+	PHNSW_FOR_INSERT  /* score is phnsw_codec_distance() to the coded vector */
+} phnsw_query_purpose;
+
+/* vector: dims finite floats. */
+PHNSW_API void phnsw_query_set(phnsw_query *query, const float *vector, phnsw_query_purpose purpose) PHNSW_NOEXCEPT;
+
+/* Leaf kernel: scores[i] of slots[i], smaller is nearer; NaN never, +inf for bytes that make no sense. */
+PHNSW_API void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n, float *scores) PHNSW_NOEXCEPT;
+
+/*
+ * Leaf kernel: a lower bound of the operator's value between the query and *every* vector that has this code and at
+ * most this residual.  Never above what phnsw_l2_squared() (its root), -phnsw_inner_product() or
+ * phnsw_cosine_distance() return for it; derivation in codec/README.md.  -inf when nothing better is known.
+ * REQUIRES: purpose PHNSW_FOR_SEARCH.
+ */
+PHNSW_API double phnsw_query_bound(const phnsw_query *query, const phnsw_slot *slot) PHNSW_NOEXCEPT;
+
+/* ---- selection of neighbours ---------------------------------------------------------------------------------------- */
+
+/*
+ * HNSW's heuristic (Malkov and Yashunin, algorithm 4, with keepPrunedConnections).  candidates[i]: slots (head and code
+ * are read) at distance distances[i] from the node; any order, no duplicates.  Writes at most m indexes into chosen,
+ * nearest first, and returns how many.  n <= PHNSW_SELECT_MAX.  Deterministic: ties go to the smaller id.
+ */
+#define PHNSW_SELECT_MAX 1024
+PHNSW_API uint32_t phnsw_select(const phnsw_codec *codec, const phnsw_slot *const *candidates, const float *distances,
+                                const uint32_t *ids, uint32_t n, uint32_t m, uint16_t *chosen) PHNSW_NOEXCEPT;
+
+/*
+ * A full list of n links is offered one more.  fresh_distance: from the list's owner to the newcomer;
+ * owner_distances[i], fresh_distances[i]: from the owner and from the newcomer to entry i.
+ * Returns the entry that gives way, or n when the newcomer loses.  Costs 2n distances instead of the heuristic's n^2.
+ */
+PHNSW_API uint32_t phnsw_backlink_victim(float fresh_distance, const float *owner_distances, const float *fresh_distances,
+                                         uint32_t n) PHNSW_NOEXCEPT;
+
+/* ---- search: a resumable best-first search of one level -------------------------------------------------------------- */
+
+/*
+ * The machine knows ids, scores and versions; the caller owns the pages.
+ *
+ *    phnsw_search_begin(s, ef);                          forget everything
+ *    phnsw_search_offer(s, entry ids, scores, versions, n);
+ *    while (phnsw_search_pop(s, &node))                  nearest candidate not yet expanded
+ *    {
+ *        links = copy of node's list;
+ *        n = phnsw_search_fresh(s, links, n, fresh);     the ones not seen before, now marked seen
+ *        score them;
+ *        phnsw_search_offer(s, fresh, scores, versions, n);
+ *    }
+ *    the window, sorted by score, is the result
+ *
+ * The window holds the ef best candidates that have not been taken; what falls out of it is kept in a reserve.
+ * phnsw_search_take() removes a candidate from the window and lets the reserve fill the place, so that a scan goes on
+ * for as long as the graph goes on: take, pop until false, take ...
+ */
+typedef struct phnsw_search phnsw_search;
+
+typedef struct phnsw_candidate
+{
+	float    score;
+	uint32_t id;
+	uint32_t version;
+	uint32_t expanded; /* 0 or 1 */
+} phnsw_candidate;
+
+PHNSW_API phnsw_status phnsw_search_create(phnsw_search **search, phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API void phnsw_search_destroy(phnsw_search *search) PHNSW_NOEXCEPT;
+
+/*
+ * ef: 1 ... PHNSW_EF_MAX.  id_limit: ids at or above it are never returned by phnsw_search_fresh().
+ * keep_reserve: remember what falls out of the window (a scan does, a descent or an insert does not).
+ */
+#define PHNSW_EF_MAX 100000
+PHNSW_API phnsw_status phnsw_search_begin(phnsw_search *search, uint32_t ef, uint32_t id_limit, bool keep_reserve,
+                                          phnsw_error *error) PHNSW_NOEXCEPT;
+/* false: every candidate in the window has been expanded. */
+PHNSW_API bool phnsw_search_pop(phnsw_search *search, uint32_t *node) PHNSW_NOEXCEPT;
+/* Stores the unseen of n <= PHNSW_LINKS_MAX links in fresh and marks them seen; returns how many.  May allocate. */
+PHNSW_API phnsw_status phnsw_search_fresh(phnsw_search *search, const uint32_t *links, uint32_t n, uint32_t *fresh,
+                                          uint32_t *n_fresh, phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_status phnsw_search_offer(phnsw_search *search, const uint32_t *ids, const float *scores,
+                                          const uint32_t *versions, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
+/* The window, sorted by (score, id); valid until the next call that is not const. */
+PHNSW_API const phnsw_candidate *phnsw_search_window(const phnsw_search *search, uint32_t *n) PHNSW_NOEXCEPT;
+/* Removes the first n candidates of the window (they were used) and refills it from the reserve. */
+PHNSW_API phnsw_status phnsw_search_take(phnsw_search *search, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
+/* Bytes held; what a scan compares with work_mem. */
+PHNSW_API size_t phnsw_search_memory(const phnsw_search *search) PHNSW_NOEXCEPT;
+
+/* ---- bulk build ------------------------------------------------------------------------------------------------------- */
+
+typedef struct phnsw_build phnsw_build;
+
+typedef struct phnsw_build_params
+{
+	phnsw_metric metric;
+	uint32_t     dims;
+	uint32_t     m;
+	uint32_t     ef_construction; /* steers how many candidates a node sees (leaf neighbours, reservoir size) */
+	uint64_t     seed;            /* rotation, levels, partitions; the same rows and seed give the same pages */
+	uint64_t     build_id;
+	uint32_t     threads;         /* of the team, >= 1 */
+	uint32_t     rows_expected;   /* a hint, 0 if unknown */
+	size_t       memory_bytes;    /* private memory the build may use; the arena beyond it lives in the mapped file */
+	bool         calibrate;
+} phnsw_build_params;
+
+typedef enum phnsw_build_phase
+{
+	PHNSW_PHASE_LOAD = 1,   /* scan, rotate, encode; done/total in rows */
+	PHNSW_PHASE_DUPLICATES, /* nodes for equal codes are joined */
+	PHNSW_PHASE_PARTITION,
+	PHNSW_PHASE_LEAVES,     /* all pairs inside each part */
+	PHNSW_PHASE_PRUNE,
+	PHNSW_PHASE_UPPER,      /* upper levels */
+	PHNSW_PHASE_REACH,      /* reachability */
+	PHNSW_PHASE_ORDER,      /* slots in locality order */
+	PHNSW_PHASE_CALIBRATE,
+	PHNSW_PHASE_WRITE       /* pages formatted and written */
+} phnsw_build_phase;
+
+typedef struct phnsw_progress
+{
+	phnsw_build_phase phase;
+	uint64_t          done;
+	uint64_t          total; /* 0: unknown */
+	/* What the arena wants: when spill_bytes grows, the backend extends its temporary file to that size and calls
+	 * phnsw_build_map_spill(); the conductor waits for it. */
+	uint64_t          spill_bytes;
+} phnsw_progress;
+
+typedef struct phnsw_build_result
+{
+	phnsw_meta meta;         /* complete, ready for block 0 */
+	uint32_t   total_blocks; /* of the index, meta page included */
+	uint32_t   nodes;
+	uint32_t   levels;       /* entry level + 1, 0 when empty */
+	uint64_t   tids;
+	uint64_t   skipped;      /* zero vectors under cosine */
+	double     seconds[PHNSW_PHASE_WRITE + 1]; /* wall time per phase */
+} phnsw_build_result;
+
+PHNSW_API phnsw_status phnsw_build_create(const phnsw_build_params *params, phnsw_build **build, phnsw_error *error) PHNSW_NOEXCEPT;
+
+/* Starts the conductor thread (every signal blocked) and its team. */
+PHNSW_API phnsw_status phnsw_build_start(phnsw_build *build, phnsw_error *error) PHNSW_NOEXCEPT;
+
+/*
+ * A chunk for the caller to fill: room for *rows vectors of dims floats and as many TIDs.  NULL with PHNSW_RUNNING
+ * while all chunks are busy (wait with phnsw_build_wait() and ask again); another status when the build has failed.
+ */
+PHNSW_API phnsw_status phnsw_build_chunk(phnsw_build *build, float **vectors, phnsw_tid **tids, uint32_t *rows,
+                                         phnsw_error *error) PHNSW_NOEXCEPT;
+/* Hands the chunk over with its first `rows` rows filled. */
+PHNSW_API phnsw_status phnsw_build_submit(phnsw_build *build, uint32_t rows, phnsw_error *error) PHNSW_NOEXCEPT;
+/* No more rows: the conductor goes on to build the graph. */
+PHNSW_API phnsw_status phnsw_build_finish_rows(phnsw_build *build, phnsw_error *error) PHNSW_NOEXCEPT;
+
+/*
+ * Waits up to `milliseconds` for something to happen: a chunk becoming free, spill_bytes growing, pages ready, the end
+ * of the graph.  PHNSW_OK: the graph is complete and phnsw_build_result() may be called; PHNSW_RUNNING: not yet;
+ * anything else: the build failed and only stop, join and destroy are left.
+ */
+PHNSW_API phnsw_status phnsw_build_wait(phnsw_build *build, uint32_t milliseconds, phnsw_progress *progress,
+                                        phnsw_error *error) PHNSW_NOEXCEPT;
+
+/* Maps bytes [0, size) of the file; the file has that size.  The same fd every time. */
+PHNSW_API phnsw_status phnsw_build_map_spill(phnsw_build *build, int fd, uint64_t size, phnsw_error *error) PHNSW_NOEXCEPT;
+
+PHNSW_API phnsw_status phnsw_build_result_get(const phnsw_build *build, phnsw_build_result *result, phnsw_error *error) PHNSW_NOEXCEPT;
+
+/*
+ * Formats blocks first ... first + n - 1 (block 0 and centre pages included) on the team's threads into `pages`, whole
+ * pages but for the PostgreSQL page header, which is left zero.  Asynchronous: begin, then wait until PHNSW_OK; one
+ * request at a time, so a caller with two buffers writes one while the other is formatted.
+ */
+PHNSW_API phnsw_status phnsw_build_format_begin(phnsw_build *build, uint32_t first, uint32_t n, void *pages, phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_status phnsw_build_format_wait(phnsw_build *build, uint32_t milliseconds, phnsw_error *error) PHNSW_NOEXCEPT;
+
+/* Asks all threads to stop; returns at once. */
+PHNSW_API void phnsw_build_stop(phnsw_build *build) PHNSW_NOEXCEPT;
+/* Stops and waits until no thread of the build exists.  Idempotent. */
+PHNSW_API void phnsw_build_join(phnsw_build *build) PHNSW_NOEXCEPT;
+/* Joins, unmaps, frees. */
+PHNSW_API void phnsw_build_destroy(phnsw_build *build) PHNSW_NOEXCEPT;
+
+/* ---- text ------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Parses "[1,2.5,-3e-2]" (pgvector's grammar: spaces allowed around the brackets and numbers).  Stores at most
+ * PHNSW_DIMS_MAX floats.
+ */
+typedef enum phnsw_text_result
+{
+	PHNSW_TEXT_OK = 0,
+	PHNSW_TEXT_SYNTAX,       /* at `offset` */
+	PHNSW_TEXT_EMPTY,        /* "[]" */
+	PHNSW_TEXT_OUT_OF_RANGE, /* a number that is no float4; `offset`, `length` delimit it */
+	PHNSW_TEXT_NAN,
+	PHNSW_TEXT_INFINITE,
+	PHNSW_TEXT_TOO_MANY,     /* more than PHNSW_DIMS_MAX */
+	PHNSW_TEXT_TRAILING      /* something behind the closing bracket */
+} phnsw_text_result;
+
+PHNSW_API phnsw_text_result phnsw_text_parse(const char *text, size_t length, float *values, uint32_t *dims, size_t *offset,
+                                             size_t *token_length) PHNSW_NOEXCEPT;
+
+/* Bytes that phnsw_text_format() may need for dims coordinates, the final zero included. */
+PHNSW_API size_t phnsw_text_bytes_max(uint32_t dims) PHNSW_NOEXCEPT;
+/* Shortest text that parses back to the same floats, as PostgreSQL prints float4.  Returns the length. */
+PHNSW_API size_t phnsw_text_format(const float *values, uint32_t dims, char *text) PHNSW_NOEXCEPT;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PHNSW_CORE_H */

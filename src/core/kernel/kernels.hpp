@@ -1,0 +1,60 @@
+// The table of leaf kernels: one translation unit per instruction set, one table each, chosen once per process.
+//
+// Every kernel is a pure function: it reads the given ranges and nothing beyond (codes lie on pages whose next byte may
+// not be mapped), allocates nothing, cannot fail.  scalar.cpp is the reference; the others agree with it exactly where
+// the result is an integer and within a stated tolerance where it is not.  No alignment is required.
+//
+// Environment PHNSW_SIMD=scalar|avx2|avx512 forces a table at first use; force_kernels() does so later.
+#pragma once
+
+#include <cstdint>
+
+namespace phnsw {
+
+struct Kernels {
+  const char *name;
+
+  // Sum of a[i] * b[i], n coordinates; exact in int32 for n <= 16,001.
+  // u8s8: a is a query's code with 128 added, so the caller subtracts 128 * sum(b).
+  std::int32_t (*dot_u8s8)(const std::uint8_t *a, const std::int8_t *b, std::uint32_t n);
+  std::int32_t (*dot_s8s8)(const std::int8_t *a, const std::int8_t *b, std::uint32_t n);
+  // b holds 4-bit coordinates, two a byte (even index in the low half), each stored as value + 8.
+  // The result is that of the true (signed) values: no correction is left to the caller but a's 128.
+  std::int32_t (*dot_u8s4)(const std::uint8_t *a, const std::uint8_t *b, std::uint32_t n);
+  std::int32_t (*dot_s4s4)(const std::uint8_t *a, const std::uint8_t *b, std::uint32_t n);
+
+  // Sum of (q[i] - scale * c[i])^2 and of q[i] * c[i] in float32 with at least 8 independent accumulators;
+  // |error| <= kFloatSumError(n) * (sum of the terms' magnitudes), or a non-finite result on overflow.
+  float (*square_f32s8)(const float *q, float scale, const std::int8_t *c, std::uint32_t n);
+  float (*dot_f32s8)(const float *q, const std::int8_t *c, std::uint32_t n);
+  float (*square_f32s4)(const float *q, float scale, const std::uint8_t *c, std::uint32_t n);
+  float (*dot_f32s4)(const float *q, const std::uint8_t *c, std::uint32_t n);
+
+  // The operators' own sums: float32 inputs, differences, products and sums in float64.
+  double (*l2_f32)(const float *a, const float *b, std::uint32_t n);
+  double (*ip_f32)(const float *a, const float *b, std::uint32_t n);
+  double (*l1_f32)(const float *a, const float *b, std::uint32_t n);
+  // <a,b>, |a|^2, |b|^2 in one pass.
+  void (*cosine_f32)(const float *a, const float *b, std::uint32_t n, double *ab, double *aa, double *bb);
+
+  // In-place fast Walsh-Hadamard transform of 2^log2n floats, scaled by 2^(-log2n/2).
+  void (*fwht)(float *x, std::uint32_t log2n);
+
+  // x[0 ... n) -> int8 codes round(x[i] * inverse_scale) clamped to [-limit, limit]; returns the largest |x[i]| seen
+  // when codes is null.
+  float (*quantise)(const float *x, float inverse_scale, std::int32_t limit, std::int8_t *codes, std::uint32_t n);
+};
+
+// Bound of the relative error of the float32 sums above: any summation order with 8 or more accumulators.
+constexpr double float_sum_error(std::uint32_t n) noexcept { return (n / 8 + 16) * 0x1.0p-24; }
+
+// The table in use.
+const Kernels &kernels() noexcept;
+// nullptr name or "auto": the best.  false: unknown or not supported here.
+bool force_kernels(const char *name) noexcept;
+
+extern const Kernels kScalarKernels;
+extern const Kernels kAvx2Kernels;    // needs AVX2 and FMA
+extern const Kernels kAvx512Kernels;  // needs AVX-512 F, BW, VL, DQ and VNNI
+
+}  // namespace phnsw
