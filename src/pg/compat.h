@@ -1,0 +1,43 @@
+/*
+ * compat.h
+ *    The only file with conditions on PostgreSQL's version.  Supported: 15 and newer; tested: 15.
+ */
+#ifndef PHNSW_COMPAT_H
+#define PHNSW_COMPAT_H
+
+#include "postgres.h"
+
+#include "storage/bufmgr.h"
+#include "storage/smgr.h"
+#include "utils/rel.h"
+
+#if PG_VERSION_NUM < 150000
+#error "phnsw needs PostgreSQL 15 or newer"
+#endif
+
+#if BLCKSZ != 8192
+#error "phnsw needs PostgreSQL's standard block size of 8192 bytes"
+#endif
+
+/* 16 renamed RelFileNode to RelFileLocator. */
+#if PG_VERSION_NUM >= 160000
+#include "storage/relfilelocator.h"
+typedef RelFileLocator PhnswFile;
+#define PhnswRelationFile(rel) ((rel)->rd_locator)
+#define PhnswFileEquals(a, b)  RelFileLocatorEquals(a, b)
+#else
+#include "storage/relfilenode.h"
+typedef RelFileNode PhnswFile;
+#define PhnswRelationFile(rel) ((rel)->rd_node)
+#define PhnswFileEquals(a, b)  RelFileNodeEquals(a, b)
+#endif
+
+/* 16 has a bulk extension call; before, a page at a time under the relation extension lock. */
+#if PG_VERSION_NUM >= 160000
+#define PhnswExtendedBuffer(rel) ExtendBufferedRel(BMR_REL(rel), MAIN_FORKNUM, NULL, EB_LOCK_FIRST)
+#endif
+
+/* ItemPointerData and phnsw_tid have one layout; 17 moved vacuum's TID store behind the callback, which stays the same. */
+StaticAssertDecl(sizeof(ItemPointerData) == 6, "phnsw_tid is laid out as ItemPointerData");
+
+#endif							/* PHNSW_COMPAT_H */

@@ -1,0 +1,242 @@
+/*
+ * phnsw.h
+ *    Private header of the access method: the table of contents of src/pg.
+ *
+ * Prototypes are grouped by the file that defines them.  The bytes of an index are described in
+ * core/capi/phnsw_format.h, the core's entries in core/capi/phnsw_core.h, lock order and WAL in README.md.
+ */
+#ifndef PHNSW_H
+#define PHNSW_H
+
+#include "compat.h"
+
+#include "access/amapi.h"
+#include "access/generic_xlog.h"
+#include "access/genam.h"
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+#include "storage/block.h"
+#include "storage/bufpage.h"
+#include "storage/itemptr.h"
+
+#include "capi/phnsw_core.h"
+
+/* ---- module.c: settings ------------------------------------------------------------------------------------------ */
+
+typedef enum PhnswOrder
+{
+	PHNSW_ORDER_STRICT,			/* rows found late are left out */
+	PHNSW_ORDER_RELAXED			/* rows found late are returned late */
+} PhnswOrder;
+
+extern int	phnsw_ef_search;		/* 0: chosen by phnsw_target_recall and the index's calibration */
+extern double phnsw_target_recall;	/* 0.5 ... 0.999 */
+extern int	phnsw_max_scan_tuples;	/* 0: no limit */
+extern int	phnsw_iterative_scan;	/* PhnswOrder */
+extern bool phnsw_check_bounds;		/* developer: verify every bound against the heap */
+extern bool phnsw_log_build;		/* LOG a line per build */
+
+/* ---- bridge.c: core status to ereport, memory contexts that own core handles --------------------------------------- */
+
+/* Raises the error that the core described, unless status is PHNSW_OK (or one of the caller's own outcomes). */
+extern void phnsw_ensure(phnsw_status status, const phnsw_error *error);
+
+/*
+ * Makes `context` own a core handle: its reset or deletion calls destroy(*slot).  Allocates the slot (set to NULL) in the
+ * context; register first, create second.
+ */
+typedef void (*phnsw_destroyer) (void *handle);
+extern void **phnsw_own(MemoryContext context, phnsw_destroyer destroy);
+
+/* ---- options.c ----------------------------------------------------------------------------------------------------- */
+
+typedef struct PhnswOptions
+{
+	int32		vl_len_;
+	int			m;
+	int			ef_construction;
+} PhnswOptions;
+
+extern int	phnsw_option_m(Relation index);
+extern int	phnsw_option_ef_construction(Relation index);
+extern bytea *phnsw_options(Datum reloptions, bool validate);
+extern void phnsw_options_register(void);	/* from _PG_init */
+
+/* ---- index_cache.c: what a backend knows of an index ---------------------------------------------------------------- */
+
+typedef struct PhnswIndex
+{
+	/* immutable once made */
+	Oid			relid;
+	PhnswFile	file;
+	MemoryContext context;		/* owns this struct, codec and map */
+	phnsw_codec *codec;
+	uint32		code_bytes;		/* of a slot's code */
+	uint32		slot_bytes;
+	uint32		slots_per_page;
+	uint32		aux_bytes;
+	uint32		aux_per_page;
+	uint32		m;
+
+	/* refreshed by phnsw_index_open() when the meta page has changed */
+	phnsw_meta	meta;
+
+	/* hints: any value is safe */
+	Buffer	   *map;			/* block -> buffer that last held it */
+	BlockNumber map_size;
+	BlockNumber open_page;		/* node page that this backend last inserted into */
+
+	bool		stale;			/* the relation was invalidated: verify before use */
+	phnsw_search *idle_search;	/* machines of ended scans and inserts, for the next */
+	phnsw_query *idle_query;
+	struct PhnswIndex *next;
+} PhnswIndex;
+
+/*
+ * The description of an open index, its meta copy fresh as of now.  Raises ERRCODE_INDEX_CORRUPTED or, for another format
+ * version, ERRCODE_FEATURE_NOT_SUPPORTED with a hint to REINDEX.  Valid until the end of the transaction.
+ */
+extern PhnswIndex *phnsw_index_open(Relation index);
+
+/* Reads the meta page again (a share lock on block 0). */
+extern void phnsw_index_refresh(Relation index, PhnswIndex *pi);
+
+/* Forgets a relation's description, e.g. when its file has been rewritten by this backend. */
+extern void phnsw_index_forget(Oid relid);
+
+/* The operator class's metric, from its distance support function. */
+extern phnsw_metric phnsw_index_metric(Relation index);
+
+/* Takes the idle machine or query of the index, or makes one; `context` owns it from now on (reset callback). */
+extern phnsw_search *phnsw_search_borrow(PhnswIndex *pi, MemoryContext context);
+extern phnsw_query *phnsw_query_borrow(PhnswIndex *pi, MemoryContext context);
+
+/* ---- page.c: pages ----------------------------------------------------------------------------------------------------- */
+
+/* Initialises an 8 kB image: header, special space, pd_lower behind `content` bytes. */
+extern void phnsw_page_init(Page page, phnsw_page_kind kind, uint16 count, Size content);
+/* As phnsw_page_init, but for an image whose content and special space the core has written. */
+extern void phnsw_page_finish(Page page);
+extern Size phnsw_page_content_bytes(const phnsw_meta *meta, phnsw_page_kind kind, uint16 count);
+
+/* Raises ERRCODE_INDEX_CORRUPTED unless the pinned (and locked, if it may change) page is of that kind. */
+extern void phnsw_page_check(Relation index, BlockNumber block, Page page, phnsw_page_kind kind);
+extern void phnsw_corrupt(Relation index, BlockNumber block, uint32 offset, const char *what) pg_attribute_noreturn();
+
+static inline phnsw_meta *
+phnsw_page_meta(Page page)
+{
+	return (phnsw_meta *) ((char *) page + PHNSW_PAGE_HEADER);
+}
+
+static inline phnsw_opaque *
+phnsw_page_opaque(Page page)
+{
+	return (phnsw_opaque *) ((char *) page + BLCKSZ - PHNSW_PAGE_SPECIAL);
+}
+
+static inline phnsw_slot *
+phnsw_page_slot(const PhnswIndex *pi, Page page, uint32 index)
+{
+	return (phnsw_slot *) ((char *) page + PHNSW_PAGE_HEADER + (Size) index * pi->slot_bytes);
+}
+
+static inline phnsw_aux *
+phnsw_page_aux(const PhnswIndex *pi, Page page, uint32 index)
+{
+	return (phnsw_aux *) ((char *) page + PHNSW_PAGE_HEADER + (Size) index * pi->aux_bytes);
+}
+
+static inline uint32 *
+phnsw_aux_links(phnsw_aux *aux)
+{
+	return (uint32 *) aux->payload;
+}
+
+static inline phnsw_tid *
+phnsw_aux_tids(phnsw_aux *aux)
+{
+	return (phnsw_tid *) aux->payload;
+}
+
+/* Block and index of a node or aux id; raises ERRCODE_INDEX_CORRUPTED when the id is at or above the limit. */
+extern BlockNumber phnsw_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index);
+extern BlockNumber phnsw_aux_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *aux_index);
+/* The first id of a node page or aux page; PHNSW_NONE when the block is none. */
+extern uint32 phnsw_first_id(const phnsw_space *space, uint32 per_page, BlockNumber block);
+
+/* ---- alloc.c: free slots and aux records ------------------------------------------------------------------------------- */
+
+/*
+ * A page with a FREE slot, pinned and locked exclusively; *id is the first free slot's.  Tries the backend's open page, the
+ * free space map, then a new page.  The caller fills the slot in a generic record of its own.
+ */
+extern Buffer phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id);
+/* After the insert: tell the free space map whether the page has room. */
+extern void phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room);
+
+/* n aux records off the free list (or from new pages), marked as `kind` with node PHNSW_NONE, WAL-logged. */
+extern void phnsw_alloc_aux(Relation index, PhnswIndex *pi, phnsw_aux_kind kind, uint32 n, uint32 *ids);
+/* Puts aux records of one block back on the free list; marks them FREE.  No locks held by the caller. */
+extern void phnsw_free_aux(Relation index, PhnswIndex *pi, BlockNumber block, const uint32 *ids, uint32 n);
+
+/* ---- touch.c: from node ids to scores over pinned pages --------------------------------------------------------------- */
+
+/* Pins a block through the block-to-buffer map. */
+extern Buffer phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block);
+
+/*
+ * Scores nodes: scores[i] (+inf for FREE slots), versions[i] and, unless NULL, states[i].  ids below the limit.
+ * No content lock is taken (README.md, Reading).
+ */
+extern void phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n,
+						float *scores, uint32 *versions, uint8 *states);
+
+/* Copies heads and codes (slot_bytes each, links included) of nodes into `slots`, one behind the other. */
+extern void phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots);
+
+/*
+ * Copies the links of a node on a level into links[PHNSW_LINKS_MAX]; returns how many.  Links at or above the limit known to
+ * the backend are left out after one refresh.  0 for a node that is FREE or does not reach that level.
+ */
+extern uint32 phnsw_links(Relation index, PhnswIndex *pi, uint32 id, uint32 level, uint32 *links);
+
+/* Greedy or ef-bounded search of one level with the machine: pops, reads links, touches, offers until settled. */
+extern void phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
+							   uint32 level);
+/*
+ * Entry point, then greedy descent to level + 1: leaves in entries[] the start for `level` (scores and versions too).
+ * Returns their number, 0 when the index is empty.
+ */
+extern uint32 phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
+							uint32 level, phnsw_candidate *entry);
+
+/* ---- callbacks of the access method, each in the file of its name -------------------------------------------------------- */
+
+/* build.c */
+extern IndexBuildResult *phnsw_ambuild(Relation heap, Relation index, IndexInfo *info);
+extern void phnsw_ambuildempty(Relation index);
+/* insert.c */
+extern bool phnsw_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid, Relation heap,
+						   IndexUniqueCheck check_unique, bool index_unchanged, IndexInfo *info);
+/* One row, already detoasted; what aminsert and the bulk insert's small batches call. */
+extern void phnsw_insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid);
+/* scan.c */
+extern IndexScanDesc phnsw_ambeginscan(Relation index, int nkeys, int norderbys);
+extern void phnsw_amrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
+extern bool phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction);
+extern void phnsw_amendscan(IndexScanDesc scan);
+/* vacuum.c */
+extern IndexBulkDeleteResult *phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+												 IndexBulkDeleteCallback callback, void *callback_state);
+extern IndexBulkDeleteResult *phnsw_amvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats);
+/* cost.c */
+extern void phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup_cost,
+								 Cost *total_cost, Selectivity *selectivity, double *correlation, double *pages);
+/* validate.c */
+extern bool phnsw_amvalidate(Oid opclass);
+
+/* ef for a scan of this index: phnsw.ef_search, or from the calibration by phnsw.target_recall. */
+extern uint32 phnsw_choose_ef(const phnsw_meta *meta);
+
+#endif							/* PHNSW_H */
