@@ -170,6 +170,8 @@ PHNSW_API uint32_t phnsw_backlink_victim(float fresh_distance, const float *owne
  *    }
  *    the window, sorted by score, is the result
  *
+ * Ids offered before the first phnsw_search_fresh() are entry points: they are marked seen, repeated ones dropped.  Later
+ * offers name ids that phnsw_search_fresh() returned, each at most once.  A NaN score counts as +inf.
  * The window holds the ef best candidates that have not been taken; what falls out of it is kept in a reserve.
  * phnsw_search_take() removes a candidate from the window and lets the reserve fill the place, so that a scan goes on
  * for as long as the graph goes on: take, pop until false, take ...
@@ -203,10 +205,43 @@ PHNSW_API phnsw_status phnsw_search_offer(phnsw_search *search, const uint32_t *
                                           const uint32_t *versions, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
 /* The window, sorted by (score, id); valid until the next call that is not const. */
 PHNSW_API const phnsw_candidate *phnsw_search_window(const phnsw_search *search, uint32_t *n) PHNSW_NOEXCEPT;
-/* Removes the first n candidates of the window (they were used) and refills it from the reserve. */
+/*
+ * Removes the first n candidates of the window (they were used) and refills it from the reserve.  To be called when
+ * phnsw_search_pop() has returned false: the links of a candidate that is taken unexpanded are never followed.
+ * The first take after offers heapifies the reserve, so a scan that may end early takes late, several at a time.
+ */
 PHNSW_API phnsw_status phnsw_search_take(phnsw_search *search, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
 /* Bytes held; what a scan compares with work_mem. */
 PHNSW_API size_t phnsw_search_memory(const phnsw_search *search) PHNSW_NOEXCEPT;
+
+/* ---- validation ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * Bytes from disk, checked field by field; any bytes may be given.  Pure and cheap: a few hundred nanoseconds each.
+ * false: *what names the first fault (a static text; left alone on success).
+ */
+
+/*
+ * The meta page, all but the centre's coordinates.  Pages that hold ids below a limit lie inside the file of
+ * blocks_in_file blocks; what the extents reserve beyond may not exist yet.  An index of another version of phnsw is
+ * told by *what being "format version".
+ */
+PHNSW_API bool phnsw_meta_validate(const phnsw_meta *meta, uint64_t blocks_in_file, const char **what) PHNSW_NOEXCEPT;
+
+/* REQUIRES: meta is valid; slot has meta->slot_bytes bytes.  The code itself is phnsw_codec_validate()'s. */
+PHNSW_API bool phnsw_slot_validate(const phnsw_meta *meta, uint32_t id, const phnsw_slot *slot, const char **what) PHNSW_NOEXCEPT;
+
+/* REQUIRES: meta is valid; aux has meta->aux_bytes bytes. */
+PHNSW_API bool phnsw_aux_validate(const phnsw_meta *meta, const phnsw_aux *aux, const char **what) PHNSW_NOEXCEPT;
+
+/*
+ * Which live nodes a walk over level 0 from `entry` finds.  links: n rows of `stride` ids, the first counts[i] <= stride
+ * in use; live[i] != 0: node i is to be reached (others are waypoints).  Links at or above n are ignored.
+ * *first_unreached: the smallest live id that was not found, PHNSW_NONE when all were.
+ */
+PHNSW_API phnsw_status phnsw_reach_count(const uint32_t *links, const uint16_t *counts, const uint8_t *live, uint32_t n,
+                                         uint32_t stride, uint32_t entry, uint64_t *reached_live,
+                                         uint32_t *first_unreached, phnsw_error *error) PHNSW_NOEXCEPT;
 
 /* ---- bulk build ------------------------------------------------------------------------------------------------------- */
 

@@ -87,8 +87,9 @@ PHNSW_STATIC_ASSERT(sizeof(phnsw_tid) == 6, "phnsw_tid is laid out as ItemPointe
 
 typedef enum phnsw_slot_state
 {
-	PHNSW_SLOT_FREE = 0, /* nothing here; the version is kept for the next owner */
-	PHNSW_SLOT_LIVE = 1,
+	PHNSW_SLOT_FREE = 0, /* nothing here: no TID (offset 0), count 0; the version is kept for the next owner, the other
+						  * fields mean nothing */
+	PHNSW_SLOT_LIVE = 1, /* has a TID in `tid` (not only in the chain) */
 	PHNSW_SLOT_DEAD = 2  /* no heap row left; still a waypoint until vacuum has unlinked it */
 } phnsw_slot_state;
 
@@ -164,7 +165,10 @@ typedef struct phnsw_extent
 	uint32_t pages;
 } phnsw_extent;
 
-/* Ids below `limit` are on initialised pages and safe to read.  The extents may reserve more. */
+/*
+ * Ids below `limit` are on initialised pages and safe to read.  The extents may reserve more.
+ * Extents follow each other in ids without a gap, the first starts at id 0; their blocks ascend and do not overlap.
+ */
 typedef struct phnsw_space
 {
 	uint32_t     limit;
