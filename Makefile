@@ -1,14 +1,14 @@
 # phnsw: PGXS build of the module, its SQL and its tests.  `make help` lists the targets.
 EXTENSION = phnsw
 MODULE_big = phnsw
-VERSION = 0.1.0
+PHNSW_VERSION = 0.1.0
 
 # Optional: pieces that do not exist in this checkout are left out, so that every commit builds.
 CORE_SOURCES = $(wildcard $(addprefix src/core/,$(shell sed -e 's/\#.*//' src/core/SOURCES)))
 PG_SOURCES = $(sort $(wildcard src/pg/*.c))
 OBJS = $(PG_SOURCES:.c=.o) $(CORE_SOURCES:.cpp=.o)
 
-INSTALL_SQL = sql/install/phnsw--$(VERSION).sql
+INSTALL_SQL = sql/install/phnsw--$(PHNSW_VERSION).sql
 SQL_PARTS = $(sort $(wildcard sql/install/[0-9][0-9]_*.sql))
 DATA = $(wildcard sql/install/phnsw--*--*.sql)
 DATA_built = $(INSTALL_SQL)

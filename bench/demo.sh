@@ -66,12 +66,14 @@ CREATE FUNCTION pg_temp.search() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     q record;
     started timestamptz;
+    elapsed float8;
     answer float8[];
 BEGIN
     FOR q IN SELECT * FROM queries LOOP
         started := clock_timestamp();
         answer := ARRAY(SELECT embedding <=> q.embedding FROM words ORDER BY embedding <=> q.embedding LIMIT 10);
-        INSERT INTO found SELECT q.id, d, extract(epoch FROM clock_timestamp() - started) * 1000 FROM unnest(answer) d;
+        elapsed := extract(epoch FROM clock_timestamp() - started) * 1000;
+        INSERT INTO found SELECT q.id, d, elapsed FROM unnest(answer) d;
     END LOOP;
 END $$;
 SELECT pg_temp.search() \g /dev/null

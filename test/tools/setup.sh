@@ -13,6 +13,7 @@
 #                              meets no other server; exports PGHOST, PGPORT, PGUSER, PGDATABASE
 #
 # The caller sets ROOT (top of the checkout) first and uses `set -euo pipefail`.
+# shellcheck disable=SC2153,SC2164
 
 PG_MAJOR=${PG_MAJOR:-15}
 export LC_ALL=C.UTF-8
@@ -80,8 +81,12 @@ phnsw_cleanup() {
 
 	trap - EXIT
 	phnsw_server_stop || true
+	# Servers of tests that were stopped by a time limit.
+	find "$WORK" -name postmaster.pid -type f -exec head -n 1 {} \; 2>/dev/null | while read -r pid; do
+		[[ ! $(readlink "/proc/$pid/exe" 2>/dev/null) == "$WORK"/* ]] || kill -QUIT "$pid"
+	done
 	cd /
-	rm -rf "$WORK"
+	rm -rf "$WORK" || { sleep 1; rm -rf "$WORK"; }
 	exit "$rc"
 }
 
