@@ -342,29 +342,25 @@ PHNSW_API void phnsw_build_destroy(phnsw_build *build) PHNSW_NOEXCEPT;
 
 /* ---- text ------------------------------------------------------------------------------------------------------------- */
 
-/*
- * Parses "[1,2.5,-3e-2]" (pgvector's grammar: spaces allowed around the brackets and numbers).  Stores at most
- * PHNSW_DIMS_MAX floats.
- */
 typedef enum phnsw_text_result
 {
 	PHNSW_TEXT_OK = 0,
+	PHNSW_TEXT_NO_BRACKET,   /* the text does not start with "[" */
 	PHNSW_TEXT_SYNTAX,       /* at `offset` */
 	PHNSW_TEXT_EMPTY,        /* "[]" */
-	PHNSW_TEXT_OUT_OF_RANGE, /* a number that is no float4; `offset`, `length` delimit it */
-	PHNSW_TEXT_NAN,
+	PHNSW_TEXT_OUT_OF_RANGE, /* a number too large for a float4; `offset`, `token_length` delimit it */
+	PHNSW_TEXT_NAN,          /* likewise delimited */
 	PHNSW_TEXT_INFINITE,
-	PHNSW_TEXT_TOO_MANY,     /* more than PHNSW_DIMS_MAX */
-	PHNSW_TEXT_TRAILING      /* something behind the closing bracket */
+	PHNSW_TEXT_TOO_MANY,     /* more than `capacity` numbers */
+	PHNSW_TEXT_TRAILING      /* something behind the closing bracket, at `offset` */
 } phnsw_text_result;
 
-PHNSW_API phnsw_text_result phnsw_text_parse(const char *text, size_t length, float *values, uint32_t *dims, size_t *offset,
-                                             size_t *token_length) PHNSW_NOEXCEPT;
-
-/* Bytes that phnsw_text_format() may need for dims coordinates, the final zero included. */
-PHNSW_API size_t phnsw_text_bytes_max(uint32_t dims) PHNSW_NOEXCEPT;
-/* Shortest text that parses back to the same floats, as PostgreSQL prints float4.  Returns the length. */
-PHNSW_API size_t phnsw_text_format(const float *values, uint32_t dims, char *text) PHNSW_NOEXCEPT;
+/*
+ * Parses "[1,2.5,-3e-2]" (pgvector's grammar: spaces allowed around brackets and numbers) of `length` bytes; no final zero
+ * needed.  Stores at most `capacity` floats, all finite; numbers too small for a float4 become zero.  *dims: how many.
+ */
+PHNSW_API phnsw_text_result phnsw_text_parse(const char *text, size_t length, float *values, uint32_t capacity,
+                                             uint32_t *dims, size_t *offset, size_t *token_length) PHNSW_NOEXCEPT;
 
 #ifdef __cplusplus
 }

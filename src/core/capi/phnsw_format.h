@@ -233,6 +233,11 @@ PHNSW_STATIC_ASSERT(sizeof(phnsw_meta) <= PHNSW_PAGE_CONTENT, "the meta page hol
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
 
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wold-style-cast" /* C has no other */
+#endif
+
 /* Bytes of the code on a page, padded so that the links behind it are aligned. */
 static inline uint32_t
 phnsw_code_bytes(uint32_t code_dims, uint32_t bits)
@@ -302,5 +307,9 @@ phnsw_locate(const phnsw_space *space, uint32_t per_page, uint32_t id, uint32_t 
 	*index = 0;
 	return 0;
 }
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 #endif /* PHNSW_FORMAT_H */
