@@ -67,6 +67,7 @@ extern void phnsw_options_register(void);	/* from _PG_init */
 typedef struct PhnswIndex
 {
 	/* immutable once made */
+	uint64		serial;			/* of this description, never reused */
 	Oid			relid;
 	PhnswFile	file;
 	MemoryContext context;		/* owns this struct, codec and map */
@@ -104,7 +105,7 @@ extern void phnsw_index_refresh(Relation index, PhnswIndex *pi);
 /* Forgets a relation's description, e.g. when its file has been rewritten by this backend. */
 extern void phnsw_index_forget(Oid relid);
 
-/* The operator class's metric, from its distance support function. */
+/* The operator class's metric: its support function 1 takes no argument and returns a phnsw_metric. */
 extern phnsw_metric phnsw_index_metric(Relation index);
 
 /* Takes the idle machine or query of the index, or makes one; `context` owns it from now on (reset callback). */
@@ -115,8 +116,9 @@ extern phnsw_query *phnsw_query_borrow(PhnswIndex *pi, MemoryContext context);
 
 /* Initialises an 8 kB image: header, special space, pd_lower behind `content` bytes. */
 extern void phnsw_page_init(Page page, phnsw_page_kind kind, uint16 count, Size content);
-/* As phnsw_page_init, but for an image whose content and special space the core has written. */
-extern void phnsw_page_finish(Page page);
+/* Writes the page header of an image whose content and special space the core has filled. */
+extern void phnsw_page_finish(Page page, const phnsw_meta *meta);
+/* Bytes of content on a page of that kind with `count` entries (phnsw_opaque.count). */
 extern Size phnsw_page_content_bytes(const phnsw_meta *meta, phnsw_page_kind kind, uint16 count);
 
 /* Raises ERRCODE_INDEX_CORRUPTED unless the pinned (and locked, if it may change) page is of that kind. */
@@ -172,7 +174,7 @@ extern uint32 phnsw_first_id(const phnsw_space *space, uint32 per_page, BlockNum
  * free space map, then a new page.  The caller fills the slot in a generic record of its own.
  */
 extern Buffer phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id);
-/* After the insert: tell the free space map whether the page has room. */
+/* Vacuum: tells the free space map whether a page has room.  Inserts need not: alloc.c keeps the map true. */
 extern void phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room);
 
 /* n aux records off the free list (or from new pages), marked as `kind` with node PHNSW_NONE, WAL-logged. */
@@ -210,6 +212,21 @@ extern void phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *sea
  */
 extern uint32 phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
 							uint32 level, phnsw_candidate *entry);
+
+/* What this backend's scans and inserts have done so far; the difference over a scan explains it. */
+typedef struct PhnswCounters
+{
+	uint64		scans;
+	uint64		hops;			/* nodes expanded */
+	uint64		touches;		/* nodes scored */
+	uint64		pins;			/* pages pinned for them */
+	uint64		misses;			/* pins that the block-to-buffer map could not serve */
+	uint64		emitted;		/* rows handed to the executor, each of which it rechecks */
+	uint64		late;			/* candidates found too late for strict order */
+	uint64		sweeps;			/* linear passes */
+} PhnswCounters;
+
+extern PhnswCounters phnsw_counters;
 
 /* ---- callbacks of the access method, each in the file of its name -------------------------------------------------------- */
 

@@ -1,0 +1,357 @@
+/*
+ * alloc.c
+ *    Free slots and aux records, and the growth of the index.
+ *
+ * Node ids and aux ids are dense; pages are put into use in the order of their ids, and `limit` moves in the WAL record that
+ * initialises a page.  Blocks are reserved for each kind in extents that grow with the index, so the list stays short; a
+ * reservation is only arithmetic, the file itself grows when a page is initialised.
+ *
+ * Free slots are found through PostgreSQL's free space map (a hint: every answer is verified under the page's lock), free aux
+ * records through a list that starts in the meta page.
+ *
+ * Locks: README.md, Lock order.  The relation extension lock is taken under the meta page's lock and nothing is locked
+ * under it.
+ */
+#include "phnsw.h"
+
+#include "storage/freespace.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+
+/* An extent grows an id space by a 32nd, between 1 page and 8 MB. */
+#define PHNSW_EXTENT_SHARE     32
+#define PHNSW_EXTENT_PAGES_MAX 1024
+
+static inline uint32
+per_page(const PhnswIndex *pi, phnsw_page_kind kind)
+{
+	return kind == PHNSW_PAGE_NODE ? pi->slots_per_page : pi->aux_per_page;
+}
+
+static inline phnsw_space *
+space_of(phnsw_meta *meta, phnsw_page_kind kind)
+{
+	return kind == PHNSW_PAGE_NODE ? &meta->nodes : &meta->aux;
+}
+
+/* First block behind everything reserved. */
+static BlockNumber
+first_unreserved(const phnsw_meta *meta)
+{
+	BlockNumber block = Max(1, meta->centre_block + meta->centre_pages);
+
+	for (uint32 i = 0; i < meta->nodes.extents; i++)
+		block = Max(block, meta->nodes.extent[i].first_block + meta->nodes.extent[i].pages);
+	for (uint32 i = 0; i < meta->aux.extents; i++)
+		block = Max(block, meta->aux.extent[i].first_block + meta->aux.extent[i].pages);
+	return block;
+}
+
+/* Adds blocks to an id space. */
+static void
+reserve(Relation index, PhnswIndex *pi, phnsw_meta *meta, phnsw_page_kind kind)
+{
+	phnsw_space *space = space_of(meta, kind);
+	BlockNumber block = first_unreserved(meta);
+	uint32		pages = space->limit / per_page(pi, kind);
+	uint32		grow = Max(1, Min(pages / PHNSW_EXTENT_SHARE, PHNSW_EXTENT_PAGES_MAX));
+	phnsw_extent *last = space->extents > 0 ? &space->extent[space->extents - 1] : NULL;
+
+	if ((uint64) space->limit + (uint64) grow * per_page(pi, kind) >= PHNSW_NONE ||
+		(uint64) block + grow >= MaxBlockNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" cannot grow any further", RelationGetRelationName(index))));
+	if (last != NULL && last->first_block + last->pages == block)
+	{
+		last->pages += grow;
+		return;
+	}
+	if (space->extents == PHNSW_EXTENTS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" has grown in too many pieces", RelationGetRelationName(index)),
+				 errhint("REINDEX the index.")));
+	space->extent[space->extents].first_id = space->limit;
+	space->extent[space->extents].first_block = block;
+	space->extent[space->extents].pages = grow;
+	space->extents++;
+}
+
+/* Makes the file reach `block` and returns it pinned and locked exclusively; its content is whatever it was, or zeros. */
+static Buffer
+materialise(Relation index, BlockNumber block)
+{
+	Buffer		buffer;
+
+	if (block >= RelationGetNumberOfBlocks(index))
+	{
+		LockRelationForExtension(index, ExclusiveLock);
+		while (RelationGetNumberOfBlocks(index) <= block)
+			ReleaseBuffer(ReadBuffer(index, P_NEW));
+		UnlockRelationForExtension(index, ExclusiveLock);
+	}
+	buffer = ReadBuffer(index, block);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	return buffer;
+}
+
+/* All records of a fresh aux page form the head of the free list. */
+static void
+fill_aux_page(const PhnswIndex *pi, Page page, phnsw_meta *meta, uint32 first)
+{
+	for (uint32 i = 0; i < pi->aux_per_page; i++)
+	{
+		phnsw_aux  *aux = phnsw_page_aux(pi, page, i);
+
+		aux->node = PHNSW_NONE;
+		aux->kind = PHNSW_AUX_FREE;
+		aux->next = i + 1 < pi->aux_per_page ? first + i + 1 : meta->aux_free;
+	}
+	meta->aux_free = first;
+}
+
+/*
+ * Puts the next page of a kind into use.  REQUIRES: the meta page is locked exclusively.  Returns the new page, pinned and
+ * locked exclusively, and its first id.
+ */
+static Buffer
+add_page(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_page_kind kind, uint32 *first)
+{
+	GenericXLogState *state = GenericXLogStart(index);
+	Page		meta_page = GenericXLogRegisterBuffer(state, meta_buffer, 0);
+	phnsw_meta *meta = phnsw_page_meta(meta_page);
+	phnsw_space *space = space_of(meta, kind);
+	uint32		count = per_page(pi, kind);
+	BlockNumber block;
+	uint32		place;
+	Buffer		buffer;
+	Page		page;
+
+	*first = space->limit;
+	block = phnsw_locate(space, count, *first, &place);
+	if (block == 0)
+	{
+		reserve(index, pi, meta, kind);
+		block = phnsw_locate(space, count, *first, &place);
+	}
+	buffer = materialise(index, block);
+	page = GenericXLogRegisterBuffer(state, buffer, GENERIC_XLOG_FULL_IMAGE);
+	phnsw_page_init(page, kind, count, phnsw_page_content_bytes(meta, kind, count));
+	if (kind == PHNSW_PAGE_AUX)
+		fill_aux_page(pi, page, meta, *first);
+	else
+	{
+		for (uint32 i = 0; i < count; i++)
+		{
+			phnsw_page_slot(pi, page, i)->upper = PHNSW_NONE;
+			phnsw_page_slot(pi, page, i)->tids = PHNSW_NONE;
+		}
+	}
+	space->limit += count;
+	meta->change++;
+	GenericXLogFinish(state);
+	return buffer;
+}
+
+static Buffer
+lock_meta(Relation index)
+{
+	Buffer		buffer = ReadBuffer(index, 0);
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	phnsw_page_check(index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
+	return buffer;
+}
+
+/* ---- slots -------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Locks a node page and looks for a free slot; InvalidBuffer, nothing locked, when it has none.  *last: it is the only one.
+ */
+static Buffer
+try_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id, bool *last)
+{
+	uint32		first = phnsw_first_id(&pi->meta.nodes, pi->slots_per_page, block);
+	uint32		found = 0;
+	Buffer		buffer;
+	Page		page;
+
+	if (first == PHNSW_NONE)
+		return InvalidBuffer;	/* an old hint of the free space map */
+	buffer = phnsw_pin(index, pi, block);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	page = BufferGetPage(buffer);
+	phnsw_page_check(index, block, page, PHNSW_PAGE_NODE);
+	for (uint32 i = 0; i < pi->slots_per_page; i++)
+	{
+		if (phnsw_page_slot(pi, page, i)->state != PHNSW_SLOT_FREE)
+			continue;
+		if (found++ == 0)
+			*id = first + i;
+		else
+			break;
+	}
+	*last = found <= 1;
+	if (found > 0)
+		return buffer;
+	UnlockReleaseBuffer(buffer);
+	return InvalidBuffer;
+}
+
+/* A page stays in the free space map for as long as it has room, so that no backend's end loses free slots. */
+static Buffer
+open_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id)
+{
+	bool		last = false;
+	Buffer		buffer = try_page(index, pi, block, id, &last);
+
+	if (buffer == InvalidBuffer || last)
+	{
+		RecordUsedIndexPage(index, block);
+		pi->open_page = InvalidBlockNumber;
+	}
+	else if (pi->open_page != block)
+	{
+		RecordFreeIndexPage(index, block);
+		pi->open_page = block;
+	}
+	return buffer;
+}
+
+Buffer
+phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id)
+{
+	Buffer		buffer;
+	Buffer		meta_buffer;
+	BlockNumber block;
+
+	if (pi->open_page != InvalidBlockNumber)
+	{
+		buffer = open_page(index, pi, pi->open_page, id);
+		if (buffer != InvalidBuffer)
+			return buffer;
+	}
+	while ((block = GetFreeIndexPage(index)) != InvalidBlockNumber)
+	{
+		buffer = open_page(index, pi, block, id);
+		if (buffer != InvalidBuffer)
+			return buffer;
+	}
+
+	meta_buffer = lock_meta(index);
+	buffer = add_page(index, pi, meta_buffer, PHNSW_PAGE_NODE, id);
+	UnlockReleaseBuffer(meta_buffer);
+	block = BufferGetBlockNumber(buffer);
+	if (pi->slots_per_page > 1)
+	{
+		RecordFreeIndexPage(index, block);
+		pi->open_page = block;
+	}
+	return buffer;
+}
+
+void
+phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room)
+{
+	if (room)
+		RecordFreeIndexPage(index, block);
+	else
+		RecordUsedIndexPage(index, block);
+}
+
+/* ---- aux records ---------------------------------------------------------------------------------------------------------- */
+
+/* Takes as many records as lie on the page of the list's head, at most n.  REQUIRES: the list is not empty, meta locked. */
+static uint32
+pop_aux(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_aux_kind kind, uint32 n, uint32 *ids)
+{
+	GenericXLogState *state = GenericXLogStart(index);
+	phnsw_meta *meta = phnsw_page_meta(GenericXLogRegisterBuffer(state, meta_buffer, 0));
+	uint32		place;
+	BlockNumber block = phnsw_locate(&meta->aux, pi->aux_per_page, meta->aux_free, &place);
+	Buffer		buffer;
+	Page		page;
+	uint32		taken = 0;
+
+	if (block == 0 || meta->aux_free >= meta->aux.limit)
+		phnsw_corrupt(index, 0, meta->aux_free, "the free list of aux records leads beyond the end");
+	buffer = ReadBuffer(index, block);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	phnsw_page_check(index, block, BufferGetPage(buffer), PHNSW_PAGE_AUX);
+	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	while (taken < n && meta->aux_free != PHNSW_NONE && meta->aux_free < meta->aux.limit &&
+		   phnsw_locate(&meta->aux, pi->aux_per_page, meta->aux_free, &place) == block)
+	{
+		phnsw_aux  *aux = phnsw_page_aux(pi, page, place);
+
+		if (aux->kind != PHNSW_AUX_FREE)
+			phnsw_corrupt(index, block, place, "an aux record on the free list is in use");
+		ids[taken++] = meta->aux_free;
+		meta->aux_free = aux->next;
+		aux->kind = kind;
+		aux->node = PHNSW_NONE;
+		aux->version = 0;
+		aux->next = PHNSW_NONE;
+		aux->level = 0;
+		aux->count = 0;
+	}
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+	return taken;
+}
+
+void
+phnsw_alloc_aux(Relation index, PhnswIndex *pi, phnsw_aux_kind kind, uint32 n, uint32 *ids)
+{
+	Buffer		meta_buffer = lock_meta(index);
+	uint32		taken = 0;
+
+	while (taken < n)
+	{
+		const phnsw_meta *meta = phnsw_page_meta(BufferGetPage(meta_buffer));
+
+		if (meta->aux_free == PHNSW_NONE)
+		{
+			uint32		first;
+
+			UnlockReleaseBuffer(add_page(index, pi, meta_buffer, PHNSW_PAGE_AUX, &first));
+		}
+		taken += pop_aux(index, pi, meta_buffer, kind, n - taken, ids + taken);
+	}
+	UnlockReleaseBuffer(meta_buffer);
+}
+
+void
+phnsw_free_aux(Relation index, PhnswIndex *pi, BlockNumber block, const uint32 *ids, uint32 n)
+{
+	Buffer		meta_buffer = lock_meta(index);
+	Buffer		buffer = ReadBuffer(index, block);
+	GenericXLogState *state = GenericXLogStart(index);
+	phnsw_meta *meta;
+	Page		page;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	phnsw_page_check(index, block, BufferGetPage(buffer), PHNSW_PAGE_AUX);
+	meta = phnsw_page_meta(GenericXLogRegisterBuffer(state, meta_buffer, 0));
+	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		place;
+		phnsw_aux  *aux;
+
+		if (phnsw_locate(&meta->aux, pi->aux_per_page, ids[i], &place) != block)
+			elog(ERROR, "aux record %u is not on block %u", ids[i], block);
+		aux = phnsw_page_aux(pi, page, place);
+		if (aux->kind == PHNSW_AUX_FREE)
+			continue;
+		memset(aux, 0, pi->aux_bytes);
+		aux->node = PHNSW_NONE;
+		aux->kind = PHNSW_AUX_FREE;
+		aux->next = meta->aux_free;
+		meta->aux_free = ids[i];
+	}
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+	UnlockReleaseBuffer(meta_buffer);
+}

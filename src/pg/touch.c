@@ -1,0 +1,314 @@
+/*
+ * touch.c
+ *    The hop: from node ids to scores over pinned pages, and the search loop around it.
+ *
+ * A page touch is what a search costs, so this file is about making it cheap: descriptors and code lines of a whole hop are
+ * prefetched through the backend's block-to-buffer map before the first is used, pages are pinned with ReadRecentBuffer,
+ * and ids on one page share a pin.  Codes are read without a content lock: those of a live slot never change, and a slot
+ * that is reused meanwhile has another version, which the caller checks before it believes anything (README.md, Reading).
+ */
+#include "phnsw.h"
+
+#include "miscadmin.h"
+#include "storage/buf_internals.h"
+#include "utils/float.h"
+
+/* Every so many pins go through ReadBuffer, whose usage count keeps hot pages in the cache. */
+#define PHNSW_USAGE_PERIOD 64
+#define CACHE_LINE 64
+
+PhnswCounters phnsw_counters;
+
+Buffer
+phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block)
+{
+	static uint32 pins = 0;
+	Buffer		buffer;
+
+	phnsw_counters.pins++;
+	if (block < pi->map_size && pi->map[block] != InvalidBuffer && ++pins % PHNSW_USAGE_PERIOD != 0 &&
+		ReadRecentBuffer(PhnswRelationFile(index), MAIN_FORKNUM, block, pi->map[block]))
+		return pi->map[block];
+
+	phnsw_counters.misses++;
+	buffer = ReadBuffer(index, block);
+	if (block < pi->map_size)
+		pi->map[block] = buffer;
+	return buffer;
+}
+
+/* Where one node of a hop lives.  Sorted by place, so that nodes on one page come together. */
+typedef struct Place
+{
+	BlockNumber block;
+	uint16		slot;
+	uint16		position;		/* in the caller's arrays */
+} Place;
+
+static inline void
+prefetch_slot(const PhnswIndex *pi, const Place *place)
+{
+	Buffer		buffer = place->block < pi->map_size ? pi->map[place->block] : InvalidBuffer;
+	const char *start;
+	const char *end;
+
+	if (buffer <= InvalidBuffer)
+		return;					/* unknown, or a local buffer */
+	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
+	start = (const char *) BufferGetBlock(buffer) + PHNSW_PAGE_HEADER + (Size) place->slot * pi->slot_bytes;
+	end = start + offsetof(phnsw_slot, code) + pi->code_bytes;
+	for (; start < end; start += CACHE_LINE)
+	{
+		__builtin_prefetch(start);
+		/* gcc 12 drops prefetches from loops that it takes for without effect. */
+		__asm__ volatile("" ::: "memory");
+	}
+}
+
+/* Places of n <= PHNSW_LINKS_MAX ids, sorted; the whole hop prefetched. */
+static void
+find_places(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, Place *places)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		Place		place;
+		uint32		slot;
+		uint32		j = i;
+
+		place.block = phnsw_node_block(index, pi, ids[i], &slot);
+		place.slot = slot;
+		place.position = i;
+		prefetch_slot(pi, &place);
+		for (; j > 0 && places[j - 1].block > place.block; j--)
+			places[j] = places[j - 1];
+		places[j] = place;
+	}
+}
+
+void
+phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n,
+			float *scores, uint32 *versions, uint8 *states)
+{
+	Place		places[PHNSW_LINKS_MAX];
+	const phnsw_slot *slots[PHNSW_LINKS_MAX];
+	float		page_scores[PHNSW_LINKS_MAX];
+
+	Assert(n <= PHNSW_LINKS_MAX);
+	find_places(index, pi, ids, n, places);
+	phnsw_counters.touches += n;
+	for (uint32 i = 0; i < n;)
+	{
+		BlockNumber block = places[i].block;
+		Buffer		buffer = phnsw_pin(index, pi, block);
+		Page		page = BufferGetPage(buffer);
+		uint32		same = 0;
+
+		/* A page below the limit is initialised; its identity was checked when it was written and by phnsw_check. */
+		for (; i + same < n && places[i + same].block == block; same++)
+			slots[same] = phnsw_page_slot(pi, page, places[i + same].slot);
+		phnsw_query_score(query, slots, same, page_scores);
+		for (uint32 j = 0; j < same; j++)
+		{
+			uint32		position = places[i + j].position;
+			uint8		state = slots[j]->state;
+
+			scores[position] = state == PHNSW_SLOT_FREE ? get_float4_infinity() : page_scores[j];
+			versions[position] = slots[j]->version;
+			if (states != NULL)
+				states[position] = state;
+		}
+		ReleaseBuffer(buffer);
+		i += same;
+	}
+}
+
+void
+phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots)
+{
+	Place		places[PHNSW_LINKS_MAX];
+
+	while (n > 0)
+	{
+		uint32		batch = Min(n, (uint32) PHNSW_LINKS_MAX);
+
+		find_places(index, pi, ids, batch, places);
+		phnsw_counters.touches += batch;
+		for (uint32 i = 0; i < batch;)
+		{
+			BlockNumber block = places[i].block;
+			Buffer		buffer = phnsw_pin(index, pi, block);
+			Page		page = BufferGetPage(buffer);
+
+			/* The links are copied too, so the page must not change meanwhile. */
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+			for (; i < batch && places[i].block == block; i++)
+				memcpy(slots + (Size) places[i].position * pi->slot_bytes,
+					   phnsw_page_slot(pi, page, places[i].slot), pi->slot_bytes);
+			UnlockReleaseBuffer(buffer);
+		}
+		ids += batch;
+		slots += (Size) batch * pi->slot_bytes;
+		n -= batch;
+	}
+}
+
+/* Leaves out ids that do not exist, after one look at the meta page's present limit. */
+static uint32
+keep_known(Relation index, PhnswIndex *pi, uint32 *links, uint32 n)
+{
+	uint32		kept = 0;
+	bool		refreshed = false;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (links[i] >= pi->meta.nodes.limit && !refreshed)
+		{
+			phnsw_index_refresh(index, pi);
+			refreshed = true;
+		}
+		if (links[i] < pi->meta.nodes.limit)
+			links[kept++] = links[i];
+	}
+	return kept;
+}
+
+/* Links on a level above 0, through the chain of aux records. */
+static uint32
+upper_links(Relation index, PhnswIndex *pi, uint32 id, uint32 version, uint32 upper, uint32 level, uint32 *links)
+{
+	for (uint32 step = 0; step < PHNSW_LEVEL_MAX && upper != PHNSW_NONE; step++)
+	{
+		uint32		place;
+		BlockNumber block = phnsw_aux_block(index, pi, upper, &place);
+		Buffer		buffer = phnsw_pin(index, pi, block);
+		Page		page = BufferGetPage(buffer);
+		phnsw_aux  *aux;
+		uint32		n = 0;
+		bool		found;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		phnsw_page_check(index, block, page, PHNSW_PAGE_AUX);
+		aux = phnsw_page_aux(pi, page, place);
+		if (aux->kind != PHNSW_AUX_UPPER || aux->node != id || aux->version != version)
+		{
+			/* The node was freed since its slot was read: the chain has ended. */
+			UnlockReleaseBuffer(buffer);
+			return 0;
+		}
+		if (aux->count > pi->m)
+			phnsw_corrupt(index, block, place, "an upper level list has more links than M");
+		found = aux->level == level;
+		upper = aux->next;
+		if (found)
+		{
+			n = aux->count;
+			memcpy(links, phnsw_aux_links(aux), n * sizeof(uint32));
+		}
+		UnlockReleaseBuffer(buffer);
+		if (found)
+			return n;
+	}
+	return 0;
+}
+
+uint32
+phnsw_links(Relation index, PhnswIndex *pi, uint32 id, uint32 level, uint32 *links)
+{
+	uint32		place;
+	BlockNumber block = phnsw_node_block(index, pi, id, &place);
+	Buffer		buffer = phnsw_pin(index, pi, block);
+	Page		page = BufferGetPage(buffer);
+	phnsw_slot *slot = phnsw_page_slot(pi, page, place);
+	uint32		n = 0;
+	uint32		upper = PHNSW_NONE;
+	uint32		version;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	version = slot->version;
+	if (slot->state != PHNSW_SLOT_FREE && level <= slot->level)
+	{
+		if (level > 0)
+			upper = slot->upper;
+		else
+		{
+			n = slot->count;
+			if (n > 2 * pi->m)
+				phnsw_corrupt(index, block, place, "a list has more links than 2M");
+			memcpy(links, phnsw_slot_links(slot, pi->code_bytes), n * sizeof(uint32));
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+
+	if (upper != PHNSW_NONE)
+		n = upper_links(index, pi, id, version, upper, level, links);
+	return keep_known(index, pi, links, n);
+}
+
+void
+phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level)
+{
+	uint32		links[PHNSW_LINKS_MAX];
+	uint32		fresh[PHNSW_LINKS_MAX];
+	float		scores[PHNSW_LINKS_MAX];
+	uint32		versions[PHNSW_LINKS_MAX];
+	uint32		node;
+	phnsw_error error;
+
+	while (phnsw_search_pop(search, &node))
+	{
+		uint32		n = phnsw_links(index, pi, node, level, links);
+
+		CHECK_FOR_INTERRUPTS();
+		phnsw_counters.hops++;
+		phnsw_ensure(phnsw_search_fresh(search, links, n, fresh, &n, &error), &error);
+		if (n == 0)
+			continue;
+		phnsw_touch(index, pi, query, fresh, n, scores, versions, NULL);
+		phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, n, &error), &error);
+	}
+}
+
+/* The entry point, scored; false when the index is empty. */
+static bool
+entry_point(Relation index, PhnswIndex *pi, const phnsw_query *query, phnsw_candidate *entry)
+{
+	for (int attempt = 0; attempt < 2; attempt++)
+	{
+		uint8		state;
+
+		if (pi->meta.entry != PHNSW_NONE)
+		{
+			entry->id = pi->meta.entry;
+			entry->expanded = 0;
+			phnsw_touch(index, pi, query, &entry->id, 1, &entry->score, &entry->version, &state);
+			if (state != PHNSW_SLOT_FREE)
+				return true;
+		}
+		/* Nothing here yet, or vacuum has replaced the entry point meanwhile: look again. */
+		phnsw_index_refresh(index, pi);
+	}
+	return false;
+}
+
+uint32
+phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level,
+			  phnsw_candidate *entry)
+{
+	phnsw_error error;
+
+	if (!entry_point(index, pi, query, entry))
+		return 0;
+	for (uint32 l = pi->meta.entry_level; l > level; l--)
+	{
+		uint32		n;
+		const phnsw_candidate *window;
+
+		phnsw_ensure(phnsw_search_begin(search, 1, pi->meta.nodes.limit, false, &error), &error);
+		phnsw_ensure(phnsw_search_offer(search, &entry->id, &entry->score, &entry->version, 1, &error), &error);
+		phnsw_search_level(index, pi, search, query, l);
+		window = phnsw_search_window(search, &n);
+		if (n > 0)
+			*entry = window[0];
+	}
+	return 1;
+}
