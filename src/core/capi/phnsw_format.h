@@ -89,7 +89,7 @@ typedef enum phnsw_slot_state
 {
 	PHNSW_SLOT_FREE = 0, /* nothing here: no TID (offset 0), count 0; the version is kept for the next owner, the other
 						  * fields mean nothing */
-	PHNSW_SLOT_LIVE = 1, /* has a TID in `tid` (not only in the chain) */
+	PHNSW_SLOT_LIVE = 1, /* has a TID in `tid` or, where that has offset 0, in the chain */
 	PHNSW_SLOT_DEAD = 2  /* no heap row left; still a waypoint until vacuum has unlinked it */
 } phnsw_slot_state;
 
