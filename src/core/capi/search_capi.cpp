@@ -1,0 +1,62 @@
+// C entries of the search machine: forwarding only, see phnsw_core.h.
+#include "capi/guard.hpp"
+#include "capi/phnsw_core.h"
+#include "graph/search.hpp"
+
+struct phnsw_search {
+  phnsw::Search search;
+};
+
+extern "C" {
+
+phnsw_status phnsw_search_create(phnsw_search **search, phnsw_error *error) noexcept {
+  *search = nullptr;
+  return phnsw::guard(error, [&] {
+    *search = new phnsw_search();
+    return phnsw::Status();
+  });
+}
+
+void phnsw_search_destroy(phnsw_search *search) noexcept { delete search; }
+
+phnsw_status phnsw_search_begin(phnsw_search *search, std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve,
+                                phnsw_error *error) noexcept {
+  return phnsw::guard(error, [&]() -> phnsw::Status {
+    if (ef < 1 || ef > PHNSW_EF_MAX) return {PHNSW_BAD_ARGUMENT, "ef is out of range"};
+    search->search.begin(ef, id_limit, keep_reserve);
+    return {};
+  });
+}
+
+bool phnsw_search_pop(phnsw_search *search, std::uint32_t *node) noexcept { return search->search.pop(node); }
+
+phnsw_status phnsw_search_fresh(phnsw_search *search, const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh,
+                                std::uint32_t *n_fresh, phnsw_error *error) noexcept {
+  *n_fresh = 0;
+  return phnsw::guard(error, [&] {
+    *n_fresh = search->search.fresh(links, n, fresh);
+    return phnsw::Status();
+  });
+}
+
+phnsw_status phnsw_search_offer(phnsw_search *search, const std::uint32_t *ids, const float *scores,
+                                const std::uint32_t *versions, std::uint32_t n, phnsw_error *error) noexcept {
+  return phnsw::guard(error, [&] {
+    search->search.offer(ids, scores, versions, n);
+    return phnsw::Status();
+  });
+}
+
+const phnsw_candidate *phnsw_search_window(const phnsw_search *search, std::uint32_t *n) noexcept {
+  *n = search->search.window_size();
+  return search->search.window();
+}
+
+phnsw_status phnsw_search_take(phnsw_search *search, std::uint32_t n, phnsw_error *) noexcept {
+  search->search.take(n);
+  return PHNSW_OK;
+}
+
+std::size_t phnsw_search_memory(const phnsw_search *search) noexcept { return search->search.memory(); }
+
+}  // extern "C"

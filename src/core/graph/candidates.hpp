@@ -1,0 +1,137 @@
+// Candidates: the window of a best-first search, a flat array sorted by (score, id).
+//
+// A heap would find the nearest candidate as fast, but the search also asks for the farthest one (the bound), for the
+// first one not yet expanded, and for all of them in order.  At ef = 40 the array is ten cache lines, and a batch of
+// arrivals moves every element at most once.
+//
+// Layout: buffer_[head_ ... head_ + size_) is the window.  The head moves when candidates are taken from the front, so
+// that taking one of thousands moves nothing; the content slides back to the start when the room behind it runs out.
+//
+// Invariants: sorted by precedes(); cursor_ is the index of the first candidate with expanded == 0, or size_;
+// size_ <= capacity_ between calls; merge() may leave up to kBatch more, which the caller cuts off.
+// One thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/array.hpp"
+#include "capi/phnsw_core.h"
+
+namespace phnsw {
+
+// The order of candidates: by score, equal scores by id.  Scores are never NaN.
+inline bool precedes(const phnsw_candidate &a, const phnsw_candidate &b) noexcept {
+  return (a.score < b.score) | ((a.score == b.score) & (a.id < b.id));
+}
+
+class Candidates {
+ public:
+  // Most candidates that merge() takes at once.
+  static constexpr std::uint32_t kBatch = 256;
+
+  // Empties the window.  Allocates when `capacity` is larger than ever before.
+  void begin(std::uint32_t capacity) {
+    const std::size_t wanted = 2 * std::size_t{capacity} + 2 * kBatch;
+    if (buffer_.size() < wanted) buffer_.reset(wanted);
+    capacity_ = capacity;
+    head_ = 0;
+    size_ = 0;
+    cursor_ = 0;
+  }
+
+  [[nodiscard]] const phnsw_candidate *data() const noexcept { return buffer_.data() + head_; }
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  [[nodiscard]] bool full() const noexcept { return size_ >= capacity_; }
+  [[nodiscard]] std::uint32_t excess() const noexcept { return size_ > capacity_ ? size_ - capacity_ : 0; }
+  [[nodiscard]] std::size_t memory() const noexcept { return buffer_.size() * sizeof(phnsw_candidate); }
+
+  // Marks the first unexpanded candidate expanded and stores its id.  false: there is none.
+  bool pop(std::uint32_t *id) noexcept {
+    if (cursor_ == size_) return false;
+    phnsw_candidate *window = buffer_.data() + head_;
+    window[cursor_].expanded = 1;
+    *id = window[cursor_].id;
+    advance();
+    return true;
+  }
+
+  // Inserts batch[0 ... n), sorted by precedes(), none of them expanded.  REQUIRES: n <= kBatch, excess() == 0.
+  // From the far end: the candidates behind the place of the last arrival move once, by n, those before it by n - 1 ...
+  void merge(const phnsw_candidate *batch, std::uint32_t n) noexcept {
+    make_room();
+    phnsw_candidate *window = buffer_.data() + head_;
+    std::uint32_t end = size_;  // window[0 ... end) has not moved yet
+    for (std::uint32_t left = n; left > 0; left--) {
+      const phnsw_candidate &arrival = batch[left - 1];
+      const std::uint32_t at = place(window, end, arrival);
+      std::memmove(window + at + left, window + at, (end - at) * sizeof(phnsw_candidate));
+      window[at + left - 1] = arrival;
+      end = at;
+    }
+    size_ += n;
+    if (n != 0 && end < cursor_) cursor_ = end;
+  }
+
+  // Drops what is beyond the capacity; the caller has read it from data() + size() - excess().
+  void cut() noexcept {
+    size_ -= excess();
+    if (cursor_ > size_) cursor_ = size_;
+  }
+
+  // Appends a candidate that every one in the window precedes.  REQUIRES: !full().
+  void append(const phnsw_candidate &candidate) noexcept {
+    if (head_ + size_ == buffer_.size()) make_room();
+    buffer_[head_ + size_] = candidate;
+    const bool was_at_end = cursor_ == size_;
+    size_++;
+    if (was_at_end && candidate.expanded != 0) cursor_ = size_;
+  }
+
+  // Removes the first n.  REQUIRES: n <= size().
+  void drop_front(std::uint32_t n) noexcept {
+    head_ += n;
+    size_ -= n;
+    cursor_ = cursor_ > n ? cursor_ - n : 0;
+    const phnsw_candidate *window = buffer_.data() + head_;
+    while (cursor_ < size_ && window[cursor_].expanded != 0) cursor_++;
+  }
+
+ private:
+  // First index in window[0 ... end) that `arrival` precedes.  The loop has a fixed trip count for a given `end` and a
+  // conditional move inside.
+  static std::uint32_t place(const phnsw_candidate *window, std::uint32_t end, const phnsw_candidate &arrival) noexcept {
+    std::uint32_t low = 0;
+    std::uint32_t length = end;
+    while (length > 0) {
+      const std::uint32_t half = length / 2;
+      const bool right = precedes(window[low + half], arrival);
+      low += right ? half + 1 : 0;
+      length = right ? length - half - 1 : half;
+    }
+    return low;
+  }
+
+  void advance() noexcept {
+    const phnsw_candidate *window = buffer_.data() + head_;
+    do {
+      cursor_++;
+    } while (cursor_ < size_ && window[cursor_].expanded != 0);
+  }
+
+  // Room for capacity_ + kBatch from the head on.
+  void make_room() noexcept {
+    if (head_ + capacity_ + kBatch <= buffer_.size()) return;
+    std::memmove(buffer_.data(), buffer_.data() + head_, size_ * sizeof(phnsw_candidate));
+    head_ = 0;
+  }
+
+  Array<phnsw_candidate> buffer_;
+  std::uint32_t capacity_ = 0;
+  std::size_t head_ = 0;
+  std::uint32_t size_ = 0;
+  std::uint32_t cursor_ = 0;
+};
+
+}  // namespace phnsw

@@ -1,0 +1,71 @@
+// Reserve: the candidates of a streaming search that are not in the window, nearest first on demand.
+//
+// Most searches end before anything is taken back (LIMIT 10 at ef = 40), and most scored nodes end here.  So adding is
+// an append to an unordered tail; the first take after that turns head and tail into one binary heap.
+//
+// Invariants: entries_[0 ... heaped_) is a min-heap by precedes(); entries_[heaped_ ... size_) is in any order.
+// One thread at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "base/array.hpp"
+#include "graph/candidates.hpp"
+
+namespace phnsw {
+
+class Reserve {
+ public:
+  // Empties; keeps the memory unless the last search needed far more than searches here usually do.
+  void begin() noexcept {
+    if (entries_.size() > kKeptMax && size_ < entries_.size() / 32) entries_ = Array<phnsw_candidate>();
+    size_ = 0;
+    heaped_ = 0;
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t memory() const noexcept { return entries_.size() * sizeof(phnsw_candidate); }
+
+  // Room for n more: write to tail(), then added(how many).  Throws std::bad_alloc, unchanged.
+  void make_room(std::size_t n) {
+    if (size_ + n <= entries_.size()) return;
+    Array<phnsw_candidate> grown(std::max(2 * entries_.size(), size_ + n + kSizeMin));
+    if (size_ != 0) std::memcpy(grown.data(), entries_.data(), size_ * sizeof(phnsw_candidate));
+    entries_ = std::move(grown);
+  }
+  [[nodiscard]] phnsw_candidate *tail() noexcept { return entries_.data() + size_; }
+  void added(std::size_t n) noexcept { size_ += n; }
+
+  // Removes the first candidate in the order of precedes().  REQUIRES: !empty().
+  phnsw_candidate take() noexcept {
+    if (heaped_ != size_) heapify();
+    std::pop_heap(entries_.begin(), entries_.begin() + size_, later);
+    heaped_ = --size_;
+    return entries_[size_];
+  }
+
+ private:
+  static constexpr std::size_t kSizeMin = 1024;
+  static constexpr std::size_t kKeptMax = 1u << 16;
+
+  static bool later(const phnsw_candidate &a, const phnsw_candidate &b) noexcept { return precedes(b, a); }
+
+  void heapify() noexcept {
+    if (size_ - heaped_ > heaped_ / 8) {
+      std::make_heap(entries_.begin(), entries_.begin() + size_, later);
+    } else {
+      for (std::size_t end = heaped_ + 1; end <= size_; end++) {
+        std::push_heap(entries_.begin(), entries_.begin() + end, later);
+      }
+    }
+    heaped_ = size_;
+  }
+
+  Array<phnsw_candidate> entries_;
+  std::size_t size_ = 0;
+  std::size_t heaped_ = 0;
+};
+
+}  // namespace phnsw

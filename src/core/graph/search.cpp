@@ -1,0 +1,110 @@
+// See search.hpp.
+#include "graph/search.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace phnsw {
+
+namespace {
+
+phnsw_candidate make_candidate(std::uint32_t id, float score, std::uint32_t version) noexcept {
+  // A NaN compares false with everything and would break the order.
+  return {score == score ? score : std::numeric_limits<float>::infinity(), id, version, 0};
+}
+
+// A hop brings a handful of arrivals: insertion sort; only entry points and large lists are more.
+void sort_batch(phnsw_candidate *batch, std::uint32_t n) noexcept {
+  if (n > 24) {
+    std::sort(batch, batch + n, precedes);
+    return;
+  }
+  for (std::uint32_t i = 1; i < n; i++) {
+    const phnsw_candidate moved = batch[i];
+    std::uint32_t at = i;
+    for (; at > 0 && precedes(moved, batch[at - 1]); at--) batch[at] = batch[at - 1];
+    batch[at] = moved;
+  }
+}
+
+}  // namespace
+
+void Search::begin(std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve) {
+  window_.begin(ef);
+  reserve_.begin();
+  visited_.begin(id_limit);
+  keep_reserve_ = keep_reserve;
+  entering_ = true;
+}
+
+void Search::offer(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n) {
+  for (std::uint32_t done = 0; done < n; done += Candidates::kBatch) {
+    const std::uint32_t count = std::min(n - done, Candidates::kBatch);
+    if (entering_) {
+      offer_entries(ids + done, scores + done, versions + done, count);
+    } else {
+      offer_batch(ids + done, scores + done, versions + done, count);
+    }
+  }
+}
+
+// Entry points mark themselves seen; the ones that are already seen or beyond the limit are dropped.
+void Search::offer_entries(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions,
+                           std::uint32_t n) {
+  for (std::uint32_t i = 0; i < n; i++) {
+    std::uint32_t id = 0;
+    if (visited_.insert_fresh(ids + i, 1, &id) == 1) offer_batch(&id, scores + i, versions + i, 1);
+  }
+}
+
+// Most arrivals lose against the farthest of a full window: they are sorted out first, without a branch.
+void Search::offer_batch(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions,
+                         std::uint32_t n) {
+  phnsw_candidate batch[Candidates::kBatch + 1];
+  std::uint32_t winners = 0;
+  if (!window_.full()) {
+    for (; winners < n; winners++) batch[winners] = make_candidate(ids[winners], scores[winners], versions[winners]);
+  } else {
+    const phnsw_candidate bound = window_.data()[window_.size() - 1];
+    if (keep_reserve_) {
+      reserve_.make_room(n + 1);
+      phnsw_candidate *losers = reserve_.tail();
+      std::uint32_t lost = 0;
+      for (std::uint32_t i = 0; i < n; i++) {
+        const phnsw_candidate candidate = make_candidate(ids[i], scores[i], versions[i]);
+        const bool wins = precedes(candidate, bound);
+        batch[winners] = candidate;
+        losers[lost] = candidate;
+        winners += wins;
+        lost += !wins;
+      }
+      reserve_.added(lost);
+    } else {
+      for (std::uint32_t i = 0; i < n; i++) {
+        batch[winners] = make_candidate(ids[i], scores[i], versions[i]);
+        winners += precedes(batch[winners], bound);
+      }
+    }
+  }
+  if (winners != 0) merge(batch, winners);
+}
+
+void Search::merge(phnsw_candidate *batch, std::uint32_t n) {
+  sort_batch(batch, n);
+  if (keep_reserve_) reserve_.make_room(n);
+  window_.merge(batch, n);
+  const std::uint32_t excess = window_.excess();
+  if (excess != 0 && keep_reserve_) {
+    std::memcpy(reserve_.tail(), window_.data() + window_.size() - excess, excess * sizeof(phnsw_candidate));
+    reserve_.added(excess);
+  }
+  window_.cut();
+}
+
+void Search::take(std::uint32_t n) noexcept {
+  window_.drop_front(std::min(n, window_.size()));
+  while (!window_.full() && !reserve_.empty()) window_.append(reserve_.take());
+}
+
+}  // namespace phnsw

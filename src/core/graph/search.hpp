@@ -1,0 +1,61 @@
+// Search: a resumable best-first search of one level of the graph.
+//
+// The machine knows ids, scores and versions; pages, codes and links are the caller's.  See phnsw_core.h for the
+// protocol and README.md for the algorithm.
+//
+// Invariants: an id enters at most once (visited_), so window and reserve hold no duplicates; while the reserve is not
+// empty the window is full, and every candidate of the window precedes every one of the reserve.
+// One thread at a time; memory is kept from search to search.  begin(), fresh() and offer() may throw std::bad_alloc,
+// after which only begin() and destruction make sense.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "capi/phnsw_core.h"
+#include "graph/candidates.hpp"
+#include "graph/reserve.hpp"
+#include "graph/visited.hpp"
+
+namespace phnsw {
+
+class Search {
+ public:
+  // REQUIRES: 1 <= ef <= PHNSW_EF_MAX.
+  void begin(std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve);
+
+  // The nearest candidate of the window that has not been expanded, now marked so.  false: there is none.
+  bool pop(std::uint32_t *node) noexcept { return window_.pop(node); }
+
+  // The ids of links[0 ... n) not seen before, now seen.  REQUIRES: fresh has room for n.
+  std::uint32_t fresh(const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh) {
+    entering_ = false;
+    return visited_.insert_fresh(links, n, fresh);
+  }
+
+  // Scored candidates.  REQUIRES: ids come from fresh(), or fresh() has not been called yet.
+  void offer(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
+
+  [[nodiscard]] const phnsw_candidate *window() const noexcept { return window_.data(); }
+  [[nodiscard]] std::uint32_t window_size() const noexcept { return window_.size(); }
+
+  // Removes the first n (at most all) of the window and refills it from the reserve.
+  void take(std::uint32_t n) noexcept;
+
+  [[nodiscard]] std::size_t memory() const noexcept {
+    return sizeof *this + visited_.memory() + window_.memory() + reserve_.memory();
+  }
+
+ private:
+  void offer_entries(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
+  void offer_batch(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
+  void merge(phnsw_candidate *batch, std::uint32_t n);
+
+  Visited visited_;
+  Candidates window_;
+  Reserve reserve_;
+  bool keep_reserve_ = false;
+  bool entering_ = true;  // no fresh() since begin(): offers are entry points
+};
+
+}  // namespace phnsw
