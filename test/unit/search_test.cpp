@@ -1,0 +1,273 @@
+// The search machine on random graphs with a fake scorer, against a transcription of HNSW's algorithm 2 over ordered
+// sets that shares no code with it: the same nodes are expanded in the same order and the same window results.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/rng.hpp"
+#include "capi/phnsw_core.h"
+
+namespace {
+
+using phnsw::Rng;
+using Key = std::pair<float, std::uint32_t>;
+
+class SearchHandle {
+ public:
+  SearchHandle() { EXPECT_EQ(phnsw_search_create(&search_, nullptr), PHNSW_OK); }
+  ~SearchHandle() { phnsw_search_destroy(search_); }
+  SearchHandle(const SearchHandle &) = delete;
+  SearchHandle &operator=(const SearchHandle &) = delete;
+  operator phnsw_search *() const { return search_; }
+
+ private:
+  phnsw_search *search_ = nullptr;
+};
+
+struct Graph {
+  std::vector<std::vector<std::uint32_t>> links;
+  std::vector<float> score;
+
+  // distinct_scores: how many different ones; few make many ties.
+  Graph(Rng &rng, std::uint32_t n, std::uint32_t degree, std::uint32_t distinct_scores) : links(n), score(n) {
+    for (std::uint32_t i = 0; i < n; i++) {
+      score[i] = static_cast<float>(rng.below(distinct_scores));
+      for (std::uint32_t k = rng.below(degree + 1); k > 0; k--) links[i].push_back(rng.below(n));
+    }
+  }
+  static std::uint32_t version(std::uint32_t id) { return id * 3 + 1; }
+};
+
+void offer(phnsw_search *search, const Graph &graph, const std::vector<std::uint32_t> &ids) {
+  std::vector<float> scores;
+  std::vector<std::uint32_t> versions;
+  for (const std::uint32_t id : ids) {
+    scores.push_back(graph.score[id]);
+    versions.push_back(Graph::version(id));
+  }
+  ASSERT_EQ(phnsw_search_offer(search, ids.data(), scores.data(), versions.data(),
+                               static_cast<std::uint32_t>(ids.size()), nullptr),
+            PHNSW_OK);
+}
+
+// Runs until the window is expanded; returns the nodes in the order of their expansion.
+std::vector<std::uint32_t> run(phnsw_search *search, const Graph &graph) {
+  std::vector<std::uint32_t> expanded;
+  std::uint32_t node = 0;
+  while (phnsw_search_pop(search, &node)) {
+    expanded.push_back(node);
+    const std::vector<std::uint32_t> &links = graph.links[node];
+    std::vector<std::uint32_t> fresh(links.size());
+    std::uint32_t n = 0;
+    EXPECT_EQ(phnsw_search_fresh(search, links.data(), static_cast<std::uint32_t>(links.size()), fresh.data(), &n, nullptr),
+              PHNSW_OK);
+    fresh.resize(n);
+    offer(search, graph, fresh);
+  }
+  return expanded;
+}
+
+std::vector<phnsw_candidate> window_of(const phnsw_search *search) {
+  std::uint32_t n = 0;
+  const phnsw_candidate *window = phnsw_search_window(search, &n);
+  return std::vector<phnsw_candidate>(window, window + n);
+}
+
+// Algorithm 2 (SEARCH-LAYER): candidates C, found nearest neighbours W.
+struct Oracle {
+  std::vector<std::uint32_t> expanded;
+  std::set<Key> found;
+
+  Oracle(const Graph &graph, const std::vector<std::uint32_t> &entries, std::uint32_t ef) {
+    std::set<std::uint32_t> visited;
+    std::set<Key> candidates;
+    const auto consider = [&](std::uint32_t id) {
+      if (!visited.insert(id).second) return;
+      const Key key{graph.score[id], id};
+      if (found.size() >= ef && !(key < *found.rbegin())) return;
+      candidates.insert(key);
+      found.insert(key);
+      if (found.size() > ef) found.erase(std::prev(found.end()));
+    };
+    for (const std::uint32_t id : entries) consider(id);
+    while (!candidates.empty()) {
+      const Key nearest = *candidates.begin();
+      candidates.erase(candidates.begin());
+      if (*found.rbegin() < nearest) break;
+      expanded.push_back(nearest.second);
+      for (const std::uint32_t id : graph.links[nearest.second]) consider(id);
+    }
+  }
+};
+
+TEST(Search, AgreesWithTheAlgorithmOfThePaper) {
+  const std::uint64_t seed = 31;
+  Rng rng(seed);
+  SearchHandle search;
+  for (std::uint32_t round = 0; round < 600; round++) {
+    const std::uint32_t n = 1 + rng.below(2000);
+    const Graph graph(rng, n, 12, round % 3 == 0 ? 20 : 1u << 24);
+    const std::uint32_t ef = 1 + rng.below(round % 4 == 0 ? 700 : 60);
+    std::vector<std::uint32_t> entries(1 + rng.below(4));
+    for (std::uint32_t &id : entries) id = rng.below(n);
+    const bool keep_reserve = round % 2 == 0;
+
+    ASSERT_EQ(phnsw_search_begin(search, ef, n, keep_reserve, nullptr), PHNSW_OK);
+    offer(search, graph, entries);
+    const std::vector<std::uint32_t> expanded = run(search, graph);
+    const Oracle oracle(graph, entries, ef);
+    ASSERT_EQ(expanded, oracle.expanded) << "seed " << seed << " round " << round;
+
+    const std::vector<phnsw_candidate> window = window_of(search);
+    ASSERT_EQ(window.size(), oracle.found.size());
+    std::size_t i = 0;
+    for (const Key &key : oracle.found) {
+      ASSERT_EQ(window[i].id, key.second);
+      ASSERT_EQ(window[i].score, key.first);
+      ASSERT_EQ(window[i].version, Graph::version(key.second));
+      ASSERT_EQ(window[i].expanded, 1u);
+      i++;
+    }
+  }
+}
+
+// Streaming until nothing is left returns every reachable node once, and, taking k at a time, each group in order.
+TEST(Search, StreamReturnsEveryReachableNodeOnce) {
+  Rng rng(32);
+  SearchHandle search;
+  for (std::uint32_t round = 0; round < 100; round++) {
+    const std::uint32_t n = 1 + rng.below(3000);
+    const Graph graph(rng, n, 8, round % 3 == 0 ? 20 : 1u << 24);
+    const std::uint32_t entry = rng.below(n);
+    const std::uint32_t at_a_time = 1 + rng.below(40);
+    std::vector<bool> reachable(n, false);
+    std::vector<std::uint32_t> stack{entry};
+    std::size_t reachable_nodes = 1;
+    reachable[entry] = true;
+    while (!stack.empty()) {
+      const std::uint32_t node = stack.back();
+      stack.pop_back();
+      for (const std::uint32_t id : graph.links[node]) {
+        if (reachable[id]) continue;
+        reachable[id] = true;
+        reachable_nodes++;
+        stack.push_back(id);
+      }
+    }
+
+    ASSERT_EQ(phnsw_search_begin(search, 1 + rng.below(60), n, true, nullptr), PHNSW_OK);
+    offer(search, graph, {entry});
+    std::vector<bool> returned(n, false);
+    std::size_t count = 0;
+    for (;;) {
+      run(search, graph);
+      const std::vector<phnsw_candidate> window = window_of(search);
+      if (window.empty()) break;
+      const std::size_t taken = std::min<std::size_t>(at_a_time, window.size());
+      for (std::size_t i = 0; i < taken; i++) {
+        ASSERT_TRUE(reachable[window[i].id]);
+        ASSERT_FALSE(returned[window[i].id]) << "twice";
+        returned[window[i].id] = true;
+        if (i > 0) {
+          ASSERT_LT(Key(window[i - 1].score, window[i - 1].id), Key(window[i].score, window[i].id));
+        }
+        count++;
+      }
+      ASSERT_EQ(phnsw_search_take(search, at_a_time, nullptr), PHNSW_OK);
+    }
+    ASSERT_EQ(count, reachable_nodes) << "round " << round;
+  }
+}
+
+// Without a graph in the way (all nodes are entry points) the stream is the sorted list, whatever ef is.
+TEST(Search, StreamOfEntryPointsIsSorted) {
+  Rng rng(33);
+  SearchHandle search;
+  for (const std::uint32_t ef : {1u, 7u, 300u}) {
+    const Graph graph(rng, 2000, 0, 500);
+    std::vector<std::uint32_t> all(2000);
+    for (std::uint32_t i = 0; i < 2000; i++) all[i] = (i * 7) % 2000;
+    ASSERT_EQ(phnsw_search_begin(search, ef, 2000, true, nullptr), PHNSW_OK);
+    offer(search, graph, all);
+    Key previous{-1.0f, 0};
+    std::uint32_t count = 0;
+    for (run(search, graph); !window_of(search).empty(); run(search, graph), count++) {
+      const phnsw_candidate first = window_of(search)[0];
+      ASSERT_LT(previous, Key(first.score, first.id));
+      previous = Key(first.score, first.id);
+      ASSERT_EQ(phnsw_search_take(search, 1, nullptr), PHNSW_OK);
+    }
+    EXPECT_EQ(count, 2000u);
+  }
+}
+
+TEST(Search, RepeatedAndForeignEntryPointsAreDropped) {
+  SearchHandle search;
+  ASSERT_EQ(phnsw_search_begin(search, 10, 100, true, nullptr), PHNSW_OK);
+  const std::uint32_t ids[] = {5, 5, 100, 6, PHNSW_NONE};
+  const float scores[] = {1, 1, 0, 2, 0};
+  const std::uint32_t versions[] = {0, 0, 0, 0, 0};
+  ASSERT_EQ(phnsw_search_offer(search, ids, scores, versions, 5, nullptr), PHNSW_OK);
+  const std::vector<phnsw_candidate> window = window_of(search);
+  ASSERT_EQ(window.size(), 2u);
+  EXPECT_EQ(window[0].id, 5u);
+  EXPECT_EQ(window[1].id, 6u);
+  const std::uint32_t links[] = {6, 7, 5, 7, 101};
+  std::uint32_t fresh[5];
+  std::uint32_t n = 0;
+  ASSERT_EQ(phnsw_search_fresh(search, links, 5, fresh, &n, nullptr), PHNSW_OK);
+  ASSERT_EQ(n, 1u);
+  EXPECT_EQ(fresh[0], 7u);
+}
+
+TEST(Search, NotANumberIsFarthest) {
+  SearchHandle search;
+  ASSERT_EQ(phnsw_search_begin(search, 2, 100, true, nullptr), PHNSW_OK);
+  const std::uint32_t ids[] = {1, 2, 3, 4};
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float scores[] = {nan, 3, nan, -std::numeric_limits<float>::infinity()};
+  const std::uint32_t versions[] = {0, 0, 0, 0};
+  ASSERT_EQ(phnsw_search_offer(search, ids, scores, versions, 4, nullptr), PHNSW_OK);
+  std::vector<std::uint32_t> order;
+  for (std::uint32_t i = 0; i < 4; i++) {
+    const phnsw_candidate first = window_of(search).at(0);
+    order.push_back(first.id);
+    EXPECT_FALSE(std::isnan(first.score));
+    ASSERT_EQ(phnsw_search_take(search, 1, nullptr), PHNSW_OK);
+  }
+  EXPECT_EQ(order, (std::vector<std::uint32_t>{4, 2, 1, 3}));
+  EXPECT_TRUE(window_of(search).empty());
+}
+
+TEST(Search, EfOutOfRangeIsRefused) {
+  SearchHandle search;
+  phnsw_error error{};
+  EXPECT_EQ(phnsw_search_begin(search, 0, 10, false, &error), PHNSW_BAD_ARGUMENT);
+  EXPECT_STREQ(error.message, "ef is out of range");
+  EXPECT_EQ(phnsw_search_begin(search, PHNSW_EF_MAX + 1, 10, false, &error), PHNSW_BAD_ARGUMENT);
+  EXPECT_EQ(phnsw_search_begin(search, PHNSW_EF_MAX, 10, false, &error), PHNSW_OK);
+}
+
+// A search that is repeated asks for no more memory, and a small index costs kilobytes.
+TEST(Search, MemoryIsKeptAndReported) {
+  Rng rng(34);
+  const Graph graph(rng, 3000, 16, 1u << 24);
+  SearchHandle search;
+  std::size_t after_first = 0;
+  for (std::uint32_t round = 0; round < 3; round++) {
+    ASSERT_EQ(phnsw_search_begin(search, 40, 3000, true, nullptr), PHNSW_OK);
+    offer(search, graph, {17});
+    run(search, graph);
+    if (round == 0) after_first = phnsw_search_memory(search);
+    EXPECT_EQ(phnsw_search_memory(search), after_first);
+  }
+  EXPECT_GT(after_first, 4096u);
+  EXPECT_LT(after_first, 200000u);
+}
+
+}  // namespace
