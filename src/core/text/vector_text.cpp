@@ -22,13 +22,20 @@ constexpr int digit_value(char c, int base) noexcept {
   return -1;
 }
 
+// "0x" and a digit, with or without a point between.  Otherwise the "0" is the number and the "x" is not part of it.
+constexpr bool starts_hexadecimal(std::string_view text) noexcept {
+  if (text.size() < 3 || text[0] != '0' || (text[1] != 'x' && text[1] != 'X')) return false;
+  if (text[2] == '.') return text.size() > 3 && digit_value(text[3], 16) >= 0;
+  return digit_value(text[2], 16) >= 0;
+}
+
 // Whether an unsigned number that from_chars found out of range is too large (true) or rounds to zero (false).
-// Such a number is beyond 1e38 or below 1e-44, so the place of its first significant digit plus its exponent, a count of
-// powers of the base, has the sign that tells: nothing near zero can occur.
+// Such a number is beyond 1e38 or below 1e-44, so the place of its first significant digit plus its exponent, a count
+// of powers of the base, has the sign that tells: nothing near zero can occur.
 // REQUIRES: digits is a whole number as from_chars accepted it, and not zero.
 bool is_overflow(std::string_view digits, bool hexadecimal) noexcept {
   const int base = hexadecimal ? 16 : 10;
-  constexpr std::int64_t kLimit = std::int64_t{1} << 40;  // more than any text is long; doubling it stays in range
+  constexpr std::int64_t kLimit = std::int64_t{1} << 40;  // more than any text is long; 10 times it stays in range
   std::int64_t place = 0;                                 // powers of the base below (negative) or above the point
   bool seen_significant = false;
   bool seen_point = false;
@@ -68,15 +75,11 @@ Number parse_number(const char *first, const char *last) noexcept {
   if (digits < last && (*digits == '-' || *digits == '+')) ++digits;
   if (digits == last || *digits == '-') return {};  // from_chars would take a second sign
 
-  bool hexadecimal = false;
-  if (last - digits > 2 && digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X') &&
-      (digit_value(digits[2], 16) >= 0 || digits[2] == '.')) {
-    digits += 2;
-    hexadecimal = true;
-  }
+  const bool hexadecimal = starts_hexadecimal({digits, static_cast<std::size_t>(last - digits)});
+  if (hexadecimal) digits += 2;
   Number number;
-  const std::from_chars_result r = std::from_chars(digits, last, number.value,
-                                                   hexadecimal ? std::chars_format::hex : std::chars_format::general);
+  const std::from_chars_result r =
+      std::from_chars(digits, last, number.value, hexadecimal ? std::chars_format::hex : std::chars_format::general);
   if (r.ec == std::errc::invalid_argument) return {};
   number.end = r.ptr;
   if (r.ec == std::errc::result_out_of_range) {

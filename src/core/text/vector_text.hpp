@@ -1,8 +1,8 @@
 // The text form of a vector, "[1,2.5,-3e-2]", read into float32 coordinates.
 //
-// The only parser of hostile text in the project, so it stands apart from PostgreSQL, is fuzzed, and reads nothing beyond
-// the given view: no terminating zero is needed, a zero byte is an ordinary wrong character.  Pure function of its
-// arguments: no allocation, no locale, no state, no exception.  The grammar is in README.md.
+// The only parser of hostile text in the project, so it stands apart from PostgreSQL, is fuzzed, and reads nothing
+// beyond the given view: no terminating zero is needed, a zero byte is an ordinary wrong character.  Pure function of
+// its arguments: no allocation, no locale, no state, no exception.  The grammar is in README.md.
 #pragma once
 
 #include <cstddef>
