@@ -250,7 +250,7 @@ CREATE OPERATOR <= (
 CREATE OPERATOR = (
 	LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_eq,
 	COMMUTATOR = =, NEGATOR = <>,
-	RESTRICT = eqsel, JOIN = eqjoinsel
+	RESTRICT = eqsel, JOIN = eqjoinsel, MERGES
 );
 
 CREATE OPERATOR <> (
