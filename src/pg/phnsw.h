@@ -87,6 +87,9 @@ typedef struct PhnswIndex
 	BlockNumber map_size;
 	BlockNumber open_page;		/* node page that this backend last inserted into */
 
+	struct PhnswUpper *upper;	/* upper.c */
+	uint32		descents;		/* since there is no copy of the upper levels */
+
 	bool		stale;			/* the relation was invalidated: verify before use */
 	phnsw_search *idle_search;	/* machines of ended scans and inserts, for the next */
 	phnsw_query *idle_query;
@@ -213,6 +216,17 @@ extern void phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *sea
 extern uint32 phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
 							uint32 level, phnsw_candidate *entry);
 
+/* ---- upper.c: the upper levels, copied into the backend ---------------------------------------------------------------- */
+
+typedef struct PhnswUpper PhnswUpper;
+
+/*
+ * Descends in the backend's copy of the upper levels as far as it goes: *entry is a verified node, and the levels above the
+ * returned one are done.  PHNSW_NONE: there is no copy, begin at the entry point.
+ */
+extern uint32 phnsw_upper_descend(Relation index, PhnswIndex *pi, const phnsw_query *query, uint32 level,
+								  phnsw_candidate *entry);
+
 /* What this backend's scans and inserts have done so far; the difference over a scan explains it. */
 typedef struct PhnswCounters
 {
@@ -227,6 +241,14 @@ typedef struct PhnswCounters
 } PhnswCounters;
 
 extern PhnswCounters phnsw_counters;
+
+/* ---- batch.c: rows inserted into an empty index, collected until they are worth a bulk build --------------------------- */
+
+/* true: the row was taken and will be in the index before anybody can see it; false: insert it now. */
+extern bool phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid);
+/* Before this backend reads the index. */
+extern void phnsw_batch_flush(Relation index);
+extern void phnsw_batch_init(void);	/* from _PG_init: callbacks and hooks */
 
 /* ---- callbacks of the access method, each in the file of its name -------------------------------------------------------- */
 

@@ -268,23 +268,23 @@ phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 	}
 }
 
-/* The entry point, scored; false when the index is empty. */
+/*
+ * The entry point, scored; false when the index is empty.  An empty index is not looked at again: a bulk insert may be
+ * replacing it by another build, which is for the next phnsw_index_open() to find.
+ */
 static bool
 entry_point(Relation index, PhnswIndex *pi, const phnsw_query *query, phnsw_candidate *entry)
 {
-	for (int attempt = 0; attempt < 2; attempt++)
+	for (int attempt = 0; attempt < 2 && pi->meta.entry != PHNSW_NONE; attempt++)
 	{
 		uint8		state;
 
-		if (pi->meta.entry != PHNSW_NONE)
-		{
-			entry->id = pi->meta.entry;
-			entry->expanded = 0;
-			phnsw_touch(index, pi, query, &entry->id, 1, &entry->score, &entry->version, &state);
-			if (state != PHNSW_SLOT_FREE)
-				return true;
-		}
-		/* Nothing here yet, or vacuum has replaced the entry point meanwhile: look again. */
+		entry->id = pi->meta.entry;
+		entry->expanded = 0;
+		phnsw_touch(index, pi, query, &entry->id, 1, &entry->score, &entry->version, &state);
+		if (state != PHNSW_SLOT_FREE)
+			return true;
+		/* Vacuum has replaced the entry point meanwhile: look again. */
 		phnsw_index_refresh(index, pi);
 	}
 	return false;
@@ -295,10 +295,15 @@ phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_
 			  phnsw_candidate *entry)
 {
 	phnsw_error error;
+	uint32		l = phnsw_upper_descend(index, pi, query, level, entry);
 
-	if (!entry_point(index, pi, query, entry))
-		return 0;
-	for (uint32 l = pi->meta.entry_level; l > level; l--)
+	if (l == PHNSW_NONE)
+	{
+		if (!entry_point(index, pi, query, entry))
+			return 0;
+		l = pi->meta.entry_level;
+	}
+	for (; l > level; l--)
 	{
 		uint32		n;
 		const phnsw_candidate *window;
