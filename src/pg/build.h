@@ -1,0 +1,54 @@
+/*
+ * build.h
+ *    What the files of CREATE INDEX share: build.c (steps), build_feed.c (rows in), build_write.c (pages out).
+ */
+#ifndef PHNSW_BUILD_H
+#define PHNSW_BUILD_H
+
+#include "phnsw.h"
+
+#include "storage/fd.h"
+
+/*
+ * One build.  Only the backend's own thread sees this; the core's threads live behind *core.
+ */
+typedef struct PhnswBuild
+{
+	/* immutable */
+	Relation	heap;
+	Relation	index;
+	phnsw_build_params params;
+
+	/* The core's build, NULL until the first row; owned by the context that the build runs in. */
+	phnsw_build **core;
+
+	/* the chunk being filled, and what one row is detoasted in */
+	MemoryContext row_context;
+	float	   *vectors;
+	phnsw_tid  *tids;
+	uint32		chunk_rows;
+	uint32		filled;
+
+	/* the arena's part that is beyond maintenance_work_mem */
+	File		spill;			/* -1: none */
+	uint64		spill_bytes;
+} PhnswBuild;
+
+/* build_feed.c */
+
+/* Scans the table into the core, which starts with the first row.  Returns the rows of the table; *build->core is NULL for none. */
+extern double phnsw_build_feed(PhnswBuild *build, IndexInfo *info);
+/* Waits until the graph is complete. */
+extern void phnsw_build_graph(PhnswBuild *build);
+/* Interrupts, progress, spill file: to be called at least every 50 ms or so.  PHNSW_OK: the graph is complete. */
+extern phnsw_status phnsw_build_poll(PhnswBuild *build, uint32 milliseconds);
+extern void phnsw_build_report(phnsw_build_phase phase, uint64 done, uint64 total);
+
+/* build_write.c */
+
+/* Writes all pages of a complete graph. */
+extern void phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result);
+/* Writes the meta page of an index without rows into an empty fork. */
+extern void phnsw_build_write_empty(Relation index, ForkNumber fork, const phnsw_meta *meta);
+
+#endif							/* PHNSW_BUILD_H */

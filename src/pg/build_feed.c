@@ -1,0 +1,161 @@
+/*
+ * build_feed.c
+ *    The backend's half of a build while the core works: rows in, interrupts, progress, the spill file.
+ *
+ * Every wait is a poll of at most 50 ms, so a cancel is seen at once; the core's threads see only chunks of floats and the
+ * mapped file.  The spill file is one of PostgreSQL's temporary files: it counts for temp_file_limit, follows
+ * temp_tablespaces and is removed however the transaction ends.
+ */
+#include "build.h"
+
+#include "access/tableam.h"
+#include "commands/progress.h"
+#include "commands/tablespace.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "type_vector.h"
+#include "utils/backend_progress.h"
+#include "utils/memutils.h"
+
+#define PHNSW_POLL_MS     50
+#define PHNSW_ZERO_BYTES  (1024 * 1024)
+
+void
+phnsw_build_report(phnsw_build_phase phase, uint64 done, uint64 total)
+{
+	static const int parameters[] = {PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_CREATEIDX_TUPLES_TOTAL, PROGRESS_CREATEIDX_TUPLES_DONE};
+	int64		values[lengthof(parameters)];
+
+	values[0] = 1 + phase;
+	values[1] = total;
+	values[2] = done;
+	pgstat_progress_update_multi_param(lengthof(parameters), parameters, values);
+}
+
+/*
+ * Extends the spill file with zeros and maps it.  They are written, not left as a hole, so that a full disk is an error
+ * here and not a SIGBUS in a thread.
+ */
+static void
+phnsw_build_spill(PhnswBuild *build, uint64 bytes)
+{
+	phnsw_error error = {0};
+	char	   *zeros = palloc0(PHNSW_ZERO_BYTES);
+
+	if (build->spill < 0)
+	{
+		PrepareTempTablespaces();
+		build->spill = OpenTemporaryFile(false);
+	}
+	while (build->spill_bytes < bytes)
+	{
+		int			n = Min(bytes - build->spill_bytes, PHNSW_ZERO_BYTES);
+		int			written = FileWrite(build->spill, zeros, n, build->spill_bytes, WAIT_EVENT_BUFFILE_WRITE);
+
+		if (written != n)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 written < 0
+					 ? errmsg("could not write to file \"%s\": %m", FilePathName(build->spill))
+					 : errmsg("could not write to file \"%s\": wrote only %d of %d bytes", FilePathName(build->spill), written, n),
+					 errhint("Raise maintenance_work_mem, or free space in the temporary tablespace.")));
+		build->spill_bytes += n;
+		CHECK_FOR_INTERRUPTS();
+	}
+	pfree(zeros);
+	phnsw_ensure(phnsw_build_map_spill(*build->core, FileGetRawDesc(build->spill), build->spill_bytes, &error), &error);
+}
+
+phnsw_status
+phnsw_build_poll(PhnswBuild *build, uint32 milliseconds)
+{
+	phnsw_progress progress;
+	phnsw_error error = {0};
+	phnsw_status status = phnsw_build_wait(*build->core, milliseconds, &progress, &error);
+
+	if (status != PHNSW_RUNNING)
+		phnsw_ensure(status, &error);
+	phnsw_build_report(progress.phase, progress.done, progress.total);
+	if (progress.spill_bytes > build->spill_bytes)
+		phnsw_build_spill(build, progress.spill_bytes);
+	CHECK_FOR_INTERRUPTS();
+	return status;
+}
+
+static void
+phnsw_build_begin(PhnswBuild *build)
+{
+	phnsw_error error = {0};
+
+	phnsw_ensure(phnsw_build_create(&build->params, build->core, &error), &error);
+	phnsw_ensure(phnsw_build_start(*build->core, &error), &error);
+}
+
+/* Hands over the full chunk and waits for a free one. */
+static void
+phnsw_build_next_chunk(PhnswBuild *build)
+{
+	phnsw_error error = {0};
+	phnsw_status status;
+
+	if (*build->core == NULL)
+		phnsw_build_begin(build);
+	if (build->filled > 0)
+	{
+		phnsw_ensure(phnsw_build_submit(*build->core, build->filled, &error), &error);
+		build->filled = 0;
+	}
+	phnsw_build_poll(build, 0);
+	while ((status = phnsw_build_chunk(*build->core, &build->vectors, &build->tids, &build->chunk_rows, &error)) == PHNSW_RUNNING)
+		phnsw_build_poll(build, PHNSW_POLL_MS);
+	phnsw_ensure(status, &error);
+}
+
+/* IndexBuildCallback: one row of the table. */
+static void
+phnsw_build_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
+{
+	PhnswBuild *build = arg;
+	uint32		dims = build->params.dims;
+	MemoryContext caller;
+	Vector	   *vector;
+
+	if (isnull[0])
+		return;
+
+	caller = MemoryContextSwitchTo(build->row_context);
+	vector = DatumGetVector(values[0]);
+	phnsw_check_expected_dim(dims, vector->dim);
+	MemoryContextSwitchTo(caller);
+
+	if (build->filled == build->chunk_rows)
+		phnsw_build_next_chunk(build);
+	memcpy(build->vectors + (Size) build->filled * dims, vector->x, dims * sizeof(float));
+	memcpy(&build->tids[build->filled], tid, sizeof(phnsw_tid));
+	build->filled++;
+
+	MemoryContextReset(build->row_context);
+}
+
+double
+phnsw_build_feed(PhnswBuild *build, IndexInfo *info)
+{
+	phnsw_error error = {0};
+
+	/* No synchronised scan: it would start anywhere, and the order of rows decides about ids. */
+	double		rows = table_index_build_scan(build->heap, build->index, info, false, true, phnsw_build_row, build, NULL);
+
+	if (*build->core != NULL)
+	{
+		phnsw_ensure(phnsw_build_submit(*build->core, build->filled, &error), &error);
+		phnsw_ensure(phnsw_build_finish_rows(*build->core, &error), &error);
+	}
+	return rows;
+}
+
+void
+phnsw_build_graph(PhnswBuild *build)
+{
+	while (phnsw_build_poll(build, PHNSW_POLL_MS) == PHNSW_RUNNING)
+		continue;
+}

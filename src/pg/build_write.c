@@ -1,0 +1,162 @@
+/*
+ * build_write.c
+ *    The end of a build: page images to the file and to the WAL.
+ *
+ * Pages go through smgr, past the shared buffers, in ascending order; the file is new and nobody else can see it.  Two
+ * buffers: while this thread logs, checksums and writes one, the core's threads format the other.
+ *
+ * WAL.  Full page images in records of up to 32 pages, where the relation needs any (wal_level = minimal lets a file created
+ * in the same transaction do without: PostgreSQL then syncs it at commit by itself).
+ *
+ * Durability.  Replay starts at a checkpoint's redo pointer, so whatever was logged before it must be on disk when that
+ * checkpoint ends, but a checkpoint knows only of shared buffers and of files registered for sync.  The last page of every
+ * segment is written with registration, after all others of the segment.  If no checkpoint has begun since the first record,
+ * then the next one finds the registration and syncs the file, and until it is complete replay covers all of our records.
+ * If one has begun, it may have missed us: the file is synced here and now.  So a build does not wait for the disk unless a
+ * checkpoint happened to begin during its last seconds.  (nbtree always syncs; PostgreSQL 17's bulk_write.c does it as here.)
+ */
+#include "build.h"
+
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "access/xlogrecord.h"
+#include "miscadmin.h"
+#include "storage/smgr.h"
+#include "utils/memutils.h"
+
+#define PHNSW_WRITE_PAGES 512	/* 4 MB a buffer */
+#define PHNSW_WRITE_ALIGN 4096	/* for direct I/O */
+#define PHNSW_POLL_MS     50
+
+typedef struct PhnswWriter
+{
+	/* immutable */
+	Relation	index;
+	ForkNumber	fork;
+	BlockNumber blocks;			/* of the whole fork */
+	const phnsw_meta *meta;
+	bool		wal;
+	bool		sync;			/* not temporary: must be on disk some day */
+	XLogRecPtr	redo;			/* as of before the first record */
+} PhnswWriter;
+
+static void
+phnsw_writer_begin(PhnswWriter *writer, Relation index, ForkNumber fork, BlockNumber blocks, const phnsw_meta *meta)
+{
+	writer->index = index;
+	writer->fork = fork;
+	writer->blocks = blocks;
+	writer->meta = meta;
+	/* An init fork is logged though its relation is not: it must exist after crash recovery. */
+	writer->wal = RelationNeedsWAL(index) || fork == INIT_FORKNUM;
+	writer->sync = index->rd_rel->relpersistence != RELPERSISTENCE_TEMP;
+	writer->redo = GetRedoRecPtr();
+}
+
+/* Logs and writes consecutive pages that the core has filled. */
+static void
+phnsw_writer_put(PhnswWriter *writer, BlockNumber first, uint32 n, char *pages)
+{
+	BlockNumber blocks[XLR_MAX_BLOCK_ID];
+	Page		batch[XLR_MAX_BLOCK_ID];
+
+	for (uint32 begin = 0; begin < n; begin += XLR_MAX_BLOCK_ID)
+	{
+		uint32		count = Min(n - begin, XLR_MAX_BLOCK_ID);
+
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 i = 0; i < count; i++)
+		{
+			blocks[i] = first + begin + i;
+			batch[i] = pages + (Size) (begin + i) * BLCKSZ;
+			phnsw_page_finish(batch[i], writer->meta);
+		}
+		if (writer->wal)
+			log_newpages(&PhnswRelationFile(writer->index), writer->fork, count, blocks, batch, true);
+		for (uint32 i = 0; i < count; i++)
+		{
+			bool		last = blocks[i] + 1 == writer->blocks || (blocks[i] + 1) % RELSEG_SIZE == 0;
+
+			PageSetChecksumInplace(batch[i], blocks[i]);
+			smgrextend(RelationGetSmgr(writer->index), writer->fork, blocks[i], batch[i], !(writer->sync && last));
+		}
+	}
+}
+
+static void
+phnsw_writer_end(PhnswWriter *writer)
+{
+	if (writer->wal && GetRedoRecPtr() != writer->redo)
+		smgrimmedsync(RelationGetSmgr(writer->index), writer->fork);
+}
+
+static char *
+phnsw_aligned_pages(uint32 n)
+{
+	char	   *memory = MemoryContextAllocHuge(CurrentMemoryContext, (Size) n * BLCKSZ + PHNSW_WRITE_ALIGN);
+
+	return (char *) TYPEALIGN(PHNSW_WRITE_ALIGN, memory);
+}
+
+static void
+phnsw_format_begin(PhnswBuild *build, BlockNumber first, uint32 n, char *pages)
+{
+	phnsw_error error = {0};
+
+	phnsw_ensure(phnsw_build_format_begin(*build->core, first, n, pages, &error), &error);
+}
+
+static void
+phnsw_format_finish(PhnswBuild *build)
+{
+	phnsw_error error = {0};
+	phnsw_status status;
+
+	while ((status = phnsw_build_format_wait(*build->core, PHNSW_POLL_MS, &error)) == PHNSW_RUNNING)
+		CHECK_FOR_INTERRUPTS();
+	phnsw_ensure(status, &error);
+}
+
+void
+phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result)
+{
+	PhnswWriter writer;
+	BlockNumber blocks = result->total_blocks;
+	uint32		n = Min(blocks, PHNSW_WRITE_PAGES);
+	char	   *ready = phnsw_aligned_pages(PHNSW_WRITE_PAGES);
+	char	   *next = phnsw_aligned_pages(PHNSW_WRITE_PAGES);
+
+	phnsw_writer_begin(&writer, build->index, MAIN_FORKNUM, blocks, &result->meta);
+	phnsw_format_begin(build, 0, n, ready);
+	for (BlockNumber first = 0; first < blocks;)
+	{
+		uint32		following = Min(blocks - first - n, PHNSW_WRITE_PAGES);
+		char	   *swap = ready;
+
+		phnsw_format_finish(build);
+		if (following > 0)
+			phnsw_format_begin(build, first + n, following, next);
+		phnsw_writer_put(&writer, first, n, ready);
+
+		first += n;
+		n = following;
+		ready = next;
+		next = swap;
+		phnsw_build_report(PHNSW_PHASE_WRITE, (uint64) result->nodes * first / blocks, result->nodes);
+	}
+	phnsw_writer_end(&writer);
+}
+
+void
+phnsw_build_write_empty(Relation index, ForkNumber fork, const phnsw_meta *meta)
+{
+	PhnswWriter writer;
+	char	   *page = phnsw_aligned_pages(1);
+
+	memset(page, 0, BLCKSZ);
+	phnsw_page_init(page, PHNSW_PAGE_META, 0, sizeof(phnsw_meta));
+	memcpy(phnsw_page_meta(page), meta, sizeof(phnsw_meta));
+	phnsw_writer_begin(&writer, index, fork, 1, meta);
+	phnsw_writer_put(&writer, 0, 1, page);
+	phnsw_writer_end(&writer);
+}

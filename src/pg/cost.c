@@ -1,0 +1,174 @@
+/*
+ * cost.c
+ *    What a scan costs, and how many candidates it needs: both from what the build measured.
+ *
+ * A phnsw scan has two prices.  The first row costs a whole search with ef candidates: so many nodes evaluated (touches), so
+ * many neighbour lists read (hops), as the calibration table of the meta page says.  Going on until the index is exhausted
+ * costs one evaluation of every node and a sort, which is what the linear sweep does.  The planner interpolates between the
+ * two by LIMIT and by the selectivity of the other conditions, and adds the table's pages and the filter for the rows that
+ * will be fetched.
+ *
+ * Units.  A sequential scan's tuple costs cpu_tuple_cost and takes about 0.1 us; so does the evaluation of a node of 768
+ * dimensions in the buffer cache, and reading a list of neighbours takes about twice that.
+ *
+ * Pages of the index are charged as far as they do not fit the share of the cache that is the index's by its size: a graph
+ * whose pages come from disk is slow, one that was used before is in memory.
+ */
+#include "phnsw.h"
+
+#include <math.h>
+
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "utils/float.h"
+#include "utils/selfuncs.h"
+#include "utils/spccache.h"
+
+/* Without a calibration (an index created empty). */
+#define PHNSW_EF_UNKNOWN 100
+
+/* Code bytes that are compared in the time of one cpu_operator_cost. */
+#define PHNSW_BYTES_PER_OPERATOR 256.0
+
+/* calibration: rows of the index, the row itself left out.  Queries come from elsewhere and miss this much more. */
+#define PHNSW_QUERY_MISS 1.5
+
+/*
+ * The smallest ef that reaches the recall: the share of missed neighbours falls about as a power of ef, so between two
+ * measurements the logarithm of one is linear in the logarithm of the other.
+ */
+static uint32
+phnsw_ef_for_recall(const phnsw_calibration *c, uint32 n, double recall)
+{
+	double		miss = (1.0 - recall) / PHNSW_QUERY_MISS;
+	uint32		i;
+
+	for (i = 0; i < n && 1.0 - c[i].recall > miss; i++)
+		continue;
+	if (i == n)
+		return c[n - 1].ef;
+	if (i == 0)
+		return c[0].ef;
+
+	{
+		double		miss_before = 1.0 - c[i - 1].recall;
+		double		miss_after = Max(1.0 - c[i].recall, miss_before / 100);
+		double		share = log(miss_before / miss) / log(miss_before / miss_after);
+
+		return (uint32) ceil(c[i - 1].ef * pow((double) c[i].ef / c[i - 1].ef, Min(share, 1.0)));
+	}
+}
+
+uint32
+phnsw_choose_ef(const phnsw_meta *meta)
+{
+	uint32		ef;
+
+	if (phnsw_ef_search > 0)
+		return phnsw_ef_search;
+	if (meta->calibrations == 0)
+		return PHNSW_EF_UNKNOWN;
+	ef = phnsw_ef_for_recall(meta->calibration, meta->calibrations, phnsw_target_recall);
+	return Max(1, Min(ef, PHNSW_EF_MAX));
+}
+
+/* Nodes evaluated and lists read by a search with ef candidates: calibration, in proportion to ef beyond its points. */
+static void
+phnsw_search_work(const phnsw_meta *meta, uint32 ef, double nodes, double *touches, double *hops)
+{
+	const phnsw_calibration *c = meta->calibration;
+	uint32		n = meta->calibrations;
+
+	if (n == 0)
+	{
+		/* About half of the 2M links of a node lead to one already seen. */
+		*hops = ef + log2(Max(nodes, 2));
+		*touches = *hops * meta->codec.m;
+	}
+	else
+	{
+		uint32		i = 0;
+		double		scale;
+
+		while (i + 1 < n && c[i].ef < ef)
+			i++;
+		scale = (double) ef / Max(c[i].ef, 1);
+		*hops = c[i].hops * scale;
+		*touches = c[i].touches * scale;
+	}
+	*touches = Min(*touches, nodes);
+	*hops = Min(*hops, nodes);
+}
+
+/* Price of reading `pages` of the index's pages, as far as its share of the cache does not hold them. */
+static Cost
+phnsw_page_cost(PlannerInfo *root, const IndexOptInfo *info, double pages)
+{
+	double		all = Max(info->pages, 1);
+	double		tables = Max(root->total_table_pages, 1.0);
+	double		cache = effective_cache_size * all / (all + tables);
+	double		missing = Max(0, 1.0 - Max(cache, 1.0) / all);
+	double		random_page_cost_here;
+	double		seq_page_cost_here;
+
+	get_tablespace_page_costs(info->reltablespace, &random_page_cost_here, &seq_page_cost_here);
+	pages = Min(pages, all);
+	/* As for a bitmap heap scan: the more of the pages are read, the more they follow each other. */
+	return pages * missing *
+		(random_page_cost_here - (random_page_cost_here - seq_page_cost_here) * sqrt(pages / all));
+}
+
+static void
+phnsw_read_meta(const IndexOptInfo *info, phnsw_meta *meta)
+{
+	Relation	index;
+
+	memset(meta, 0, sizeof(*meta));
+	meta->codec.m = PHNSW_M_DEFAULT;
+	meta->slots_per_page = 8;
+	if (info->hypothetical)
+		return;
+
+	/* The planner holds a lock already. */
+	index = index_open(info->indexoid, NoLock);
+	*meta = phnsw_index_open(index)->meta;
+	index_close(index, NoLock);
+}
+
+void
+phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup_cost,
+					 Cost *total_cost, Selectivity *selectivity, double *correlation, double *pages)
+{
+	IndexOptInfo *info = path->indexinfo;
+	double		nodes = Max(info->tuples, 1.0);
+	double		wanted = nodes;
+	double		touches;
+	double		hops;
+	Cost		touch_cost;
+	phnsw_meta	meta;
+
+	*correlation = 0;
+	*pages = info->pages;
+
+	/* Without an order there is nothing to search for. */
+	if (path->indexorderbys == NIL)
+	{
+		*startup_cost = get_float8_infinity();
+		*total_cost = get_float8_infinity();
+		*selectivity = 0;
+		return;
+	}
+
+	phnsw_read_meta(info, &meta);
+	phnsw_search_work(&meta, phnsw_choose_ef(&meta), nodes, &touches, &hops);
+	if (phnsw_max_scan_tuples > 0)
+		wanted = Min(wanted, phnsw_max_scan_tuples);
+
+	touch_cost = cpu_index_tuple_cost +
+		cpu_operator_cost * phnsw_code_bytes(meta.codec.code_dims, meta.codec.bits) / PHNSW_BYTES_PER_OPERATOR;
+	*startup_cost = touches * touch_cost + hops * cpu_tuple_cost +
+		phnsw_page_cost(root, info, touches / 2);	/* neighbours share pages */
+	*total_cost = *startup_cost + (wanted / nodes) *
+		(nodes * touch_cost + nodes * log2(Max(nodes, 2)) * cpu_operator_cost + phnsw_page_cost(root, info, info->pages));
+	*selectivity = Min(1.0, wanted / nodes);
+}
