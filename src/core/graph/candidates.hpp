@@ -12,18 +12,31 @@
 // One thread at a time.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "base/array.hpp"
 #include "capi/phnsw_core.h"
 
 namespace phnsw {
 
-// The order of candidates: by score, equal scores by id.  Scores are never NaN.
-inline bool precedes(const phnsw_candidate &a, const phnsw_candidate &b) noexcept {
-  return (a.score < b.score) | ((a.score == b.score) & (a.id < b.id));
+// The order of candidates as one integer: by score, equal scores by id.  A float's bits compare like the float once the
+// sign bit of positive ones and all bits of negative ones are flipped; one integer comparison replaces two of floats.
+// REQUIRES: the score is neither NaN nor -0 (as make_candidate() gives it).
+inline std::uint64_t order_key(const phnsw_candidate &candidate) noexcept {
+  const auto bits = std::bit_cast<std::int32_t>(candidate.score);
+  const std::uint32_t flip = static_cast<std::uint32_t>(bits >> 31) | 0x80000000u;
+  return std::uint64_t{static_cast<std::uint32_t>(bits) ^ flip} << 32 | candidate.id;
+}
+
+inline bool precedes(const phnsw_candidate &a, const phnsw_candidate &b) noexcept { return order_key(a) < order_key(b); }
+
+inline phnsw_candidate make_candidate(std::uint32_t id, float score, std::uint32_t version) noexcept {
+  // NaN counts as farthest; adding zero turns -0 into +0.
+  return {score == score ? score + 0.0f : std::numeric_limits<float>::infinity(), id, version, 0};
 }
 
 class Candidates {
@@ -65,7 +78,7 @@ class Candidates {
     std::uint32_t end = size_;  // window[0 ... end) has not moved yet
     for (std::uint32_t left = n; left > 0; left--) {
       const phnsw_candidate &arrival = batch[left - 1];
-      const std::uint32_t at = place(window, end, arrival);
+      const std::uint32_t at = place(window, end, order_key(arrival));
       std::memmove(window + at + left, window + at, (end - at) * sizeof(phnsw_candidate));
       window[at + left - 1] = arrival;
       end = at;
@@ -99,18 +112,16 @@ class Candidates {
   }
 
  private:
-  // First index in window[0 ... end) that `arrival` precedes.  The loop has a fixed trip count for a given `end` and a
-  // conditional move inside.
-  static std::uint32_t place(const phnsw_candidate *window, std::uint32_t end, const phnsw_candidate &arrival) noexcept {
-    std::uint32_t low = 0;
-    std::uint32_t length = end;
-    while (length > 0) {
-      const std::uint32_t half = length / 2;
-      const bool right = precedes(window[low + half], arrival);
-      low += right ? half + 1 : 0;
-      length = right ? length - half - 1 : half;
+  // First index in window[0 ... end) whose key is above `key`.  The trip count depends on `end` alone and the choice
+  // is a conditional move, so the only branch is predicted.
+  static std::uint32_t place(const phnsw_candidate *window, std::uint32_t end, std::uint64_t key) noexcept {
+    const phnsw_candidate *low = window;
+    for (std::uint32_t length = end; length > 0;) {
+      const std::uint32_t half = (length + 1) / 2;
+      low += order_key(low[half - 1]) < key ? half : 0;
+      length -= half;
     }
-    return low;
+    return static_cast<std::uint32_t>(low - window);
   }
 
   void advance() noexcept {

@@ -3,27 +3,22 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 namespace phnsw {
 
 namespace {
 
-phnsw_candidate make_candidate(std::uint32_t id, float score, std::uint32_t version) noexcept {
-  // A NaN compares false with everything and would break the order.
-  return {score == score ? score : std::numeric_limits<float>::infinity(), id, version, 0};
-}
-
 // A hop brings a handful of arrivals: insertion sort; only entry points and large lists are more.
 void sort_batch(phnsw_candidate *batch, std::uint32_t n) noexcept {
-  if (n > 24) {
+  if (n > 32) {
     std::sort(batch, batch + n, precedes);
     return;
   }
   for (std::uint32_t i = 1; i < n; i++) {
     const phnsw_candidate moved = batch[i];
+    const std::uint64_t key = order_key(moved);
     std::uint32_t at = i;
-    for (; at > 0 && precedes(moved, batch[at - 1]); at--) batch[at] = batch[at - 1];
+    for (; at > 0 && key < order_key(batch[at - 1]); at--) batch[at] = batch[at - 1];
     batch[at] = moved;
   }
 }
@@ -66,14 +61,14 @@ void Search::offer_batch(const std::uint32_t *ids, const float *scores, const st
   if (!window_.full()) {
     for (; winners < n; winners++) batch[winners] = make_candidate(ids[winners], scores[winners], versions[winners]);
   } else {
-    const phnsw_candidate bound = window_.data()[window_.size() - 1];
+    const std::uint64_t bound = order_key(window_.data()[window_.size() - 1]);
     if (keep_reserve_) {
       reserve_.make_room(n + 1);
       phnsw_candidate *losers = reserve_.tail();
       std::uint32_t lost = 0;
       for (std::uint32_t i = 0; i < n; i++) {
         const phnsw_candidate candidate = make_candidate(ids[i], scores[i], versions[i]);
-        const bool wins = precedes(candidate, bound);
+        const bool wins = order_key(candidate) < bound;
         batch[winners] = candidate;
         losers[lost] = candidate;
         winners += wins;
@@ -83,7 +78,7 @@ void Search::offer_batch(const std::uint32_t *ids, const float *scores, const st
     } else {
       for (std::uint32_t i = 0; i < n; i++) {
         batch[winners] = make_candidate(ids[i], scores[i], versions[i]);
-        winners += precedes(batch[winners], bound);
+        winners += order_key(batch[winners]) < bound;
       }
     }
   }

@@ -9,26 +9,29 @@ namespace phnsw {
 
 void Visited::begin(std::uint32_t id_limit, bool hashed) {
   id_limit_ = 0;  // refuses everything should an allocation fail below
+  forget_direct();
   hashed_ = hashed;
   if (hashed) {
     begin_hashed();
-  } else if (seen_.size() < id_limit) {
-    // An index grows a page at a time: room to spare, so that most searches find the table large enough.
-    const std::size_t room = std::max<std::size_t>(id_limit, seen_.size() + seen_.size() / 4);
-    seen_.reset_zero((room + 4095) & ~std::size_t{4095});
-    epoch_ = 1;
   } else {
-    begin_direct();
+    begin_direct(id_limit);
   }
   id_limit_ = id_limit;
 }
 
-void Visited::begin_direct() {
-  if (epoch_ == 255) {
-    if (seen_.size() != 0) std::memset(seen_.data(), 0, seen_.size());
-    epoch_ = 0;
-  }
-  epoch_++;
+void Visited::forget_direct() noexcept {
+  std::uint64_t *bits = bits_.data();
+  for (std::size_t i = 0; i < logged_; i++) bits[log_[i] / 64] = 0;
+  logged_ = 0;
+  // A scan of a whole table leaves a log as long as the table: not to be kept by every backend.
+  if (log_.size() > kLogKept) log_ = Array<std::uint32_t>();
+}
+
+void Visited::begin_direct(std::uint32_t id_limit) {
+  const std::size_t words = std::size_t{id_limit} / 64 + 1;
+  if (words <= bits_.size()) return;
+  // An index grows a page at a time: room to spare, so that most searches find the bits.
+  bits_.reset_zero(std::max<std::size_t>(words + words / 4, 64));
 }
 
 void Visited::begin_hashed() {
@@ -69,17 +72,22 @@ void Visited::grow(std::size_t wanted) {
   }
 }
 
-std::uint32_t Visited::insert_fresh_direct(const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh) noexcept {
-  std::uint8_t *seen = seen_.data();
-  const std::uint8_t epoch = epoch_;
+std::uint32_t Visited::insert_fresh_direct(const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh) {
+  if (logged_ + n > log_.size()) log_.resize(std::max(2 * log_.size(), logged_ + n + 1024));
+  std::uint64_t *bits = bits_.data();
+  std::uint32_t *log = log_.data() + logged_;
   std::uint32_t count = 0;
   for (std::uint32_t i = 0; i < n; i++) {
     const std::uint32_t id = links[i];
     if (id >= id_limit_) continue;
+    const std::uint64_t word = bits[id / 64];
+    const std::uint64_t bit = std::uint64_t{1} << (id % 64);
+    bits[id / 64] = word | bit;
     fresh[count] = id;
-    count += seen[id] != epoch;  // no branch: whether a link is new is a coin toss to the predictor
-    seen[id] = epoch;
+    log[count] = id;
+    count += (word & bit) == 0;  // no branch: whether a link is new is a coin toss to the predictor
   }
+  logged_ += count;
   return count;
 }
 

@@ -2,13 +2,13 @@
 //
 // Two forms, chosen by begin() from the size of the index:
 //
-//   direct   one byte per id that holds the number of the search that saw it last, so that forgetting everything is an
-//            increment; the bytes are cleared once in 255 searches
+//   direct   one bit per id, and a log of the ids that were added, so that forgetting costs no more than adding did
 //   hashed   open addressing with linear probing, at most half full, sized by the work and not by the index; forgetting
 //            clears the table, which costs no more than a constant times the insertions that made it so large
 //
-// Invariants: every id in the set is below the limit given to begin(); hashed: 2 * used <= table size.
-// One thread at a time.  Throws std::bad_alloc from begin() and from growth; the set is unchanged then.
+// Invariants: every id in the set is below the limit given to begin(); direct: bits_ is zero but for the logged ids;
+// hashed: 2 * used_ <= table size.
+// One thread at a time.  Throws std::bad_alloc from begin() and insert_fresh(); the set is unchanged then.
 #pragma once
 
 #include <cstddef>
@@ -21,9 +21,8 @@ namespace phnsw {
 
 class Visited {
  public:
-  // Indexes up to this size use the direct form.  A table that fits the L2 cache is faster than hashing; beyond that
-  // a hash of a few thousand entries touches less memory, and no backend holds a byte per row of a huge table.
-  static constexpr std::uint32_t kDirectLimit = 2u << 20;
+  // Indexes up to this size use the direct form: 2 MB of bits, within the L2 and L3 caches and within work_mem.
+  static constexpr std::uint32_t kDirectLimit = 16u << 20;
 
   // Forgets everything; ids at or above id_limit are refused from now on.
   void begin(std::uint32_t id_limit) { begin(id_limit, id_limit > kDirectLimit); }
@@ -36,15 +35,19 @@ class Visited {
     return hashed_ ? insert_fresh_hashed(links, n, fresh) : insert_fresh_direct(links, n, fresh);
   }
 
-  [[nodiscard]] std::size_t memory() const noexcept { return seen_.size() + table_.size() * sizeof(std::uint32_t); }
+  [[nodiscard]] std::size_t memory() const noexcept {
+    return bits_.size() * sizeof(std::uint64_t) + (log_.size() + table_.size()) * sizeof(std::uint32_t);
+  }
 
  private:
   static constexpr std::uint32_t kEmpty = PHNSW_NONE;
   static constexpr std::size_t kTableMin = 4096;
+  static constexpr std::size_t kLogKept = 1u << 17;
 
-  std::uint32_t insert_fresh_direct(const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh) noexcept;
+  std::uint32_t insert_fresh_direct(const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh);
   std::uint32_t insert_fresh_hashed(const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh);
-  void begin_direct();
+  void forget_direct() noexcept;
+  void begin_direct(std::uint32_t id_limit);
   void begin_hashed();
   void reset_table(std::size_t size);
   void grow(std::size_t wanted);
@@ -53,11 +56,12 @@ class Visited {
   }
 
   bool hashed_ = false;
-  std::uint8_t epoch_ = 0;      // direct: of the current search, 1 ... 255
   std::uint32_t id_limit_ = 0;
   std::uint32_t shift_ = 32;    // hashed: 32 - log2(table size)
   std::size_t used_ = 0;        // hashed: ids in the table
-  Array<std::uint8_t> seen_;    // direct
+  std::size_t logged_ = 0;      // direct: ids in the log
+  Array<std::uint64_t> bits_;   // direct
+  Array<std::uint32_t> log_;    // direct
   Array<std::uint32_t> table_;  // hashed
 };
 
