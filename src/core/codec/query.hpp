@@ -1,0 +1,50 @@
+// Query: one vector, prepared for scoring codes and for bounding the exact distance of what they stand for.
+//
+// Search: the query is rotated and coded with 8 bits of its own, so that a score is one integer dot product; the
+// float32 query is kept for the bounds.  Insert: the query is the code that the new node will have. set() needs no
+// memory and may be called again and again; score() and bound() are pure.  Used by one thread at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "base/array.hpp"
+#include "codec/codec.hpp"
+
+namespace phnsw {
+
+class Query {
+ public:
+  // codec outlives the query.  Throws std::bad_alloc.
+  explicit Query(const Codec &codec);
+
+  void set(const float *vector, phnsw_query_purpose purpose) noexcept;
+  void score(const phnsw_slot *const *slots, std::uint32_t n, float *scores) const noexcept;
+  // REQUIRES: purpose PHNSW_FOR_SEARCH.  NaN for a zero query under cosine, whose operator value is NaN for every row.
+  [[nodiscard]] double bound(const phnsw_slot &slot) const noexcept;
+
+ private:
+  void set_search(const float *vector) noexcept;
+  // Quantises y_ into code_.
+  void quantise() noexcept;
+  [[nodiscard]] float score_one(const phnsw_slot &slot) const noexcept;
+
+  // A lower bound of |y - x| over every x the slot may stand for; 0 at least.
+  [[nodiscard]] double distance_bound(const phnsw_slot &slot, double norm) const noexcept;
+  [[nodiscard]] double product_bound(const phnsw_slot &slot, double norm) const noexcept;
+
+  const Codec &codec_;
+  Array<float> y_;            // rotated query, space_dims
+  Array<std::uint8_t> code_;  // its coordinates + 128, code_dims
+
+  phnsw_query_purpose purpose_ = PHNSW_FOR_SEARCH;
+  phnsw_code_head head_{};     // of the coded query; for a search only scale counts
+  bool zero_ = false;          // a zero vector under cosine
+  bool usable_ = false;        // y_ fits float32
+  double norm_ = 0;            // upper bound of |y_|
+  double tail2_ = 0;           // squared norm of the coordinates beyond code_dims
+  double error_ = 0;           // upper bound of the distance between y_ and the exactly rotated query
+  double centre_product_ = 0;  // <prepared query, centre> (inner product)
+  double centre_norm_ = 0;
+};
+
+}  // namespace phnsw

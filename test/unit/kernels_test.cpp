@@ -1,0 +1,271 @@
+// Every kernel of every instruction set this machine has, against the scalar reference and against a naive sum in wider
+// arithmetic: every length from 0 to twice the widest step and some large ones, aligned and misaligned, with the
+// buffers ending at an inaccessible page.  Integers and element-wise results must be equal, sums within the stated
+// tolerance.
+#include "kernel/kernels.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/rng.hpp"
+#include "guarded.hpp"
+
+namespace {
+
+using phnsw::Kernels;
+using phnsw::Rng;
+
+std::vector<const Kernels *> tables() {
+  std::vector<const Kernels *> found{&phnsw::kScalarKernels};
+#if defined(__x86_64__)
+  if (phnsw::cpu_has(phnsw::Simd::kAvx2)) found.push_back(&phnsw::kAvx2Kernels);
+  if (phnsw::cpu_has(phnsw::Simd::kAvx512)) found.push_back(&phnsw::kAvx512Kernels);
+#endif
+  return found;
+}
+
+std::vector<std::uint32_t> lengths() {
+  std::vector<std::uint32_t> all;
+  for (std::uint32_t n = 0; n <= 2 * 256 + 1; n++) all.push_back(n);
+  for (const std::uint32_t n : {767u, 768u, 1000u, 1536u, 3072u, 4095u, 7901u, 16000u, 16001u}) all.push_back(n);
+  return all;
+}
+
+enum class Fill { kRandom, kLowest, kHighest };
+
+std::uint8_t byte_of(Fill fill, Rng &rng, std::uint8_t lowest, std::uint8_t highest) {
+  if (fill == Fill::kLowest) return lowest;
+  if (fill == Fill::kHighest) return highest;
+  return static_cast<std::uint8_t>(rng.next());
+}
+
+float random_float(Rng &rng) { return static_cast<float>(2 * rng.unit() - 1); }
+
+std::int32_t nibble(const std::uint8_t *b, std::uint32_t i) { return ((b[i / 2] >> ((i & 1) * 4)) & 15) - 8; }
+
+class KernelsTest : public testing::TestWithParam<const Kernels *> {
+ protected:
+  const Kernels &k() const { return *GetParam(); }
+};
+
+// The four integer dot products are exact for every byte value, the extremes of both signs included; the buffers end
+// at a guard page, and a shifted start checks every misalignment.
+TEST_P(KernelsTest, IntegerDotProductsAreExact) {
+  Rng rng(1);
+  for (const std::uint32_t n : lengths()) {
+    for (const Fill fill : {Fill::kRandom, Fill::kLowest, Fill::kHighest}) {
+      Guarded<std::uint8_t> u(n), b4(n / 2 + n % 2), a4(n / 2 + n % 2);
+      Guarded<std::int8_t> a(n), b(n);
+      for (std::uint32_t i = 0; i < n; i++) {
+        u[i] = byte_of(fill, rng, 0, 255);
+        a[i] = static_cast<std::int8_t>(byte_of(fill, rng, 0x80, 127));
+        b[i] = static_cast<std::int8_t>(byte_of(fill == Fill::kHighest ? Fill::kLowest : fill, rng, 0x80, 127));
+      }
+      for (std::uint32_t i = 0; i < n / 2 + n % 2; i++) {
+        a4[i] = byte_of(fill, rng, 0, 255);
+        b4[i] = byte_of(fill, rng, 0, 255);
+      }
+      std::int64_t u8s8 = 0, s8s8 = 0, u8s4 = 0, s4s4 = 0;
+      for (std::uint32_t i = 0; i < n; i++) {
+        u8s8 += u[i] * b[i];
+        s8s8 += a[i] * b[i];
+        u8s4 += u[i] * nibble(b4.data(), i);
+        s4s4 += nibble(a4.data(), i) * nibble(b4.data(), i);
+      }
+      ASSERT_EQ(k().dot_u8s8(u.data(), b.data(), n), u8s8) << n;
+      ASSERT_EQ(k().dot_s8s8(a.data(), b.data(), n), s8s8) << n;
+      ASSERT_EQ(k().dot_u8s4(u.data(), b4.data(), n), u8s4) << n;
+      ASSERT_EQ(k().dot_s4s4(a4.data(), b4.data(), n), s4s4) << n;
+    }
+  }
+}
+
+TEST_P(KernelsTest, IntegerDotProductsTakeAnyAlignment) {
+  Rng rng(2);
+  std::vector<std::uint8_t> u(400);
+  std::vector<std::int8_t> b(400);
+  for (std::size_t i = 0; i < u.size(); i++) {
+    u[i] = static_cast<std::uint8_t>(rng.next());
+    b[i] = static_cast<std::int8_t>(rng.next());
+  }
+  for (std::uint32_t shift = 0; shift < 70; shift++) {
+    const Kernels &s = phnsw::kScalarKernels;
+    EXPECT_EQ(k().dot_u8s8(&u[shift], &b[70 - shift], 300), s.dot_u8s8(&u[shift], &b[70 - shift], 300));
+    EXPECT_EQ(k().dot_s4s4(&u[shift], &u[70 - shift], 300), s.dot_s4s4(&u[shift], &u[70 - shift], 300));
+  }
+}
+
+// Sums in float32 stay within float_sum_error() of the same sum in float64, for codes of both widths.
+TEST_P(KernelsTest, FloatSumsStayWithinTheirBound) {
+  Rng rng(3);
+  for (const std::uint32_t n : lengths()) {
+    Guarded<float> q(n);
+    Guarded<std::int8_t> c8(n);
+    Guarded<std::uint8_t> c4(n / 2 + n % 2);
+    const float scale = 0.0078125f;  // a power of two: scale * c is exact, so that only the sum is judged
+    for (std::uint32_t i = 0; i < n; i++) {
+      q[i] = random_float(rng);
+      c8[i] = static_cast<std::int8_t>(static_cast<int>(rng.below(255)) - 127);
+    }
+    for (std::uint32_t i = 0; i < n / 2 + n % 2; i++) c4[i] = static_cast<std::uint8_t>(rng.next());
+    double square8 = 0, dot8 = 0, size8 = 0, square4 = 0, dot4 = 0, size4 = 0;
+    for (std::uint32_t i = 0; i < n; i++) {
+      const double d8 = q[i] - scale * c8[i];
+      const double d4 = q[i] - scale * nibble(c4.data(), i);
+      square8 += d8 * d8;
+      square4 += d4 * d4;
+      dot8 += static_cast<double>(q[i]) * c8[i];
+      dot4 += static_cast<double>(q[i]) * nibble(c4.data(), i);
+      size8 += std::fabs(static_cast<double>(q[i]) * c8[i]);
+      size4 += std::fabs(static_cast<double>(q[i]) * nibble(c4.data(), i));
+    }
+    const double error = phnsw::float_sum_error(n);
+    ASSERT_NEAR(k().square_f32s8(q.data(), scale, c8.data(), n), square8, error * square8) << n;
+    ASSERT_NEAR(k().square_f32s4(q.data(), scale, c4.data(), n), square4, error * square4) << n;
+    ASSERT_NEAR(k().dot_f32s8(q.data(), c8.data(), n), dot8, error * size8) << n;
+    ASSERT_NEAR(k().dot_f32s4(q.data(), c4.data(), n), dot4, error * size4) << n;
+  }
+}
+
+// The operators' sums agree with a long double sum to float64's precision, at every magnitude float32 has.
+TEST_P(KernelsTest, OperatorSumsAreFloat64) {
+  Rng rng(4);
+  for (const std::uint32_t n : lengths()) {
+    for (const float magnitude : {1.0f, 1e-38f, 1e38f}) {
+      Guarded<float> a(n), b(n);
+      long double l2 = 0, ip = 0, l1 = 0, aa = 0, bb = 0, size = 0;
+      for (std::uint32_t i = 0; i < n; i++) {
+        a[i] = random_float(rng) * magnitude;
+        b[i] = random_float(rng) * magnitude;
+        const long double d = static_cast<long double>(a[i]) - b[i];
+        l2 += d * d;
+        l1 += std::fabs(d);
+        ip += static_cast<long double>(a[i]) * b[i];
+        size += std::fabs(static_cast<long double>(a[i]) * b[i]);
+        aa += static_cast<long double>(a[i]) * a[i];
+        bb += static_cast<long double>(b[i]) * b[i];
+      }
+      const long double error = (n + 2) * 0x1.0p-53L;
+      ASSERT_NEAR(k().l2_f32(a.data(), b.data(), n), l2, error * l2) << n;
+      ASSERT_NEAR(k().l1_f32(a.data(), b.data(), n), l1, error * l1) << n;
+      ASSERT_NEAR(k().ip_f32(a.data(), b.data(), n), ip, error * size) << n;
+      double got_ab = -1, got_aa = -1, got_bb = -1;
+      k().cosine_f32(a.data(), b.data(), n, &got_ab, &got_aa, &got_bb);
+      ASSERT_NEAR(got_ab, ip, error * size) << n;
+      ASSERT_NEAR(got_aa, aa, error * aa) << n;
+      ASSERT_NEAR(got_bb, bb, error * bb) << n;
+    }
+  }
+}
+
+// The steps of encoding give the reference's bits: the same codes on every machine.
+TEST_P(KernelsTest, EncodingStepsAreBitExact) {
+  Rng rng(5);
+  const Kernels &s = phnsw::kScalarKernels;
+  for (const std::uint32_t n : lengths()) {
+    Guarded<float> x(n), y(n), want(n), signs(n);
+    Guarded<std::int8_t> codes(n), want_codes(n);
+    for (std::uint32_t i = 0; i < n; i++) {
+      x[i] = want[i] = random_float(rng);
+      y[i] = random_float(rng);
+      signs[i] = rng.below(2) == 0 ? 1.0f : -1.0f;
+    }
+    const auto same = [&] { return n == 0 || std::memcmp(x.data(), want.data(), n * sizeof(float)) == 0; };
+    const double factor = 1 / 0.3;
+    k().scale(x.data(), factor, x.data(), n);
+    s.scale(want.data(), factor, want.data(), n);
+    ASSERT_TRUE(same()) << "scale " << n;
+    ASSERT_EQ(k().subtract(x.data(), y.data(), n), s.subtract(want.data(), y.data(), n)) << n;
+    ASSERT_TRUE(same()) << "subtract " << n;
+    k().flip(x.data(), signs.data(), n);
+    s.flip(want.data(), signs.data(), n);
+    ASSERT_TRUE(same()) << "flip " << n;
+    k().mix(x.data(), n);
+    s.mix(want.data(), n);
+    ASSERT_TRUE(same()) << "mix " << n;
+
+    const float largest = k().quantise(x.data(), 0.0f, 0, nullptr, n);
+    ASSERT_EQ(largest, s.quantise(x.data(), 0.0f, 0, nullptr, n)) << n;
+    for (const std::int32_t limit : {127, 7}) {
+      // The second scale clips.
+      for (const float inverse : {static_cast<float>(limit) / (largest + 0.001f), 40.0f}) {
+        k().quantise(x.data(), inverse, limit, codes.data(), n);
+        s.quantise(x.data(), inverse, limit, want_codes.data(), n);
+        double residual2 = 0;
+        for (std::uint32_t i = 0; i < n; i++) {
+          ASSERT_EQ(codes[i], want_codes[i]) << n;
+          ASSERT_LE(std::abs(codes[i]), limit);
+          const double d = x[i] - 0.01f * static_cast<double>(codes[i]);
+          residual2 += d * d;
+        }
+        std::int32_t sum = 0, squares = 0, want_sum = 0, want_squares = 0;
+        double got2 = -1, want2 = -1;
+        k().code_sums(x.data(), 0.01f, codes.data(), n, &sum, &squares, &got2);
+        s.code_sums(x.data(), 0.01f, codes.data(), n, &want_sum, &want_squares, &want2);
+        ASSERT_EQ(sum, want_sum) << n;
+        ASSERT_EQ(squares, want_squares) << n;
+        ASSERT_NEAR(got2, residual2, residual2 * 1e-11) << n;
+        ASSERT_NEAR(want2, residual2, residual2 * 1e-11) << n;
+      }
+    }
+  }
+}
+
+// Halves go to the even neighbour, values beyond the limit to the limit.
+TEST_P(KernelsTest, QuantiseRoundsToEvenAndClamps) {
+  const float x[] = {0.5f, 1.5f, -0.5f, -2.5f, 126.5f, 200.0f, -1e30f, 3.49f, 0.0f, -0.0f, 1e30f};
+  const std::int8_t want[] = {0, 2, 0, -2, 126, 127, -127, 3, 0, 0, 127};
+  std::int8_t codes[11];
+  k().quantise(x, 1.0f, 127, codes, 11);
+  for (int i = 0; i < 11; i++) EXPECT_EQ(codes[i], want[i]) << i;
+}
+
+// The transform equals the reference's bits, is its own inverse and keeps the norm.
+TEST_P(KernelsTest, WalshHadamardIsBitExactAndOrthonormal) {
+  Rng rng(6);
+  for (std::uint32_t log2n = 0; log2n <= 14; log2n++) {
+    const std::uint32_t n = 1u << log2n;
+    Guarded<float> x(n), want(n);
+    std::vector<float> original(n);
+    double norm2 = 0;
+    for (std::uint32_t i = 0; i < n; i++) {
+      x[i] = want[i] = original[i] = random_float(rng);
+      norm2 += static_cast<double>(x[i]) * x[i];
+    }
+    k().fwht(x.data(), log2n);
+    phnsw::kScalarKernels.fwht(want.data(), log2n);
+    ASSERT_EQ(std::memcmp(x.data(), want.data(), n * sizeof(float)), 0) << log2n;
+    double sum = 0, first = 0;
+    for (std::uint32_t i = 0; i < n; i++) {
+      sum += static_cast<double>(x[i]) * x[i];
+      first += original[i];
+    }
+    EXPECT_NEAR(sum, norm2, norm2 * 1e-5);
+    EXPECT_NEAR(x[0], first / std::sqrt(n), 1e-5 * std::sqrt(norm2));
+    k().fwht(x.data(), log2n);
+    for (std::uint32_t i = 0; i < n; i++) ASSERT_NEAR(x[i], original[i], 1e-5 * std::sqrt(norm2)) << log2n;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllTables, KernelsTest, testing::ValuesIn(tables()),
+                         [](const testing::TestParamInfo<const Kernels *> &table) { return table.param->name; });
+
+// Forcing a table by name works for those the machine has and refuses others, leaving the table in use alone.
+TEST(KernelChoice, ForcesByNameAndRefusesUnknownNames) {
+  const std::string before = phnsw::kernels().name;
+  for (const Kernels *table : tables()) {
+    ASSERT_TRUE(phnsw::force_kernels(table->name));
+    EXPECT_EQ(&phnsw::kernels(), table);
+    EXPECT_FALSE(phnsw::force_kernels("sse9"));
+    EXPECT_EQ(&phnsw::kernels(), table);
+  }
+  ASSERT_TRUE(phnsw::force_kernels("auto"));
+  EXPECT_EQ(&phnsw::kernels(), tables().back());
+  ASSERT_TRUE(phnsw::force_kernels(before.c_str()));
+}
+
+}  // namespace
