@@ -9,6 +9,8 @@
 
 #include "storage/fd.h"
 
+#define PHNSW_POLL_MS 50		/* longest wait between two looks at interrupts */
+
 /*
  * One build.  Only the backend's own thread sees this; the core's threads live behind *core.
  */

@@ -17,7 +17,6 @@
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
-#define PHNSW_POLL_MS     50
 #define PHNSW_ZERO_BYTES  (1024 * 1024)
 
 void

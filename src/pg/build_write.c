@@ -26,7 +26,6 @@
 
 #define PHNSW_WRITE_PAGES 512	/* 4 MB a buffer */
 #define PHNSW_WRITE_ALIGN 4096	/* for direct I/O */
-#define PHNSW_POLL_MS     50
 
 typedef struct PhnswWriter
 {
