@@ -43,6 +43,16 @@ phnsw_ambuildphasename(int64 phase)
 	}
 }
 
+/* Every operator class has an ordering operator; PostgreSQL answers for the other properties. */
+static bool
+phnsw_amproperty(Oid index, int column, IndexAMProperty property, const char *name, bool *result, bool *isnull)
+{
+	if (property != AMPROP_DISTANCE_ORDERABLE || column == 0)
+		return false;
+	*result = true;
+	return true;
+}
+
 Datum
 phnsw_handler(PG_FUNCTION_ARGS)
 {
@@ -77,7 +87,7 @@ phnsw_handler(PG_FUNCTION_ARGS)
 	am->amcanreturn = NULL;
 	am->amcostestimate = phnsw_amcostestimate;
 	am->amoptions = phnsw_options;
-	am->amproperty = NULL;
+	am->amproperty = phnsw_amproperty;
 	am->ambuildphasename = phnsw_ambuildphasename;
 	am->amvalidate = phnsw_amvalidate;
 	am->amadjustmembers = NULL;
