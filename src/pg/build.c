@@ -143,60 +143,80 @@ phnsw_build_abort(int code, Datum build)
 }
 
 static void
-phnsw_build_run(PhnswBuild *build, IndexInfo *info, IndexBuildResult *counts)
+phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 {
 	phnsw_build_result result;
 	phnsw_error error = {0};
 
-	counts->heap_tuples = phnsw_build_feed(build, info);
+	counts->heap_tuples = phnsw_build_feed(build);
 	if (*build->core == NULL)
 	{
+		if (build->replace)
+			return;
 		phnsw_empty_meta(&build->params, &result.meta);
 		phnsw_build_write_empty(build->index, MAIN_FORKNUM, &result.meta);
 		return;
 	}
 	phnsw_build_graph(build);
 	phnsw_ensure(phnsw_build_result_get(*build->core, &result, &error), &error);
-	phnsw_build_write(build, &result);
+	if (build->replace)
+		phnsw_build_write_over(build, &result);
+	else
+		phnsw_build_write(build, &result);
 	phnsw_ensure(phnsw_build_result_get(*build->core, &result, &error), &error);
 	counts->index_tuples = result.tids;
 	phnsw_build_log(build->index, &build->params, &result);
 }
 
-IndexBuildResult *
-phnsw_ambuild(Relation heap, Relation index, IndexInfo *info)
+/* A build under the protection that the file's header promises. */
+static void
+phnsw_build_run(PhnswBuild *build, IndexBuildResult *counts)
 {
-	IndexBuildResult *counts = palloc0(sizeof(IndexBuildResult));
-	PhnswBuild *build = palloc0(sizeof(PhnswBuild));
-	MemoryContext context;
-	MemoryContext caller;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw build", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
 
-	if (RelationGetNumberOfBlocks(index) != 0)
-		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
-
-	build->heap = heap;
-	build->index = index;
 	build->spill = -1;
-	phnsw_build_describe(heap, index, &build->params);
-
-	context = AllocSetContextCreate(CurrentMemoryContext, "phnsw build", ALLOCSET_DEFAULT_SIZES);
-	caller = MemoryContextSwitchTo(context);
 	build->row_context = AllocSetContextCreate(context, "phnsw build row", ALLOCSET_DEFAULT_SIZES);
 	build->core = (phnsw_build **) phnsw_own(context, (phnsw_destroyer) phnsw_build_destroy);
 
 	PG_ENSURE_ERROR_CLEANUP(phnsw_build_abort, PointerGetDatum(build));
 	{
-		phnsw_build_run(build, info, counts);
+		phnsw_build_steps(build, counts);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(phnsw_build_abort, PointerGetDatum(build));
 
 	phnsw_build_end(build);
 	if (build->spill >= 0)
 		FileClose(build->spill);
-	phnsw_index_forget(RelationGetRelid(index));
+	phnsw_index_forget(RelationGetRelid(build->index));
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
+}
+
+IndexBuildResult *
+phnsw_ambuild(Relation heap, Relation index, IndexInfo *info)
+{
+	IndexBuildResult *counts = palloc0(sizeof(IndexBuildResult));
+	PhnswBuild	build = {.heap = heap, .index = index, .source = phnsw_build_scan, .source_arg = info};
+
+	if (RelationGetNumberOfBlocks(index) != 0)
+		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
+	phnsw_build_describe(heap, index, &build.params);
+	phnsw_build_run(&build, counts);
 	return counts;
+}
+
+void
+phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg)
+{
+	IndexBuildResult counts;
+	PhnswBuild	build = {.heap = heap, .index = index, .source = source, .source_arg = arg, .replace = true};
+
+	phnsw_build_describe(heap, index, &build.params);
+	build.params.rows_expected = Min(rows, PG_UINT32_MAX);
+	/* The other half holds the rows (batch.c). */
+	build.params.memory_bytes /= 2;
+	phnsw_build_run(&build, &counts);
 }
 
 void

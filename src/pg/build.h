@@ -11,15 +11,23 @@
 
 #define PHNSW_POLL_MS 50		/* longest wait between two looks at interrupts */
 
+typedef struct PhnswBuild PhnswBuild;
+
+/* Where rows come from: calls phnsw_build_add() for each; returns how many rows there were, indexed or not. */
+typedef double (*PhnswRowSource) (PhnswBuild *build, void *arg);
+
 /*
  * One build.  Only the backend's own thread sees this; the core's threads live behind *core.
  */
-typedef struct PhnswBuild
+struct PhnswBuild
 {
 	/* immutable */
-	Relation	heap;
+	Relation	heap;			/* NULL when the rows do not come from a scan of the table */
 	Relation	index;
 	phnsw_build_params params;
+	PhnswRowSource source;
+	void	   *source_arg;
+	bool		replace;		/* an empty index in use, not a new file */
 
 	/* The core's build, NULL until the first row; owned by the context that the build runs in. */
 	phnsw_build **core;
@@ -34,22 +42,33 @@ typedef struct PhnswBuild
 	/* the arena's part that is beyond maintenance_work_mem */
 	File		spill;			/* -1: none */
 	uint64		spill_bytes;
-} PhnswBuild;
+};
+
+/* build.c */
+
+/* Builds the rows of `source` into an empty index that is in use.  REQUIRES: a lock that keeps other writers out. */
+extern void phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg);
 
 /* build_feed.c */
 
-/* Scans the table into the core, which starts with the first row.  Returns the rows of the table; *build->core is NULL for none. */
-extern double phnsw_build_feed(PhnswBuild *build, IndexInfo *info);
+/* One row for the core, which starts with the first. */
+extern void phnsw_build_add(PhnswBuild *build, const float *vector, ItemPointer tid);
+/* The rows of a table scan; arg: IndexInfo. */
+extern double phnsw_build_scan(PhnswBuild *build, void *arg);
+/* Feeds all rows of the source.  Returns its rows; *build->core is NULL when none came. */
+extern double phnsw_build_feed(PhnswBuild *build);
 /* Waits until the graph is complete. */
 extern void phnsw_build_graph(PhnswBuild *build);
 /* Interrupts, progress, spill file: to be called at least every 50 ms or so.  PHNSW_OK: the graph is complete. */
 extern phnsw_status phnsw_build_poll(PhnswBuild *build, uint32 milliseconds);
-extern void phnsw_build_report(phnsw_build_phase phase, uint64 done, uint64 total);
+extern void phnsw_build_report(PhnswBuild *build, phnsw_build_phase phase, uint64 done, uint64 total);
 
 /* build_write.c */
 
 /* Writes all pages of a complete graph. */
 extern void phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result);
+/* The same into an empty index that others may be reading: the meta page comes last. */
+extern void phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result);
 /* Writes the meta page of an index without rows into an empty fork. */
 extern void phnsw_build_write_empty(Relation index, ForkNumber fork, const phnsw_meta *meta);
 

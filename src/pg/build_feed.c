@@ -19,12 +19,15 @@
 
 #define PHNSW_ZERO_BYTES  (1024 * 1024)
 
+/* A bulk insert has no progress view of its own, and the parameters may be those of COPY. */
 void
-phnsw_build_report(phnsw_build_phase phase, uint64 done, uint64 total)
+phnsw_build_report(PhnswBuild *build, phnsw_build_phase phase, uint64 done, uint64 total)
 {
 	static const int parameters[] = {PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_CREATEIDX_TUPLES_TOTAL, PROGRESS_CREATEIDX_TUPLES_DONE};
 	int64		values[lengthof(parameters)];
 
+	if (build->replace)
+		return;
 	values[0] = 1 + phase;
 	values[1] = total;
 	values[2] = done;
@@ -74,7 +77,7 @@ phnsw_build_poll(PhnswBuild *build, uint32 milliseconds)
 
 	if (status != PHNSW_RUNNING)
 		phnsw_ensure(status, &error);
-	phnsw_build_report(progress.phase, progress.done, progress.total);
+	phnsw_build_report(build, progress.phase, progress.done, progress.total);
 	if (progress.spill_bytes > build->spill_bytes)
 		phnsw_build_spill(build, progress.spill_bytes);
 	CHECK_FOR_INTERRUPTS();
@@ -110,12 +113,23 @@ phnsw_build_next_chunk(PhnswBuild *build)
 	phnsw_ensure(status, &error);
 }
 
+void
+phnsw_build_add(PhnswBuild *build, const float *vector, ItemPointer tid)
+{
+	uint32		dims = build->params.dims;
+
+	if (build->filled == build->chunk_rows)
+		phnsw_build_next_chunk(build);
+	memcpy(build->vectors + (Size) build->filled * dims, vector, dims * sizeof(float));
+	memcpy(&build->tids[build->filled], tid, sizeof(phnsw_tid));
+	build->filled++;
+}
+
 /* IndexBuildCallback: one row of the table. */
 static void
 phnsw_build_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
 {
 	PhnswBuild *build = arg;
-	uint32		dims = build->params.dims;
 	MemoryContext caller;
 	Vector	   *vector;
 
@@ -124,25 +138,25 @@ phnsw_build_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bo
 
 	caller = MemoryContextSwitchTo(build->row_context);
 	vector = DatumGetVector(values[0]);
-	phnsw_check_expected_dim(dims, vector->dim);
+	phnsw_check_expected_dim(build->params.dims, vector->dim);
 	MemoryContextSwitchTo(caller);
 
-	if (build->filled == build->chunk_rows)
-		phnsw_build_next_chunk(build);
-	memcpy(build->vectors + (Size) build->filled * dims, vector->x, dims * sizeof(float));
-	memcpy(&build->tids[build->filled], tid, sizeof(phnsw_tid));
-	build->filled++;
-
+	phnsw_build_add(build, vector->x, tid);
 	MemoryContextReset(build->row_context);
 }
 
 double
-phnsw_build_feed(PhnswBuild *build, IndexInfo *info)
+phnsw_build_scan(PhnswBuild *build, void *arg)
+{
+	/* No synchronised scan: it would start anywhere, and the order of rows decides about ids. */
+	return table_index_build_scan(build->heap, build->index, (IndexInfo *) arg, false, true, phnsw_build_row, build, NULL);
+}
+
+double
+phnsw_build_feed(PhnswBuild *build)
 {
 	phnsw_error error = {0};
-
-	/* No synchronised scan: it would start anywhere, and the order of rows decides about ids. */
-	double		rows = table_index_build_scan(build->heap, build->index, info, false, true, phnsw_build_row, build, NULL);
+	double		rows = build->source(build, build->source_arg);
 
 	if (*build->core != NULL)
 	{

@@ -141,9 +141,66 @@ phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result)
 		n = following;
 		ready = next;
 		next = swap;
-		phnsw_build_report(PHNSW_PHASE_WRITE, (uint64) result->nodes * first / blocks, result->nodes);
+		phnsw_build_report(build, PHNSW_PHASE_WRITE, (uint64) result->nodes * first / blocks, result->nodes);
 	}
 	phnsw_writer_end(&writer);
+}
+
+/* One formatted page into shared buffers, unlogged: nothing refers to it until the meta page does. */
+static void
+phnsw_put_buffer(Relation index, BlockNumber block, BlockNumber *blocks_in_file, char *page)
+{
+	bool		extend = block >= *blocks_in_file;
+	Buffer		buffer = ReadBufferExtended(index, MAIN_FORKNUM, extend ? P_NEW : block, RBM_ZERO_AND_LOCK, NULL);
+
+	if (BufferGetBlockNumber(buffer) != block)
+		elog(ERROR, "block %u of index \"%s\" is not where it was expected", block, RelationGetRelationName(index));
+	memcpy(BufferGetPage(buffer), page, BLCKSZ);
+	MarkBufferDirty(buffer);
+	UnlockReleaseBuffer(buffer);
+	if (extend)
+		*blocks_in_file = block + 1;
+}
+
+/*
+ * Into an empty index that is in use: through shared buffers, which also leaves it warm.  All other pages are written and
+ * logged first, the meta page makes them the index, in one record.  The caller keeps other writers out.
+ */
+void
+phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result)
+{
+	Relation	index = build->index;
+	BlockNumber blocks = result->total_blocks;
+	BlockNumber blocks_in_file = RelationGetNumberOfBlocks(index);
+	char	   *pages = phnsw_aligned_pages(PHNSW_WRITE_PAGES);
+	GenericXLogState *state;
+	Buffer		buffer;
+	Page		page;
+
+	for (BlockNumber first = 1; first < blocks; first += PHNSW_WRITE_PAGES)
+	{
+		uint32		n = Min(blocks - first, PHNSW_WRITE_PAGES);
+
+		phnsw_format_begin(build, first, n, pages);
+		phnsw_format_finish(build);
+		for (uint32 i = 0; i < n; i++)
+		{
+			phnsw_page_finish(pages + (Size) i * BLCKSZ, &result->meta);
+			phnsw_put_buffer(index, first + i, &blocks_in_file, pages + (Size) i * BLCKSZ);
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (RelationNeedsWAL(index) && blocks > 1)
+		log_newpage_range(index, MAIN_FORKNUM, 1, blocks, true);
+
+	buffer = ReadBuffer(index, 0);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	phnsw_page_check(index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
+	state = GenericXLogStart(index);
+	page = GenericXLogRegisterBuffer(state, buffer, GENERIC_XLOG_FULL_IMAGE);
+	*phnsw_page_meta(page) = result->meta;
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
 }
 
 void

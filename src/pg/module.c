@@ -106,4 +106,5 @@ _PG_init(void)
 	phnsw_define_developer_settings();
 	MarkGUCPrefixReserved("phnsw");
 	phnsw_options_register();
+	phnsw_batch_init();
 }
