@@ -1,0 +1,67 @@
+/*
+ * insert.h
+ *    What the files of an insert share: insert.c (the row, its node, the entry point), links.c (its neighbours and theirs),
+ *    duplicates.c (rows whose code the index has already).
+ *
+ * One PhnswInsert lives in a memory context of its own and is gone when the row is in.
+ */
+#ifndef PHNSW_INSERT_H
+#define PHNSW_INSERT_H
+
+#include "phnsw.h"
+
+/* The links that the new node gets on one level, nearest first. */
+typedef struct PhnswNewLinks
+{
+	uint32		n;
+	uint32		ids[PHNSW_M_MAX];
+	float		distances[PHNSW_M_MAX];
+} PhnswNewLinks;
+
+/* Copies of nodes, as they were when the search found them. */
+typedef struct PhnswCopies
+{
+	uint32		n;
+	uint32	   *ids;
+	float	   *distances;		/* from the new node */
+	uint32	   *versions;
+	char	   *slots;			/* slot_bytes each */
+} PhnswCopies;
+
+typedef struct PhnswInsert
+{
+	Relation	index;
+	PhnswIndex *pi;
+	MemoryContext context;
+	phnsw_search *search;
+	phnsw_query *query;
+
+	phnsw_slot *slot;			/* the new node: TID, level, head, code */
+	PhnswCopies near;			/* what the search of level 0 found, nearest first */
+	PhnswNewLinks *links;		/* by level */
+
+	/* once its slot is written */
+	uint32		id;
+	uint32		version;
+} PhnswInsert;
+
+static inline const phnsw_slot *
+phnsw_copy(const PhnswInsert *ins, const PhnswCopies *copies, uint32 i)
+{
+	return (const phnsw_slot *) (copies->slots + (Size) i * ins->pi->slot_bytes);
+}
+
+/* ---- duplicates.c ------------------------------------------------------------------------------------------------------ */
+
+/* Adds the row to a node that has its code already; false when there is none. */
+extern bool phnsw_join_equal(PhnswInsert *ins);
+
+/* ---- links.c ------------------------------------------------------------------------------------------------------------- */
+
+/* Chooses the new node's links on a level among the copies; live nodes only, unless there are none on level 0. */
+extern void phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level);
+
+/* Offers the new node, written by now, to the lists of the nodes that it links to. */
+extern void phnsw_link_back(PhnswInsert *ins);
+
+#endif							/* PHNSW_INSERT_H */

@@ -1,0 +1,415 @@
+/*
+ * links.c
+ *    The new node's neighbours, and the new node among theirs (README.md, Insert, step 2).
+ *
+ * Every back link is decided from a copy of the neighbour's list, without a lock: append while there is room, else the entry
+ * that gives way, else nothing.  Then the page is locked, and the change made if the list is still the one that was looked
+ * at; a list that changed meanwhile is decided once more and then left alone, for a link is a hint.  Lists on up to four
+ * pages are changed in one WAL record, in block order, so the locks are too.
+ *
+ * Lists of level 0 stand in slots, those above in aux records; "place" is either.
+ */
+#include "insert.h"
+
+#include "miscadmin.h"
+
+/* Decides and writes each list at most so often. */
+#define PHNSW_LINK_ATTEMPTS 2
+
+/* ---- choosing ------------------------------------------------------------------------------------------------------------ */
+
+void
+phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level)
+{
+	PhnswNewLinks *links = &ins->links[level];
+	const phnsw_slot **slots = palloc(copies->n * sizeof(phnsw_slot *));
+	float	   *distances = palloc(copies->n * sizeof(float));
+	uint32	   *ids = palloc(copies->n * sizeof(uint32));
+	uint16		chosen[PHNSW_M_MAX];
+	uint32		n = 0;
+	uint8		wanted = PHNSW_SLOT_LIVE;
+
+	for (;;)
+	{
+		for (uint32 i = 0; i < copies->n; i++)
+		{
+			const phnsw_slot *slot = phnsw_copy(ins, copies, i);
+
+			if (slot->state != wanted || slot->version != copies->versions[i] || slot->level < level)
+				continue;
+			slots[n] = slot;
+			distances[n] = copies->distances[i];
+			ids[n++] = copies->ids[i];
+		}
+		if (n > 0 || level > 0 || wanted == PHNSW_SLOT_DEAD)
+			break;
+		/* Whatever was here is dead.  Vacuum hands its neighbours on, so it is a way to the others while it lasts. */
+		wanted = PHNSW_SLOT_DEAD;
+	}
+	links->n = phnsw_select(ins->pi->codec, slots, distances, ids, n, ins->pi->m, chosen);
+	for (uint32 i = 0; i < links->n; i++)
+	{
+		links->ids[i] = ids[chosen[i]];
+		links->distances[i] = distances[chosen[i]];
+	}
+	pfree(slots);
+	pfree(distances);
+	pfree(ids);
+}
+
+/* ---- lists --------------------------------------------------------------------------------------------------------------- */
+
+typedef enum LinkFate
+{
+	LINK_NONE,					/* not, or not any more */
+	LINK_WRITE,
+	LINK_DECIDE					/* to be decided, or once more */
+} LinkFate;
+
+/* A neighbour's list on one level, which the new node wants to be in. */
+typedef struct BackLink
+{
+	const phnsw_slot *owner;	/* copy of the neighbour */
+	uint32		id;
+	float		distance;		/* between the neighbour and the new node */
+	BlockNumber block;			/* page of the list */
+	uint32		place;			/* slot or aux record there */
+	uint32		at;				/* entry to write; behind the last to append */
+	uint32		count;			/* of the list as it was copied */
+	uint32	   *links;
+	LinkFate	fate;
+	Buffer		buffer;			/* while the page is locked */
+} BackLink;
+
+typedef struct BackLinks
+{
+	PhnswInsert *ins;
+	uint32		level;
+	uint32		capacity;		/* of a list on this level */
+	uint32		n;				/* lists still to be changed */
+	BackLink   *list;
+	char	   *slots;			/* scratch: the nodes of one list */
+} BackLinks;
+
+/* The list on a locked page or its image; false when the neighbour has gone from there. */
+static bool
+find_list(const BackLinks *back, Page page, const BackLink *link, uint16 **count, uint32 **links)
+{
+	const PhnswIndex *pi = back->ins->pi;
+
+	if (back->level == 0)
+	{
+		phnsw_slot *slot = phnsw_page_slot(pi, page, link->place);
+
+		*count = &slot->count;
+		*links = phnsw_slot_links(slot, pi->code_bytes);
+		return slot->state != PHNSW_SLOT_FREE && slot->version == link->owner->version;
+	}
+	else
+	{
+		phnsw_aux  *aux = phnsw_page_aux(pi, page, link->place);
+
+		*count = &aux->count;
+		*links = phnsw_aux_links(aux);
+		return aux->kind == PHNSW_AUX_UPPER && aux->node == link->id && aux->version == link->owner->version &&
+			aux->level == back->level;
+	}
+}
+
+static bool
+contains(const uint32 *links, uint32 n, uint32 id)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (links[i] == id)
+			return true;
+	}
+	return false;
+}
+
+/* Copies the list at link->block and link->place; false when it is not there, *next: the aux record behind it. */
+static bool
+copy_list(BackLinks *back, BackLink *link, uint32 *next)
+{
+	PhnswInsert *ins = back->ins;
+	phnsw_page_kind kind = back->level == 0 ? PHNSW_PAGE_NODE : PHNSW_PAGE_AUX;
+	Buffer		buffer = phnsw_pin(ins->index, ins->pi, link->block);
+	Page		page = BufferGetPage(buffer);
+	uint16	   *count;
+	uint32	   *links;
+	bool		found;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	phnsw_page_check(ins->index, link->block, page, kind);
+	found = find_list(back, page, link, &count, &links);
+	if (back->level > 0)
+	{
+		const phnsw_aux *aux = phnsw_page_aux(ins->pi, page, link->place);
+
+		*next = aux->kind == PHNSW_AUX_UPPER && aux->node == link->id ? aux->next : PHNSW_NONE;
+	}
+	if (found)
+	{
+		if (*count > back->capacity)
+			phnsw_corrupt(ins->index, link->block, link->place, "a list has more links than fit");
+		link->count = *count;
+		memcpy(link->links, links, link->count * sizeof(uint32));
+	}
+	UnlockReleaseBuffer(buffer);
+	return found;
+}
+
+/* Finds and copies the neighbour's list on the level; false when it has none. */
+static bool
+read_list(BackLinks *back, BackLink *link)
+{
+	PhnswInsert *ins = back->ins;
+	uint32		record = link->owner->upper;
+
+	if (back->level == 0)
+	{
+		link->block = phnsw_node_block(ins->index, ins->pi, link->id, &link->place);
+		return copy_list(back, link, &record);
+	}
+	for (uint32 step = 0; step < PHNSW_LEVEL_MAX && record != PHNSW_NONE; step++)
+	{
+		link->block = phnsw_aux_block(ins->index, ins->pi, record, &link->place);
+		if (copy_list(back, link, &record))
+			return true;
+	}
+	return false;
+}
+
+/* ---- deciding ------------------------------------------------------------------------------------------------------------- */
+
+/* Slots of the nodes in a list: those that the search copied, the others now. */
+static void
+gather_slots(BackLinks *back, const BackLink *link, const phnsw_slot **slots)
+{
+	PhnswInsert *ins = back->ins;
+	uint32		missing[PHNSW_LINKS_MAX];
+	uint32		n_missing = 0;
+
+	for (uint32 i = 0; i < link->count; i++)
+	{
+		slots[i] = NULL;
+		for (uint32 j = 0; j < ins->near.n; j++)
+		{
+			if (ins->near.ids[j] == link->links[i])
+			{
+				slots[i] = phnsw_copy(ins, &ins->near, j);
+				break;
+			}
+		}
+		if (slots[i] == NULL)
+		{
+			slots[i] = (const phnsw_slot *) (back->slots + (Size) n_missing * ins->pi->slot_bytes);
+			missing[n_missing++] = link->links[i];
+		}
+	}
+	phnsw_touch_copy(ins->index, ins->pi, missing, n_missing, back->slots);
+}
+
+/* Which entry of the copied list to write; false when the new node loses, or is there already. */
+static bool
+decide(BackLinks *back, BackLink *link)
+{
+	PhnswInsert *ins = back->ins;
+	const phnsw_slot *slots[PHNSW_LINKS_MAX];
+	float		owner_distances[PHNSW_LINKS_MAX];
+	float		fresh_distances[PHNSW_LINKS_MAX];
+
+	if (contains(link->links, link->count, ins->id))
+		return false;			/* a stale link to the slot's former node has come true */
+	link->at = link->count;
+	if (link->count < back->capacity)
+		return true;
+
+	gather_slots(back, link, slots);
+	for (uint32 i = 0; i < link->count; i++)
+	{
+		if (slots[i]->state != PHNSW_SLOT_LIVE || slots[i]->level < back->level)
+		{
+			link->at = i;
+			return true;
+		}
+		owner_distances[i] = phnsw_codec_distance(ins->pi->codec, link->owner, slots[i]);
+		fresh_distances[i] = phnsw_codec_distance(ins->pi->codec, ins->slot, slots[i]);
+	}
+	link->at = phnsw_backlink_victim(link->distance, owner_distances, fresh_distances, link->count);
+	return link->at < link->count;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Looks at the list on the locked page again.  As it was: as decided.  Grown, but with room: takes the link at its new end.
+ * Otherwise it is to be decided again.
+ */
+static LinkFate
+look_again(const BackLinks *back, Page page, BackLink *link)
+{
+	uint16	   *count;
+	uint32	   *links;
+
+	if (!find_list(back, page, link, &count, &links))
+		return LINK_NONE;
+	if (*count == link->count && memcmp(links, link->links, link->count * sizeof(uint32)) == 0)
+		return LINK_WRITE;
+	if (*count > back->capacity || contains(links, *count, back->ins->id))
+		return LINK_NONE;
+	if (*count == back->capacity)
+		return LINK_DECIDE;
+	link->at = *count;
+	return LINK_WRITE;
+}
+
+static void
+write_link(const BackLinks *back, Page image, const BackLink *link)
+{
+	uint16	   *count;
+	uint32	   *links;
+
+	find_list(back, image, link, &count, &links);
+	links[link->at] = back->ins->id;
+	if (link->at == *count)
+		(*count)++;
+}
+
+/* Changes n lists, which lie on at most as many pages as a WAL record takes; leaves each with its fate. */
+static void
+write_record(const BackLinks *back, BackLink *lists, uint32 n)
+{
+	PhnswInsert *ins = back->ins;
+	phnsw_page_kind kind = back->level == 0 ? PHNSW_PAGE_NODE : PHNSW_PAGE_AUX;
+	Buffer		held[MAX_GENERIC_XLOG_PAGES];
+	Buffer		registered = InvalidBuffer;
+	uint32		n_held = 0;
+	GenericXLogState *state = NULL;
+	Page		image = NULL;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (i == 0 || lists[i].block != lists[i - 1].block)
+		{
+			Buffer		buffer = phnsw_pin(ins->index, ins->pi, lists[i].block);
+
+			Assert(n_held < MAX_GENERIC_XLOG_PAGES);
+			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+			phnsw_page_check(ins->index, lists[i].block, BufferGetPage(buffer), kind);
+			held[n_held++] = buffer;
+		}
+		lists[i].buffer = held[n_held - 1];
+		lists[i].fate = look_again(back, BufferGetPage(lists[i].buffer), &lists[i]);
+	}
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (lists[i].fate != LINK_WRITE)
+			continue;
+		if (state == NULL)
+			state = GenericXLogStart(ins->index);
+		if (lists[i].buffer != registered)
+		{
+			registered = lists[i].buffer;
+			image = GenericXLogRegisterBuffer(state, registered, 0);
+		}
+		write_link(back, image, &lists[i]);
+	}
+	if (state != NULL)
+		GenericXLogFinish(state);
+	for (uint32 i = 0; i < n_held; i++)
+		UnlockReleaseBuffer(held[i]);
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+	const BackLink *left = a;
+	const BackLink *right = b;
+
+	if (left->block != right->block)
+		return left->block < right->block ? -1 : 1;
+	return left->place < right->place ? -1 : left->place > right->place;
+}
+
+/* Writes lists[0 ... n), a WAL record's worth of pages at a time. */
+static void
+write_lists(const BackLinks *back, BackLink *lists, uint32 n)
+{
+	uint32		first = 0;
+	uint32		pages = 0;
+
+	qsort(lists, n, sizeof(BackLink), by_place);
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (i > first && lists[i].block == lists[i - 1].block)
+			continue;
+		if (pages++ < MAX_GENERIC_XLOG_PAGES)
+			continue;
+		write_record(back, lists + first, i - first);
+		first = i;
+		pages = 1;
+	}
+	if (n > first)
+		write_record(back, lists + first, n - first);
+}
+
+/* ---- a level ---------------------------------------------------------------------------------------------------------------- */
+
+/* Fills back->list with the nodes that the new one links to, as they are now. */
+static void
+list_owners(BackLinks *back)
+{
+	PhnswInsert *ins = back->ins;
+	const PhnswNewLinks *links = &ins->links[back->level];
+	char	   *owners = palloc((Size) links->n * ins->pi->slot_bytes);
+	uint32	   *lists = palloc((Size) links->n * back->capacity * sizeof(uint32));
+
+	back->list = palloc0(links->n * sizeof(BackLink));
+	phnsw_touch_copy(ins->index, ins->pi, links->ids, links->n, owners);
+	for (uint32 i = 0; i < links->n; i++)
+	{
+		BackLink   *link = &back->list[back->n++];
+
+		link->owner = (const phnsw_slot *) (owners + (Size) i * ins->pi->slot_bytes);
+		link->id = links->ids[i];
+		link->distance = links->distances[i];
+		link->links = lists + i * back->capacity;
+		link->fate = LINK_DECIDE;
+		if (link->owner->state == PHNSW_SLOT_FREE || link->owner->level < back->level)
+			back->n--;
+	}
+}
+
+static void
+link_level(PhnswInsert *ins, uint32 level)
+{
+	BackLinks	back = {.ins = ins, .level = level};
+
+	back.capacity = level == 0 ? 2 * ins->pi->m : ins->pi->m;
+	back.slots = palloc((Size) back.capacity * ins->pi->slot_bytes);
+	list_owners(&back);
+	for (int attempt = 0; attempt < PHNSW_LINK_ATTEMPTS; attempt++)
+	{
+		uint32		n = 0;
+
+		for (uint32 i = 0; i < back.n; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (back.list[i].fate == LINK_DECIDE && read_list(&back, &back.list[i]) && decide(&back, &back.list[i]))
+				back.list[n++] = back.list[i];
+		}
+		back.n = n;
+		write_lists(&back, back.list, n);
+	}
+}
+
+void
+phnsw_link_back(PhnswInsert *ins)
+{
+	for (uint32 level = 0; level <= ins->slot->level; level++)
+	{
+		if (ins->links[level].n > 0)
+			link_level(ins, level);
+	}
+}

@@ -1,0 +1,342 @@
+/*
+ * scan.c
+ *    ORDER BY scans: the access method's callbacks and the graph phase.
+ *
+ * A scan hands the executor rows with a lower bound of their distance (xs_recheckorderby), in the order of these bounds; the
+ * executor computes the distances and returns the rows in exact order.  Bounds must not be above the distance (it raises an
+ * error) and must not go down: a hit that is found after a farther one was returned is "late", and left out or returned late
+ * as phnsw.iterative_scan says.  Therefore the scan looks ahead: it returns a hit only while enough others, all farther, are
+ * known, and goes on with the search before these run out.
+ *
+ * The graph phase ends in a sweep over all pages (sweep.c) when the graph has no more to give, when its memory exceeds
+ * work_mem, or when it has returned so many rows that the sweep is cheaper; a small index is swept at once, and exactly.
+ *
+ * Locks: one page at a time, none across calls or while the core works (README.md).  Memory: scan.h.
+ */
+#include "scan.h"
+
+#include <math.h>
+
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "type_vector.h"
+
+/* An index of so many nodes, or so many for each of ef, is swept. */
+#define PHNSW_SWEEP_NODES      2000
+#define PHNSW_SWEEP_NODES_EF   10
+/* The share of all nodes behind which a sweep is cheaper than the graph. */
+#define PHNSW_GRAPH_SHARE      8
+/* Hits to have at hand, whatever ef is, and per hit that was returned: near the end of a long scan bounds lie closer. */
+#define PHNSW_AHEAD_MIN        32
+#define PHNSW_AHEAD_SHARE      4
+
+IndexScanDesc
+phnsw_ambeginscan(Relation index, int nkeys, int norderbys)
+{
+	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw scan", ALLOCSET_SMALL_SIZES);
+	PhnswScan  *so = MemoryContextAllocZero(context, sizeof(PhnswScan));
+
+	so->context = context;
+	so->search_context = AllocSetContextCreate(context, "phnsw search", ALLOCSET_SMALL_SIZES);
+	so->index = index;
+	so->phase = PHNSW_SCAN_START;
+	scan->opaque = so;
+	scan->xs_orderbyvals = palloc0(sizeof(Datum) * Max(norderbys, 1));
+	scan->xs_orderbynulls = palloc0(sizeof(bool) * Max(norderbys, 1));
+	return scan;
+}
+
+void
+phnsw_amrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
+{
+	PhnswScan  *so = scan->opaque;
+
+	if (keys != NULL && scan->numberOfKeys > 0)
+		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+	if (orderbys != NULL && scan->numberOfOrderBys > 0)
+		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
+	so->phase = PHNSW_SCAN_START;
+}
+
+void
+phnsw_amendscan(IndexScanDesc scan)
+{
+	PhnswScan  *so = scan->opaque;
+
+	MemoryContextDelete(so->context);
+	scan->opaque = NULL;
+}
+
+/* ---- start --------------------------------------------------------------------------------------------------------------- */
+
+/* The query of the scan's ORDER BY, prepared for scoring. */
+static void
+set_query(PhnswScan *so, const ScanKeyData *orderby)
+{
+	Vector	   *vector;
+	uint32		dims = so->pi->meta.codec.dims;
+
+	if (orderby->sk_flags & SK_ISNULL)
+	{
+		so->kind = PHNSW_QUERY_NULL;
+		return;
+	}
+	vector = DatumGetVector(orderby->sk_argument);
+	if (vector->dim != dims)
+		phnsw_dims_differ(dims, vector->dim);
+	if (so->pi->meta.codec.metric == PHNSW_COSINE && isnan(phnsw_cosine_distance(vector->x, vector->x, dims)))
+		so->kind = PHNSW_QUERY_NAN;
+	else
+	{
+		so->kind = PHNSW_QUERY_VECTOR;
+		phnsw_query_set(so->query, vector->x, PHNSW_FOR_SEARCH);
+	}
+	if ((Pointer) vector != DatumGetPointer(orderby->sk_argument))
+		pfree(vector);
+}
+
+/* Searches the graph for the first time; false when it has no entry. */
+static bool
+enter_graph(PhnswScan *so)
+{
+	phnsw_candidate entry;
+	phnsw_error error;
+
+	if (so->search == NULL)
+		so->search = phnsw_search_borrow(so->pi, so->search_context);
+	if (phnsw_descend(so->index, so->pi, so->search, so->query, 0, &entry) == 0)
+		return false;
+	phnsw_ensure(phnsw_search_begin(so->search, so->ef, so->pi->meta.nodes.limit, true, &error), &error);
+	phnsw_ensure(phnsw_search_offer(so->search, &entry.id, &entry.score, &entry.version, 1, &error), &error);
+	phnsw_search_level(so->index, so->pi, so->search, so->query, 0);
+	so->found = phnsw_search_window(so->search, &so->n_found);
+	so->next_found = 0;
+	so->phase = PHNSW_SCAN_GRAPH;
+	return true;
+}
+
+static void
+start_scan(IndexScanDesc scan, PhnswScan *so)
+{
+	PhnswIndex *pi;
+	uint32		small;
+
+	if (scan->numberOfOrderBys == 0)
+		elog(ERROR, "cannot scan phnsw index without order");
+	if (!IsMVCCSnapshot(scan->xs_snapshot))
+		elog(ERROR, "non-MVCC snapshots are not supported with phnsw");
+	pgstat_count_index_scan(scan->indexRelation);
+	phnsw_counters.scans++;
+
+	/* Every row that the snapshot can see has an id below the limit that this finds. */
+	phnsw_batch_flush(so->index);
+	pi = phnsw_index_open(so->index);
+	if (so->pi != pi)
+	{
+		/* The first time, or the index has been described anew since the last rescan. */
+		MemoryContextReset(so->search_context);
+		so->search = NULL;
+		so->pi = pi;
+		so->query = phnsw_query_borrow(pi, so->context);
+	}
+	so->returned = 0;
+	so->n_hits = 0;
+	so->last_bound = -INFINITY;
+	so->last_id = 0;
+	so->n_emitted = 0;
+	so->n_tids = so->next_tid = 0;
+	so->current.tid.offset = 0;
+	so->chain_ended = true;
+	scan->xs_recheck = false;
+	set_query(so, &scan->orderByData[0]);
+
+	so->ef = phnsw_choose_ef(&pi->meta);
+	small = Max(PHNSW_SWEEP_NODES, so->ef * PHNSW_SWEEP_NODES_EF);
+	if (so->kind != PHNSW_QUERY_VECTOR || pi->meta.nodes.limit <= small || !enter_graph(so))
+		phnsw_sweep_begin(so);
+}
+
+/* ---- graph phase ----------------------------------------------------------------------------------------------------------- */
+
+static void
+remember_emitted(PhnswScan *so, uint32 id)
+{
+	if (so->n_emitted == so->emitted_max)
+	{
+		uint32		size = Max(so->emitted_max * 2, 256);
+
+		if (so->emitted == NULL)
+			so->emitted = MemoryContextAllocHuge(so->context, size * sizeof(uint32));
+		else
+			so->emitted = repalloc_huge(so->emitted, size * sizeof(uint32));
+		so->emitted_max = size;
+	}
+	so->emitted[so->n_emitted++] = id;
+}
+
+/* Goes on with the search behind its present window; false when a sweep is better or the graph has ended. */
+static bool
+resume_search(PhnswScan *so)
+{
+	Size		memory = phnsw_search_memory(so->search) + so->hits_max * sizeof(PhnswHit) +
+		so->emitted_max * sizeof(uint32);
+	phnsw_error error;
+
+	if (memory > (Size) work_mem * 1024 || so->n_emitted > so->pi->meta.nodes.limit / PHNSW_GRAPH_SHARE)
+		return false;
+	phnsw_ensure(phnsw_search_take(so->search, so->n_found, &error), &error);
+	phnsw_search_level(so->index, so->pi, so->search, so->query, 0);
+	so->found = phnsw_search_window(so->search, &so->n_found);
+	so->next_found = 0;
+	return so->n_found > 0;
+}
+
+/*
+ * Makes enough hits available that the first may be returned, or begins the sweep.  Candidates become hits in the order of
+ * their scores, a few at a time, since most scans end early: a score says approximately what the bound will be, so a
+ * smaller lookahead will do between scores and bounds than between the search and its window.
+ */
+static void
+look_ahead(PhnswScan *so)
+{
+	uint32		ahead = so->n_emitted / PHNSW_AHEAD_SHARE;
+	uint32		search_ahead = Max((so->ef + 1) / 2, ahead);
+	uint32		hits_ahead = Min(search_ahead, Max(PHNSW_AHEAD_MIN, ahead));
+
+	for (;;)
+	{
+		uint32		unread = so->n_found - so->next_found;
+
+		if (so->n_hits >= hits_ahead && so->n_hits + unread >= search_ahead)
+			return;
+		CHECK_FOR_INTERRUPTS();
+		if (unread > 0)
+		{
+			uint32		n = Min(unread, PHNSW_LOOK_MAX);
+
+			if (so->n_hits < hits_ahead)
+				n = Min(n, hits_ahead - so->n_hits);
+			phnsw_look_at(so, so->found + so->next_found, n);
+			so->next_found += n;
+		}
+		else if (!resume_search(so))
+		{
+			phnsw_sweep_begin(so);
+			return;
+		}
+	}
+}
+
+/* The hit whose rows come next; false when there are no more. */
+static bool
+next_hit(PhnswScan *so, PhnswHit *hit)
+{
+	for (;;)
+	{
+		bool		late;
+
+		if (so->phase == PHNSW_SCAN_GRAPH)
+			look_ahead(so);
+		if (so->n_hits == 0 && so->phase == PHNSW_SCAN_SWEEP && !phnsw_sweep_next(so))
+			so->phase = PHNSW_SCAN_END;
+		if (so->phase == PHNSW_SCAN_END)
+			return false;
+		phnsw_hits_pop(so, hit);
+		if (so->phase == PHNSW_SCAN_SWEEP)
+		{
+			so->last_bound = hit->bound;
+			so->last_id = hit->id;
+			return true;
+		}
+
+		late = hit->bound < so->last_bound;
+		if (late)
+			phnsw_counters.late++;
+		else
+			so->last_bound = hit->bound;
+		if (!late || phnsw_iterative_scan == PHNSW_ORDER_RELAXED)
+		{
+			remember_emitted(so, hit->id);
+			return true;
+		}
+	}
+}
+
+/* ---- rows -------------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * phnsw.check_bounds: computes the distance of the row as the executor will, and compares.  The row is fetched through a
+ * fetch state of its own, so that the executor's is left alone.
+ */
+static void
+check_bound(IndexScanDesc scan, PhnswScan *so)
+{
+	Relation	heap = scan->heapRelation;
+	ScanKey		orderby = &scan->orderByData[0];
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	IndexFetchTableData *fetch = table_index_fetch_begin(heap);
+	ItemPointerData tid = scan->xs_heaptid;
+	bool		call_again = false;
+
+	if (table_index_fetch_tuple(fetch, &tid, scan->xs_snapshot, slot, &call_again, NULL))
+	{
+		IndexInfo  *info = BuildIndexInfo(so->index);
+		EState	   *estate = CreateExecutorState();
+		Datum		values[INDEX_MAX_KEYS];
+		bool		isnull[INDEX_MAX_KEYS];
+		double		distance;
+
+		GetPerTupleExprContext(estate)->ecxt_scantuple = slot;
+		FormIndexDatum(info, slot, estate, values, isnull);
+		if (isnull[0])
+			elog(ERROR, "index \"%s\" returned row (%u,%u), whose value is NULL", RelationGetRelationName(so->index),
+				 ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid));
+		distance = DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, values[0],
+													orderby->sk_argument));
+		if (float8_gt(so->current.bound, distance))
+			elog(ERROR, "index \"%s\" returned bound %.17g for row (%u,%u) at distance %.17g",
+				 RelationGetRelationName(so->index), so->current.bound,
+				 ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), distance);
+		FreeExecutorState(estate);
+	}
+	table_index_fetch_end(fetch);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+bool
+phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
+{
+	PhnswScan  *so = scan->opaque;
+
+	if (direction != ForwardScanDirection)
+		elog(ERROR, "phnsw index scans only go forward");
+	if (so->phase == PHNSW_SCAN_START)
+		start_scan(scan, so);
+	if (phnsw_max_scan_tuples > 0 && so->returned >= phnsw_max_scan_tuples)
+		return false;
+
+	while (!phnsw_emit_next(so, &scan->xs_heaptid))
+	{
+		PhnswHit	hit;
+
+		if (!next_hit(so, &hit))
+			return false;
+		phnsw_emit_begin(so, &hit);
+	}
+	so->returned++;
+	phnsw_counters.emitted++;
+
+	scan->xs_orderbynulls[0] = so->kind == PHNSW_QUERY_NULL;
+	scan->xs_orderbyvals[0] = Float8GetDatum(so->kind == PHNSW_QUERY_NAN ? get_float8_nan() : so->current.bound);
+	scan->xs_recheckorderby = true;
+	if (phnsw_check_bounds && so->kind == PHNSW_QUERY_VECTOR)
+		check_bound(scan, so);
+	return true;
+}

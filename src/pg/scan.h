@@ -1,0 +1,132 @@
+/*
+ * scan.h
+ *    What the files of an ORDER BY scan share: scan.c (callbacks, graph phase), sweep.c (linear phase), emit.c (from nodes to
+ *    heap TIDs).
+ *
+ * A scan turns nodes into hits (a node, and a lower bound of the distance of its rows), keeps the hits in a heap and
+ * returns them in the order of their bounds.  The graph finds the hits first; when it ends, or when going on with it would
+ * cost more than it brings, a sweep over all pages finds whatever is left.
+ *
+ * Everything is owned by PhnswScan.context, a child of the executor's context of the query.
+ */
+#ifndef PHNSW_SCAN_H
+#define PHNSW_SCAN_H
+
+#include "phnsw.h"
+
+#include "access/relscan.h"
+
+/* Candidates that are looked at together. */
+#define PHNSW_LOOK_MAX 32
+
+typedef struct PhnswHit
+{
+	double		bound;			/* not above the distance of any of the node's rows; never NaN */
+	uint32		id;
+	uint32		version;
+	phnsw_tid	tid;			/* the slot's own; offset 0: none */
+	bool		chained;		/* there are more in the node's chain */
+} PhnswHit;
+
+/* The order in which hits are returned. */
+static inline bool
+phnsw_hit_before(const PhnswHit *a, const PhnswHit *b)
+{
+	return a->bound < b->bound || (a->bound == b->bound && a->id < b->id);
+}
+
+typedef enum PhnswScanPhase
+{
+	PHNSW_SCAN_START,			/* nothing read yet */
+	PHNSW_SCAN_GRAPH,
+	PHNSW_SCAN_SWEEP,
+	PHNSW_SCAN_END
+} PhnswScanPhase;
+
+typedef enum PhnswQueryKind
+{
+	PHNSW_QUERY_VECTOR,
+	PHNSW_QUERY_NULL,			/* the distance of every row is NULL */
+	PHNSW_QUERY_NAN				/* ... is NaN: a zero vector under cosine */
+} PhnswQueryKind;
+
+struct phnsw_visited_hash;
+
+typedef struct PhnswScan
+{
+	/* fixed for the life of the scan */
+	MemoryContext context;
+	MemoryContext search_context;	/* owns `search`; reset when the graph is done with */
+	Relation	index;
+
+	/* set when the first row is asked for, again after every rescan */
+	PhnswIndex *pi;
+	phnsw_query *query;
+	phnsw_search *search;		/* NULL: none borrowed */
+	PhnswQueryKind kind;
+	PhnswScanPhase phase;
+	uint32		ef;
+	uint64		returned;		/* rows */
+
+	/* hits that wait: a binary heap with the first of phnsw_hit_before() at the root */
+	PhnswHit   *hits;
+	uint32		n_hits;
+	uint32		hits_max;
+
+	/* bound and node of the last hit that was taken out; bound -inf: none yet */
+	double		last_bound;
+	uint32		last_id;
+
+	/* graph phase: the machine's window, looked at up to next_found */
+	const phnsw_candidate *found;
+	uint32		n_found;
+	uint32		next_found;
+	uint32	   *emitted;		/* nodes returned; sorted once the sweep has begun */
+	uint32		n_emitted;
+	uint32		emitted_max;
+
+	/* sweep phase */
+	PhnswHit	start;			/* hits not before this one are wanted; bound -inf: all */
+	uint32		next_id;		/* sweep in any order: first id not yet read */
+	bool		swept;			/* a pass has been made */
+	bool		complete;		/* no pass after this one */
+	BufferAccessStrategy strategy;
+
+	/* the node whose rows are being returned */
+	PhnswHit	current;
+	phnsw_tid  *tids;
+	uint32		n_tids;
+	uint32		next_tid;
+	uint32		tids_max;
+	bool		chain_ended;
+	uint32		chain_next;		/* record to go on with; PHNSW_NONE: the head */
+	uint32		chain_batch;	/* records to read at once */
+	struct phnsw_visited_hash *visited; /* records read so far */
+} PhnswScan;
+
+/* ---- emit.c ---------------------------------------------------------------------------------------------------------- */
+
+/* Room for n more hits; to be called before content locks are taken. */
+extern void phnsw_hits_reserve(PhnswScan *so, uint32 n);
+extern void phnsw_hits_push(PhnswScan *so, const PhnswHit *hit);
+extern void phnsw_hits_pop(PhnswScan *so, PhnswHit *hit);
+/* Makes a heap of hits in any order. */
+extern void phnsw_hits_heapify(PhnswScan *so);
+/* Fills *hit from a slot of a locked page; false unless the slot is LIVE. */
+extern bool phnsw_hit_read(const PhnswScan *so, const phnsw_slot *slot, uint32 id, PhnswHit *hit);
+
+/* Turns n <= PHNSW_LOOK_MAX candidates into hits and drops those whose nodes are gone. */
+extern void phnsw_look_at(PhnswScan *so, const phnsw_candidate *candidates, uint32 n);
+
+/* The rows of one hit, one by one; false when there are no more. */
+extern void phnsw_emit_begin(PhnswScan *so, const PhnswHit *hit);
+extern bool phnsw_emit_next(PhnswScan *so, ItemPointer tid);
+
+/* ---- sweep.c --------------------------------------------------------------------------------------------------------- */
+
+/* Enters the sweep phase: rows that the graph phase has not returned, in the order of their bounds. */
+extern void phnsw_sweep_begin(PhnswScan *so);
+/* Refills the empty heap; false when no row is left. */
+extern bool phnsw_sweep_next(PhnswScan *so);
+
+#endif							/* PHNSW_SCAN_H */
