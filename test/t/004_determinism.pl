@@ -1,0 +1,40 @@
+# The same rows give the same index, byte for byte, whatever the number of threads: real vectors, many duplicates, small
+# tables.  Left out of the comparison: LSN, checksum and the meta page's random build_id.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PhnswTest;
+use Test::More;
+
+my $node = new_node('determinism', 'max_worker_processes = 16', 'max_parallel_workers = 16');
+$node->safe_psql('postgres', 'CREATE EXTENSION pageinspect');
+load_words($node);
+$node->safe_psql('postgres', q{
+	CREATE TABLE duplicates AS SELECT i AS id, ('[' || i % 10 || ',' || i % 3 || ',1]')::vector(3) AS embedding
+	FROM generate_series(1, 5000) i;
+	CREATE TABLE few AS SELECT id, embedding FROM words ORDER BY id LIMIT 300});
+
+foreach my $case ([ 'words', 'vector_l2_ops' ], [ 'words', 'vector_cosine_ops' ], [ 'words', 'vector_ip_ops' ],
+	[ 'duplicates', 'vector_l2_ops' ], [ 'few', 'vector_l2_ops' ])
+{
+	my ($table, $opclass) = @$case;
+	my %pages;
+
+	foreach my $threads (1, 2, 4)
+	{
+		my $workers = $threads - 1;
+		$node->safe_psql('postgres', "SET max_parallel_maintenance_workers = $workers;
+			CREATE INDEX the_index ON $table USING phnsw (embedding $opclass)");
+		$pages{$threads} = index_pages($node, 'the_index', 0);
+		check_index($node, 'the_index', "$table, $opclass, $threads threads");
+		$node->safe_psql('postgres', 'DROP INDEX the_index');
+	}
+	same_pages($pages{1}, $pages{2}, "$table, $opclass: 1 and 2 threads build the same pages");
+	same_pages($pages{1}, $pages{4}, "$table, $opclass: 1 and 4 threads build the same pages");
+}
+
+$node->stop;
+done_testing();

@@ -1,0 +1,164 @@
+# Damaged index files.  The server is stopped and bytes of the index are overwritten: known faults that phnsw_check must
+# name (SQLSTATE XX002 and the block), and random ones.  Queries, inserts and vacuum on damaged indexes end with an
+# answer or with an error of class XX; the server never crashes.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PhnswTest;
+use Test::More;
+
+use constant { BLOCK => 8192, HEADER => 24, ROWS => 600, DIMS => 16 };
+
+# Offsets of src/core/capi/phnsw_format.h.
+use constant {
+	META_VERSION => 4, META_CODEC_DIMS => 16, META_CODEC_BITS => 30, META_SLOT_BYTES => 64, META_SLOTS_PER_PAGE => 68,
+	META_AUX_BYTES => 72, META_ENTRY => 88, META_CALIBRATIONS => 108, META_NODES => 432,
+	SLOT_TID => 0, SLOT_STATE => 6, SLOT_LEVEL => 7, SLOT_UPPER => 12, SLOT_COUNT => 20, SLOT_SCALE => 24,
+	SLOT_SUM => 32, SLOT_CODE => 40, OPAQUE_KIND => BLOCK - 8, OPAQUE_COUNT => BLOCK - 6, OPAQUE_ID => BLOCK - 2
+};
+
+seed_from_env();
+my $node = new_node('corrupt', 'autovacuum = off', 'restart_after_crash = on');
+
+$node->safe_psql('postgres', 'CREATE TABLE model AS SELECT i AS id, '
+	  . random_vectors_sql(DIMS, 'i') . ' AS v FROM generate_series(1, ' . ROWS . ') i');
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION make(n int) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		EXECUTE format('CREATE TABLE t%s AS SELECT * FROM model', n);
+		EXECUTE format('CREATE INDEX i%s ON t%s USING phnsw (v)', n, n);
+	END $$});
+
+# A fault is [name, block, offset in the page, bytes]; $meta: the page's content, $slot: first byte of a slot of block $b.
+sub known_faults
+{
+	my ($file) = @_;
+	my $meta = page($file, 0);
+	my ($slot_bytes, $slots_per_page) = unpack 'LL', substr($meta, HEADER + META_SLOT_BYTES, 8);
+	my ($first_block) = unpack 'L', substr($meta, HEADER + META_NODES + 12, 4);
+	my $node_page = $first_block + 1;
+	my $slot = HEADER + 2 * $slot_bytes;
+	my $links = $slot + SLOT_CODE + ((DIMS + 3) & ~3);
+
+	return (
+		[ 'magic', 0, HEADER, pack('L', 1) ],
+		[ 'format version', 0, HEADER + META_VERSION, pack('L', 99) ],
+		[ 'dimensions', 0, HEADER + META_CODEC_DIMS, pack('L', 70000) ],
+		[ 'bits', 0, HEADER + META_CODEC_BITS, pack('C', 7) ],
+		[ 'slot bytes', 0, HEADER + META_SLOT_BYTES, pack('L', 12) ],
+		[ 'slots per page', 0, HEADER + META_SLOTS_PER_PAGE, pack('L', 0) ],
+		[ 'aux bytes', 0, HEADER + META_AUX_BYTES, pack('L', 7777) ],
+		[ 'entry', 0, HEADER + META_ENTRY, pack('L', 4000000) ],
+		[ 'calibrations', 0, HEADER + META_CALIBRATIONS, pack('L', 1000) ],
+		[ 'limit', 0, HEADER + META_NODES, pack('L', 1 << 30) ],
+		[ 'extents', 0, HEADER + META_NODES + 4, pack('L', 5000) ],
+		[ 'extent beyond the file', 0, HEADER + META_NODES + 12, pack('L', 1 << 20) ],
+		[ 'page kind', $node_page, OPAQUE_KIND, pack('S', 4) ],
+		[ 'page identity', $node_page, OPAQUE_ID, pack('S', 0x1234) ],
+		[ 'slots on the page', $node_page, OPAQUE_COUNT, pack('S', 60000) ],
+		[ 'state', $node_page, $slot + SLOT_STATE, pack('C', 9) ],
+		[ 'level', $node_page, $slot + SLOT_LEVEL, pack('C', 200) ],
+		[ 'count', $node_page, $slot + SLOT_COUNT, pack('S', 0xFFFF) ],
+		[ 'link', $node_page, $links, pack('L', 0xFFFFFFF0) ],
+		[ 'scale', $node_page, $slot + SLOT_SCALE, pack('f', -1) ],
+		[ 'sum of the code', $node_page, $slot + SLOT_SUM, pack('l', 1 << 30) ],
+		[ 'TID', $node_page, $slot + SLOT_TID, pack('SSS', 0, 0, 0) ],
+		[ 'upper level', $node_page, $slot + SLOT_UPPER, pack('L', 1 << 30) ],
+		[ 'page of zeros', $node_page, 0, "\0" x BLOCK ],
+	);
+}
+
+sub page
+{
+	my ($file, $block) = @_;
+
+	open my $handle, '<:raw', $file or die "$file: $!";
+	seek $handle, $block * BLOCK, 0;
+	read $handle, my $content, BLOCK;
+	close $handle;
+	return $content;
+}
+
+sub overwrite
+{
+	my ($file, $block, $offset, $bytes) = @_;
+
+	open my $handle, '+<:raw', $file or die "$file: $!";
+	seek $handle, $block * BLOCK + $offset, 0;
+	print {$handle} $bytes;
+	close $handle or die "$file: $!";
+	return;
+}
+
+# Runs a statement; returns its SQLSTATE ('00000' without an error) and the message.
+sub sqlstate
+{
+	my ($sql) = @_;
+	my ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql;", on_error_stop => 0);
+
+	return ($1, $2) if $err =~ /(?:ERROR|FATAL|PANIC):\s+([0-9A-Z]{5}): (.*)/;
+	return ($err =~ /connection|terminat/ ? 'crash' : '00000', $err);
+}
+
+my $random_faults = 60;
+$node->safe_psql('postgres', 'SELECT make(0)');
+my $path = sub { $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('i$_[0]')") };
+$node->safe_psql('postgres', 'CHECKPOINT');
+my @faults = known_faults($path->(0));
+my $known = scalar @faults;
+
+$node->safe_psql('postgres', 'SELECT make(n) FROM generate_series(1, ' . ($known + $random_faults) . ') n');
+my @file = map { $path->($_) } 0 .. $known + $random_faults;
+$node->stop;
+
+my $blocks = (-s $file[0]) / BLOCK;
+for my $i (1 .. $random_faults)
+{
+	my $length = (1, 2, 4, 40)[ rand 4 ];
+	push @faults, [ "random $i", int(rand($blocks)), 24 + int(rand(BLOCK - 24 - $length)), join('', map { chr rand 256 } 1 .. $length) ];
+}
+overwrite($file[ $_ + 1 ], @{ $faults[$_] }[ 1 .. 3 ]) for 0 .. $#faults;
+$node->start;
+my $log_start = -s $node->logfile;
+
+foreach my $n (0 .. $known + $random_faults)
+{
+	my $fault = $n ? $faults[ $n - 1 ] : [ 'no fault', 0, 0, '' ];
+	my ($name, $block, $offset) = @$fault;
+	my ($state, $message) = sqlstate("SELECT phnsw_check('i$n'::regclass)");
+
+	if ($n == 0)
+	{
+		is($state, '00000', 'an index without a fault passes') or diag($message);
+	}
+	elsif ($n <= $known)
+	{
+		is($state, 'XX002', "$name: phnsw_check finds it") or diag($message);
+		like($message, qr/block $block\b/, "$name: and names the block");
+	}
+	else
+	{
+		like($state, qr/^(00000|XX00[12])$/, "$name, block $block, offset $offset: phnsw_check") or diag($message);
+	}
+
+	my @states;
+	foreach my $sql (
+		"SELECT count(*) FROM (SELECT * FROM t$n ORDER BY v <-> (SELECT v FROM model LIMIT 1) OFFSET 0) s",
+		"SELECT count(*) FROM model q WHERE q.id <= 20 AND q.id = (SELECT id FROM t$n ORDER BY t$n.v <-> q.v LIMIT 1)",
+		"INSERT INTO t$n SELECT id, v FROM model WHERE id <= 5",
+		"DELETE FROM t$n WHERE id % 10 = 1", "VACUUM t$n")
+	{
+		my ($state, $message) = sqlstate("SET enable_seqscan = off; SET enable_sort = off; SET statement_timeout = '20s'; $sql");
+		push @states, "$state: $sql: $message" if $state !~ /^(00000|XX00[012])$/;
+	}
+	is("@states", '', "$name, block $block, offset $offset: statements give an answer or an error of class XX");
+}
+is($node->safe_psql('postgres', 'SELECT count(*) FROM model'), ROWS, 'the server is up');
+my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $log_start);
+unlike($log, qr/was terminated by signal|PANIC|TRAP/, 'no process has crashed');
+
+$node->stop;
+done_testing();
