@@ -217,6 +217,7 @@ TEST(SlotBytes, EveryBrokenFieldIsNamed) {
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.level = 0; s.upper = PHNSW_NONE; }), "");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.state = 3; }), "state of a slot");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.tid.offset = 0; }), "heap TID of a live slot");
+  EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.tid.offset = 0, s.tids = 3; }), "");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.level = 32; }), "level of a slot");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.level = 0; }), "upper links on level 0");
   EXPECT_EQ(broken([&](Slot &, phnsw_slot &s) { s.upper = meta.aux.limit; }), "reference to upper links");
@@ -314,6 +315,18 @@ TEST(AuxBytes, EveryBrokenFieldIsNamed) {
   EXPECT_EQ(broken(PHNSW_AUX_UPPER, [&](Aux &x, phnsw_aux &) { x.words[8] = meta.nodes.limit; }), "link beyond the nodes");
   EXPECT_EQ(broken(PHNSW_AUX_TIDS, [](Aux &, phnsw_aux &a) { a.count = 11; }), "number of heap TIDs");
   EXPECT_EQ(broken(PHNSW_AUX_TIDS, [](Aux &x, phnsw_aux &) { x.tids()[4].offset = 0; }), "heap TID of an aux record");
+}
+
+TEST(AuxBytes, RecordTakenButNotUsedHasNoNode) {
+  const phnsw_meta meta = valid_meta();
+  for (const phnsw_aux_kind kind : {PHNSW_AUX_UPPER, PHNSW_AUX_TIDS}) {
+    Aux aux(meta, kind);
+    aux.get()->node = PHNSW_NONE;
+    aux.get()->level = 0;
+    EXPECT_NE(aux.fault(), "");
+    aux.get()->count = 0;
+    EXPECT_EQ(aux.fault(), "");
+  }
 }
 
 TEST(AuxBytes, NoBytesTrap) {

@@ -1,0 +1,527 @@
+/*
+ * vacuum_repair.c
+ *    Lists that name dead nodes are chosen anew, from what the lists themselves offer.
+ *
+ * A list that names a dead node is replaced by HNSW's heuristic over its live links and the live links of the dead nodes it
+ * names: whoever was near a dead neighbour is likely to be near.  No search.  A list that would stay thinner than M/2 also
+ * gets its neighbours' neighbours.
+ *
+ * The unit of work is a page: all its lists need much the same nodes, which are copied once into a pool, in one batch per
+ * round:
+ *
+ *    copy the page (share lock)
+ *    round 1: copy the dead nodes that its lists name, for their links
+ *    round 2: copy the candidates; distances; for thin lists round 3 with the candidates' links
+ *    choose (no lock)
+ *    exclusive lock: lists unchanged? write all of them in one WAL record; the changed ones once more from the start
+ *
+ * Lists of level 0 stand in slots, those of upper levels in aux records; both are "jobs" here.
+ */
+#include "vacuum.h"
+
+#include <math.h>
+
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+
+/* New candidates that a list may get from dead nodes, and from neighbours' neighbours. */
+#define EXTRA_CANDIDATES 32
+#define THIN_CANDIDATES  64
+#define CANDIDATES_MAX   (PHNSW_LINKS_MAX + EXTRA_CANDIDATES + THIN_CANDIDATES)
+
+StaticAssertDecl(CANDIDATES_MAX <= PHNSW_SELECT_MAX, "phnsw_select() takes all candidates");
+
+/* Copies of nodes, found by id. */
+typedef struct Pool
+{
+	uint32		n;
+	uint32		fetched;		/* the first ones have been copied */
+	uint32		room;
+	uint32	   *ids;
+	uint32	   *stamps;			/* the job that last named the node */
+	char	   *slots;			/* slots_room of them; moves when it grows */
+	uint32		slots_room;
+	uint32	   *table;			/* open addressing: index + 1, 0 is empty */
+	uint32		mask;
+} Pool;
+
+typedef struct Job
+{
+	uint32		owner;			/* node id */
+	uint32		version;
+	uint32		place;			/* of the slot or record on the page */
+	uint32		level;
+	uint32		count;			/* links as on the page */
+	const uint32 *links;		/* in the copy of the page */
+	const phnsw_slot *slot;		/* of the owner, in the copy of the page; NULL: in the pool */
+	uint32		n;				/* candidates */
+	uint32		candidates[CANDIDATES_MAX]; /* pool indexes */
+	uint32		chosen_count;
+	uint32		chosen[PHNSW_LINKS_MAX];
+} Job;
+
+typedef struct Repair
+{
+	PhnswVacuum *v;
+	Pool		pool;
+	Job		   *jobs;
+	uint32		n_jobs;
+	uint32		stamp;
+	char	   *image;			/* of the page */
+} Repair;
+
+/* ---- pool ------------------------------------------------------------------------------------------------------------------ */
+
+static void
+pool_init(Pool *pool, uint32 room)
+{
+	uint32		size = 1024;
+
+	while (size < 2 * room)
+		size *= 2;
+	pool->room = room;
+	pool->ids = palloc(room * sizeof(uint32));
+	pool->stamps = palloc(room * sizeof(uint32));
+	pool->slots = NULL;
+	pool->slots_room = 0;
+	pool->table = palloc0(size * sizeof(uint32));
+	pool->mask = size - 1;
+	pool->n = pool->fetched = 0;
+}
+
+static void
+pool_clear(Pool *pool)
+{
+	memset(pool->table, 0, ((Size) pool->mask + 1) * sizeof(uint32));
+	pool->n = pool->fetched = 0;
+}
+
+/* Index of a node in the pool, entered if it was not there.  REQUIRES: the sizes of the caller's jobs bound the pool. */
+static uint32
+pool_add(Pool *pool, uint32 id)
+{
+	uint32		bucket = (id * 2654435769u) & pool->mask;
+
+	while (pool->table[bucket] != 0)
+	{
+		uint32		index = pool->table[bucket] - 1;
+
+		if (pool->ids[index] == id)
+			return index;
+		bucket = (bucket + 1) & pool->mask;
+	}
+	if (pool->n == pool->room)
+		elog(ERROR, "phnsw: more candidates than the vacuum has room for");
+	pool->ids[pool->n] = id;
+	pool->stamps[pool->n] = 0;
+	pool->table[bucket] = ++pool->n;
+	return pool->n - 1;
+}
+
+static inline phnsw_slot *
+pool_slot(const Repair *r, uint32 index)
+{
+	return (phnsw_slot *) (r->pool.slots + (Size) index * r->v->pi->slot_bytes);
+}
+
+/* Copies what was entered since the last time. */
+static void
+pool_fetch(Repair *r)
+{
+	Pool	   *pool = &r->pool;
+
+	if (pool->n > pool->slots_room)
+	{
+		char	   *slots;
+
+		pool->slots_room = Max(pool->n, 2 * pool->slots_room);
+		slots = palloc_extended(pool->slots_room * (Size) r->v->pi->slot_bytes, MCXT_ALLOC_HUGE);
+		if (pool->slots != NULL)
+		{
+			memcpy(slots, pool->slots, pool->fetched * (Size) r->v->pi->slot_bytes);
+			pfree(pool->slots);
+		}
+		pool->slots = slots;
+	}
+	phnsw_touch_copy(r->v->index, r->v->pi, pool->ids + pool->fetched, pool->n - pool->fetched,
+					 (char *) pool_slot(r, pool->fetched));
+	pool->fetched = pool->n;
+}
+
+/* ---- candidates -------------------------------------------------------------------------------------------------------------- */
+
+static inline bool
+is_gone(const PhnswVacuum *v, uint32 id)
+{
+	return id < v->limit && phnsw_bit(v->gone, id);
+}
+
+static inline bool
+is_dead(const PhnswVacuum *v, uint32 id)
+{
+	return id < v->limit && phnsw_bit(v->dead, id);
+}
+
+static void
+add_candidate(Repair *r, Job *job, uint32 id, uint32 max)
+{
+	uint32		index;
+
+	if (job->n >= max || id == job->owner || id >= r->v->pi->meta.nodes.limit || is_dead(r->v, id))
+		return;
+	index = pool_add(&r->pool, id);
+	if (r->pool.stamps[index] == r->stamp)
+		return;
+	r->pool.stamps[index] = r->stamp;
+	job->candidates[job->n++] = index;
+}
+
+/* A dead node's links on the job's level, nearest first as far as the list knows. */
+static uint32
+links_of_dead(Repair *r, const Job *job, uint32 id, uint32 *links)
+{
+	PhnswIndex *pi = r->v->pi;
+	phnsw_slot *slot;
+	uint32		n;
+
+	if (job->level > 0)
+		return phnsw_links(r->v->index, pi, id, job->level, links);
+	slot = pool_slot(r, pool_add(&r->pool, id));
+	n = Min(slot->count, 2 * pi->m);
+	memcpy(links, phnsw_slot_links(slot, pi->code_bytes), n * sizeof(uint32));
+	return n;
+}
+
+/* Round 2: the live links, then the links of the dead ones, from each about as many. */
+static void
+collect(Repair *r, Job *job)
+{
+	uint32		links[PHNSW_LINKS_MAX];
+	uint32		dead = 0;
+	uint32		max;
+	uint32		share;
+
+	r->stamp++;
+	job->n = 0;
+	for (uint32 i = 0; i < job->count; i++)
+	{
+		if (is_dead(r->v, job->links[i]))
+			dead++;
+		else
+			add_candidate(r, job, job->links[i], CANDIDATES_MAX);
+	}
+	if (dead == 0)
+		return;
+	max = job->n + EXTRA_CANDIDATES;
+	share = Max(EXTRA_CANDIDATES / dead, 4);
+	for (uint32 i = 0; i < job->count && job->n < max; i++)
+	{
+		uint32		n;
+		uint32		end;
+
+		if (!is_dead(r->v, job->links[i]))
+			continue;
+		n = links_of_dead(r, job, job->links[i], links);
+		end = Min(job->n + share, max);
+		for (uint32 j = 0; j < n && job->n < end; j++)
+			add_candidate(r, job, links[j], end);
+	}
+}
+
+static inline bool
+is_usable(const Repair *r, const Job *job, uint32 index)
+{
+	const phnsw_slot *slot = pool_slot(r, index);
+
+	return slot->state == PHNSW_SLOT_LIVE && slot->level >= job->level;
+}
+
+/* Round 3: candidates of the candidates.  Returns whether there were any. */
+static bool
+collect_more(Repair *r, Job *job)
+{
+	uint32		links[PHNSW_LINKS_MAX];
+	uint32		before = job->n;
+	uint32		max = Min(before + THIN_CANDIDATES, CANDIDATES_MAX);
+	uint32		usable = 0;
+
+	for (uint32 i = 0; i < before; i++)
+		usable += is_usable(r, job, job->candidates[i]);
+	if (usable >= Max(r->v->pi->m / 2, 1))
+		return false;
+	r->stamp++;
+	for (uint32 i = 0; i < before; i++)
+		r->pool.stamps[job->candidates[i]] = r->stamp;
+	for (uint32 i = 0; i < before && job->n < max; i++)
+	{
+		uint32		n;
+
+		if (!is_usable(r, job, job->candidates[i]))
+			continue;
+		n = phnsw_links(r->v->index, r->v->pi, r->pool.ids[job->candidates[i]], job->level, links);
+		for (uint32 j = 0; j < n; j++)
+			add_candidate(r, job, links[j], max);
+	}
+	return job->n > before;
+}
+
+static void
+choose(Repair *r, Job *job)
+{
+	PhnswIndex *pi = r->v->pi;
+	const phnsw_slot *owner = job->slot != NULL ? job->slot : pool_slot(r, pool_add(&r->pool, job->owner));
+	const phnsw_slot *slots[CANDIDATES_MAX];
+	float		distances[CANDIDATES_MAX];
+	uint32		ids[CANDIDATES_MAX];
+	uint16		chosen[PHNSW_LINKS_MAX];
+	uint32		n = 0;
+	uint32		m;
+
+	for (uint32 i = 0; i < job->n; i++)
+	{
+		uint32		index = job->candidates[i];
+
+		if (!is_usable(r, job, index))
+			continue;
+		slots[n] = pool_slot(r, index);
+		ids[n] = r->pool.ids[index];
+		distances[n] = phnsw_codec_distance(pi->codec, owner, slots[n]);
+		if (isfinite(distances[n]))
+			n++;
+	}
+	/* As many links as the list had, so that vacuum neither thins nor fattens the graph. */
+	m = job->level > 0 ? pi->m : Min(Max(job->count, pi->m), 2 * pi->m);
+	job->chosen_count = phnsw_select(pi->codec, slots, distances, ids, n, m, chosen);
+	for (uint32 i = 0; i < job->chosen_count; i++)
+		job->chosen[i] = ids[chosen[i]];
+}
+
+static void
+work(Repair *r)
+{
+	bool		more = false;
+
+	pool_fetch(r);
+	for (uint32 i = 0; i < r->n_jobs; i++)
+		collect(r, &r->jobs[i]);
+	pool_fetch(r);
+	for (uint32 i = 0; i < r->n_jobs; i++)
+		more |= collect_more(r, &r->jobs[i]);
+	if (more)
+		pool_fetch(r);
+	for (uint32 i = 0; i < r->n_jobs; i++)
+		choose(r, &r->jobs[i]);
+}
+
+/* ---- a page's lists ------------------------------------------------------------------------------------------------------------ */
+
+/* Makes a job of a list that names a node that is gone; the dead ones enter the pool. */
+static void
+consider(Repair *r, uint32 owner, uint32 version, uint32 place, uint32 level, const uint32 *links, uint32 count,
+		 const phnsw_slot *slot)
+{
+	Job		   *job = &r->jobs[r->n_jobs];
+	bool		named = false;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (links[i] >= r->v->pi->meta.nodes.limit)
+			phnsw_index_refresh(r->v->index, r->v->pi);
+		if (!is_gone(r->v, links[i]))
+			continue;
+		named = true;
+		if (is_dead(r->v, links[i]) && level == 0)
+			pool_add(&r->pool, links[i]);
+	}
+	if (!named)
+		return;
+	job->owner = owner;
+	job->version = version;
+	job->place = place;
+	job->level = level;
+	job->count = count;
+	job->links = links;
+	job->slot = slot;
+	r->n_jobs++;
+}
+
+static Buffer
+copy_page(Repair *r, BlockNumber block, phnsw_page_kind kind)
+{
+	Buffer		buffer = phnsw_pin(r->v->index, r->v->pi, block);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	phnsw_page_check(r->v->index, block, BufferGetPage(buffer), kind);
+	memcpy(r->image, BufferGetPage(buffer), BLCKSZ);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	pool_clear(&r->pool);
+	r->n_jobs = 0;
+	return buffer;
+}
+
+/* Writes the chosen lists; returns how many had changed since they were copied. */
+static uint32
+write_lists(Repair *r, Buffer buffer)
+{
+	PhnswIndex *pi = r->v->pi;
+	GenericXLogState *state;
+	Page		page;
+	uint32		changed = 0;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	state = GenericXLogStart(r->v->index);
+	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	for (uint32 i = 0; i < r->n_jobs; i++)
+	{
+		Job		   *job = &r->jobs[i];
+		uint32	   *links;
+		uint16	   *count;
+		bool		same;
+
+		if (job->slot != NULL)
+		{
+			phnsw_slot *slot = phnsw_page_slot(pi, page, job->place);
+
+			links = phnsw_slot_links(slot, pi->code_bytes);
+			count = &slot->count;
+			same = slot->state == PHNSW_SLOT_LIVE && slot->version == job->version;
+		}
+		else
+		{
+			phnsw_aux  *aux = phnsw_page_aux(pi, page, job->place);
+
+			links = phnsw_aux_links(aux);
+			count = &aux->count;
+			same = aux->kind == PHNSW_AUX_UPPER && aux->node == job->owner && aux->version == job->version &&
+				aux->level == job->level;
+		}
+		if (!same)
+			continue;			/* another node's list by now */
+		if (*count != job->count || memcmp(links, job->links, job->count * sizeof(uint32)) != 0)
+		{
+			changed++;
+			continue;
+		}
+		memset(links, 0, job->count * sizeof(uint32));
+		memcpy(links, job->chosen, job->chosen_count * sizeof(uint32));
+		*count = job->chosen_count;
+	}
+	GenericXLogFinish(state);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	return changed;
+}
+
+/* Returns whether a list changed under our hands: worth another try. */
+static bool
+repair_node_page(Repair *r, BlockNumber block, uint32 first)
+{
+	PhnswIndex *pi = r->v->pi;
+	uint32		count = Min(pi->slots_per_page, r->v->limit - first);
+	Buffer		buffer = copy_page(r, block, PHNSW_PAGE_NODE);
+	uint32		changed = 0;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		phnsw_slot *slot = phnsw_page_slot(pi, r->image, i);
+
+		if (slot->state != PHNSW_SLOT_LIVE)
+			continue;
+		if (slot->count > 2 * pi->m)
+			phnsw_corrupt(r->v->index, block, i, "a list has more links than 2M");
+		consider(r, first + i, slot->version, i, 0, phnsw_slot_links(slot, pi->code_bytes), slot->count, slot);
+	}
+	if (r->n_jobs > 0)
+	{
+		work(r);
+		changed = write_lists(r, buffer);
+	}
+	ReleaseBuffer(buffer);
+	return changed > 0;
+}
+
+/*
+ * Upper lists of one aux page.  A record whose node has moved on to another version belongs to nobody: versions only grow,
+ * and a record gets its node and version in the WAL record that makes the slot LIVE with them.
+ */
+static bool
+repair_aux_page(Repair *r, BlockNumber block, uint32 first, uint32 count, bool reclaim)
+{
+	PhnswIndex *pi = r->v->pi;
+	Buffer		buffer = copy_page(r, block, PHNSW_PAGE_AUX);
+	uint32		changed = 0;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		phnsw_aux  *aux = phnsw_page_aux(pi, r->image, i);
+
+		if (aux->kind != PHNSW_AUX_FREE && aux->node < pi->meta.nodes.limit)
+			pool_add(&r->pool, aux->node);
+	}
+	pool_fetch(r);
+	for (uint32 i = 0; i < count; i++)
+	{
+		phnsw_aux  *aux = phnsw_page_aux(pi, r->image, i);
+		const phnsw_slot *owner;
+
+		if (aux->kind == PHNSW_AUX_FREE || aux->node >= pi->meta.nodes.limit)
+			continue;
+		owner = pool_slot(r, pool_add(&r->pool, aux->node));
+		if (owner->version != aux->version)
+		{
+			if (reclaim)
+				phnsw_vacuum_free_aux(r->v, first + i);
+		}
+		else if (aux->kind == PHNSW_AUX_UPPER && owner->state == PHNSW_SLOT_LIVE)
+		{
+			if (aux->count > pi->m)
+				phnsw_corrupt(r->v->index, block, i, "an upper level list has more links than M");
+			consider(r, aux->node, aux->version, i, aux->level, phnsw_aux_links(aux), aux->count, NULL);
+		}
+	}
+	if (r->n_jobs > 0)
+	{
+		work(r);
+		changed = write_lists(r, buffer);
+	}
+	ReleaseBuffer(buffer);
+	return changed > 0;
+}
+
+void
+phnsw_vacuum_repair(PhnswVacuum *v)
+{
+	PhnswIndex *pi = v->pi;
+	uint32		jobs = Max(pi->slots_per_page, pi->aux_per_page);
+	uint32		aux_limit;
+	Repair	   *r = palloc0(sizeof(Repair));
+
+	r->v = v;
+	r->image = palloc(BLCKSZ);
+	r->jobs = palloc_extended(jobs * sizeof(Job), MCXT_ALLOC_HUGE);
+	/* Owner, links, candidates of every job. */
+	pool_init(&r->pool, jobs * (1 + 2 * pi->m + 2 * pi->m + EXTRA_CANDIDATES + THIN_CANDIDATES));
+
+	phnsw_index_refresh(v->index, pi);
+	aux_limit = pi->meta.aux.limit;
+	for (uint32 first = 0; first < v->limit; first += pi->slots_per_page)
+	{
+		uint32		place;
+		BlockNumber block = phnsw_node_block(v->index, pi, first, &place);
+
+		vacuum_delay_point();
+		if (repair_node_page(r, block, first))
+			repair_node_page(r, block, first);
+	}
+	for (uint32 first = 0; first < aux_limit; first += pi->aux_per_page)
+	{
+		uint32		place;
+		BlockNumber block = phnsw_aux_block(v->index, pi, first, &place);
+		uint32		count = Min(pi->aux_per_page, aux_limit - first);
+
+		vacuum_delay_point();
+		/* Only once: what was noted for freeing might be in use again before a second note is acted on. */
+		if (repair_aux_page(r, block, first, count, true))
+			repair_aux_page(r, block, first, count, false);
+	}
+	phnsw_vacuum_flush_aux(v);
+}
