@@ -1,8 +1,8 @@
 // What the search machine itself costs per query: no pages, no codes, no scoring.
 //
 // Searches of a nearest-neighbour graph over random points are recorded once (links of every hop, scores of every fresh
-// id) and played back through the C interface.  Ids are spread over `ids` numbers, every search by another offset, so that
-// the visited set misses the caches as it would in an index of that size.
+// id) and played back through the C interface.  Ids are spread over `ids` numbers, every search by another offset, so
+// that the visited set misses the caches as it would in an index of that size.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -44,7 +44,8 @@ struct Points {
     for (std::uint32_t i = 0; i < kNodes; i++) {
       for (std::uint32_t j = 0; j < kNodes; j++) near[j] = {distance(&x[i * kDims], j), j};
       std::partial_sort(near.begin(), near.begin() + kLinks - 4, near.end());
-      for (std::uint32_t k = 0; k < kLinks; k++) links[i * kLinks + k] = k < kLinks - 5 ? near[k + 1].second : rng.below(kNodes);
+      for (std::uint32_t k = 0; k < kLinks; k++)
+        links[i * kLinks + k] = k < kLinks - 5 ? near[k + 1].second : rng.below(kNodes);
     }
   }
   float distance(const float *query, std::uint32_t j) const {
@@ -72,7 +73,8 @@ std::vector<Trace> record(std::uint32_t ef, std::uint32_t ids) {
     phnsw_search_offer(search, &trace.entry, &trace.entry_score, &trace.entry, 1, nullptr);
     for (std::uint32_t node = 0; phnsw_search_pop(search, &node);) {
       Hop hop{};
-      for (std::uint32_t k = 0; k < kLinks; k++) hop.links[k] = points.links[node / spread * kLinks + k] * spread + offset;
+      for (std::uint32_t k = 0; k < kLinks; k++)
+        hop.links[k] = points.links[node / spread * kLinks + k] * spread + offset;
       std::uint32_t fresh[kLinks];
       std::uint32_t n = 0;
       phnsw_search_fresh(search, hop.links, kLinks, fresh, &n, nullptr);
@@ -179,6 +181,11 @@ void BM_select(benchmark::State &state) {
   }
   state.counters["pairs"] = benchmark::Counter(static_cast<double>(pairs), benchmark::Counter::kAvgIterations);
 }
-BENCHMARK(BM_select)->Unit(benchmark::kMicrosecond)->ArgNames({"n", "m"})->Args({64, 16})->Args({64, 32})->Args({200, 32});
+BENCHMARK(BM_select)
+    ->Unit(benchmark::kMicrosecond)
+    ->ArgNames({"n", "m"})
+    ->Args({64, 16})
+    ->Args({64, 32})
+    ->Args({200, 32});
 
 }  // namespace

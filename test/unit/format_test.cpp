@@ -83,7 +83,11 @@ TEST(Meta, EveryBrokenFieldIsNamed) {
   const Break breaks[] = {
       {"magic number", [](phnsw_meta &m) { m.magic++; }},
       {"format version", [](phnsw_meta &m) { m.format_version++; }},
-      {"format version", [](phnsw_meta &m) { m.format_version = 0; m.codec.dims = 0; }},
+      {"format version",
+       [](phnsw_meta &m) {
+         m.format_version = 0;
+         m.codec.dims = 0;
+       }},
       {"dimensions", [](phnsw_meta &m) { m.codec.dims = 0; }},
       {"dimensions", [](phnsw_meta &m) { m.codec.dims = PHNSW_DIMS_MAX + 1; }},
       {"metric", [](phnsw_meta &m) { m.codec.metric = 0; }},
@@ -124,7 +128,11 @@ TEST(Meta, EveryBrokenFieldIsNamed) {
       {"extents of the aux records", [](phnsw_meta &m) { m.aux.limit = PHNSW_NONE; }},
       {"extents of the aux records", [](phnsw_meta &m) { m.aux.extent[1].first_block = 105; }},
       {"overlapping extents", [](phnsw_meta &m) { m.aux.extent[1].first_block = 173; }},
-      {"overlapping extents", [](phnsw_meta &m) { m.aux.extent[0].pages = 9; m.aux.extent[1].first_id += m.aux_per_page; }},
+      {"overlapping extents",
+       [](phnsw_meta &m) {
+         m.aux.extent[0].pages = 9;
+         m.aux.extent[1].first_id += m.aux_per_page;
+       }},
       {"entry node", [](phnsw_meta &m) { m.entry = m.nodes.limit; }},
       {"entry level", [](phnsw_meta &m) { m.entry_level = PHNSW_LEVEL_MAX + 1; }},
       {"free aux record", [](phnsw_meta &m) { m.aux_free = m.aux.limit; }},
@@ -171,8 +179,7 @@ TEST(Meta, NoBytesTrapAndLocateStaysInsideWhatWasAccepted) {
     }
     for (std::uint32_t i = 0; i < 20 && meta.nodes.limit != 0; i++) {
       std::uint32_t index = 0;
-      const std::uint32_t block =
-          phnsw_locate(&meta.nodes, meta.slots_per_page, rng.below(meta.nodes.limit), &index);
+      const std::uint32_t block = phnsw_locate(&meta.nodes, meta.slots_per_page, rng.below(meta.nodes.limit), &index);
       ASSERT_GT(block, 0u);
       ASSERT_LT(block, kBlocks);
       ASSERT_LT(index, meta.slots_per_page);
@@ -213,8 +220,16 @@ TEST(SlotBytes, EveryBrokenFieldIsNamed) {
     return slot.fault();
   };
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.count = 32; }), "");
-  EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.state = PHNSW_SLOT_DEAD; s.tid.offset = 0; }), "");
-  EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.level = 0; s.upper = PHNSW_NONE; }), "");
+  EXPECT_EQ(broken([](Slot &, phnsw_slot &s) {
+              s.state = PHNSW_SLOT_DEAD;
+              s.tid.offset = 0;
+            }),
+            "");
+  EXPECT_EQ(broken([](Slot &, phnsw_slot &s) {
+              s.level = 0;
+              s.upper = PHNSW_NONE;
+            }),
+            "");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.state = 3; }), "state of a slot");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.tid.offset = 0; }), "heap TID of a live slot");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.tid.offset = 0, s.tids = 3; }), "");
@@ -312,7 +327,8 @@ TEST(AuxBytes, EveryBrokenFieldIsNamed) {
   EXPECT_EQ(broken(PHNSW_AUX_UPPER, [](Aux &, phnsw_aux &a) { a.count = 17; }), "number of upper links");
   EXPECT_EQ(broken(PHNSW_AUX_UPPER, [](Aux &x, phnsw_aux &) { x.words[4] = 7; }), "link to itself");
   EXPECT_EQ(broken(PHNSW_AUX_UPPER, [](Aux &x, phnsw_aux &) { x.words[8] = x.words[4]; }), "repeated link");
-  EXPECT_EQ(broken(PHNSW_AUX_UPPER, [&](Aux &x, phnsw_aux &) { x.words[8] = meta.nodes.limit; }), "link beyond the nodes");
+  EXPECT_EQ(broken(PHNSW_AUX_UPPER, [&](Aux &x, phnsw_aux &) { x.words[8] = meta.nodes.limit; }),
+            "link beyond the nodes");
   EXPECT_EQ(broken(PHNSW_AUX_TIDS, [](Aux &, phnsw_aux &a) { a.count = 11; }), "number of heap TIDs");
   EXPECT_EQ(broken(PHNSW_AUX_TIDS, [](Aux &x, phnsw_aux &) { x.tids()[4].offset = 0; }), "heap TID of an aux record");
 }

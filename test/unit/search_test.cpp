@@ -64,8 +64,9 @@ std::vector<std::uint32_t> run(phnsw_search *search, const Graph &graph) {
     const std::vector<std::uint32_t> &links = graph.links[node];
     std::vector<std::uint32_t> fresh(links.size());
     std::uint32_t n = 0;
-    EXPECT_EQ(phnsw_search_fresh(search, links.data(), static_cast<std::uint32_t>(links.size()), fresh.data(), &n, nullptr),
-              PHNSW_OK);
+    EXPECT_EQ(
+        phnsw_search_fresh(search, links.data(), static_cast<std::uint32_t>(links.size()), fresh.data(), &n, nullptr),
+        PHNSW_OK);
     fresh.resize(n);
     offer(search, graph, fresh);
   }

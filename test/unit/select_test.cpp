@@ -36,7 +36,8 @@ struct Scene {
 // Algorithm 4 as printed: a working queue W, a result R, a queue of discarded W_d.
 std::vector<std::uint16_t> oracle_select(const Scene &scene, std::uint32_t m) {
   const auto before = [&](std::uint16_t a, std::uint16_t b) {
-    return scene.distances[a] != scene.distances[b] ? scene.distances[a] < scene.distances[b] : scene.ids[a] < scene.ids[b];
+    return scene.distances[a] != scene.distances[b] ? scene.distances[a] < scene.distances[b]
+                                                    : scene.ids[a] < scene.ids[b];
   };
   std::vector<std::uint16_t> working(scene.ids.size());
   std::iota(working.begin(), working.end(), std::uint16_t{0});

@@ -10,7 +10,7 @@ namespace phnsw {
 
 namespace {
 
-constexpr std::uint64_t kIdEnd = PHNSW_NONE;     // ids are below it
+constexpr std::uint64_t kIdEnd = PHNSW_NONE;      // ids are below it
 constexpr std::uint64_t kBlockEnd = 0xFFFFFFFFu;  // PostgreSQL's InvalidBlockNumber
 
 bool valid_reference(std::uint32_t id, std::uint32_t limit) noexcept { return id == PHNSW_NONE || id < limit; }

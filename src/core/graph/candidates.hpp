@@ -32,7 +32,9 @@ inline std::uint64_t order_key(const phnsw_candidate &candidate) noexcept {
   return std::uint64_t{static_cast<std::uint32_t>(bits) ^ flip} << 32 | candidate.id;
 }
 
-inline bool precedes(const phnsw_candidate &a, const phnsw_candidate &b) noexcept { return order_key(a) < order_key(b); }
+inline bool precedes(const phnsw_candidate &a, const phnsw_candidate &b) noexcept {
+  return order_key(a) < order_key(b);
+}
 
 inline phnsw_candidate make_candidate(std::uint32_t id, float score, std::uint32_t version) noexcept {
   // NaN counts as farthest; adding zero turns -0 into +0.

@@ -12,8 +12,8 @@ struct Reach {
   std::uint32_t first_unreached = 0;  // PHNSW_NONE: every live node was found
 };
 
-// links: n rows of stride ids, counts[i] of them in use.  Links at or above n, and an entry at or above n, lead nowhere.
-// REQUIRES: counts[i] <= stride.  Throws std::bad_alloc.
+// links: n rows of stride ids, counts[i] of them in use.  Links at or above n, and an entry at or above n, lead
+// nowhere. REQUIRES: counts[i] <= stride.  Throws std::bad_alloc.
 [[nodiscard]] Reach reach(const std::uint32_t *links, const std::uint16_t *counts, const std::uint8_t *live,
                           std::uint32_t n, std::uint32_t stride, std::uint32_t entry);
 

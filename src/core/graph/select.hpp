@@ -1,7 +1,7 @@
 // Selection of neighbours: which candidates become links, and which link gives way to a newcomer.
 //
-// Pure functions over distances; the caller says how far two candidates are apart (codes on pages, unpacked codes of the
-// bulk build, a matrix in a test).  Deterministic: equal distances are ordered by id or, where there are no ids, by
+// Pure functions over distances; the caller says how far two candidates are apart (codes on pages, unpacked codes of
+// the bulk build, a matrix in a test).  Deterministic: equal distances are ordered by id or, where there are no ids, by
 // position.  See README.md for the rules and where they differ from HNSW and Vamana.
 #pragma once
 

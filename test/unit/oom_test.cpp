@@ -1,0 +1,106 @@
+// Memory runs out at the first, second, third ... allocation: every C entry reports it, nothing leaks (run under the
+// address sanitizer), and the handle works again when there is memory.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "base/rng.hpp"
+#include "capi/phnsw_core.h"
+
+namespace {
+
+// Allocations of phnsw::Array (the aligned ones) that still succeed; negative: all do.
+thread_local int allocations_left = -1;
+
+}  // namespace
+
+void *operator new(std::size_t size, std::align_val_t alignment) {
+  if (allocations_left == 0) throw std::bad_alloc();
+  if (allocations_left > 0) allocations_left--;
+  const auto bytes = static_cast<std::size_t>(alignment);
+  void *memory = std::aligned_alloc(bytes, (size + bytes - 1) / bytes * bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void *memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void *memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+namespace {
+
+// A ring with chords, scored by distance to node 1234 along the ring; long enough that every structure grows.
+phnsw_status search_ring(phnsw_search *search, std::uint32_t nodes, std::vector<std::uint32_t> *result) {
+  const auto score = [&](std::uint32_t id) { return static_cast<float>(id < 1234 ? 1234 - id : id - 1234); };
+  phnsw_error error{};
+  phnsw_status status = phnsw_search_begin(search, 600, nodes, true, &error);
+  if (status != PHNSW_OK) return status;
+  const std::uint32_t entry = 0;
+  const float entry_score = score(entry);
+  status = phnsw_search_offer(search, &entry, &entry_score, &entry, 1, &error);
+  for (std::uint32_t node = 0; status == PHNSW_OK && phnsw_search_pop(search, &node);) {
+    std::uint32_t links[32];
+    for (std::uint32_t k = 0; k < 32; k++) links[k] = (node + (k < 4 ? k + 1 : 37 * k)) % 20000;
+    std::uint32_t n = 0;
+    status = phnsw_search_fresh(search, links, 32, links, &n, &error);
+    if (status != PHNSW_OK) break;
+    float scores[32];
+    for (std::uint32_t k = 0; k < n; k++) scores[k] = score(links[k]);
+    status = phnsw_search_offer(search, links, scores, links, n, &error);
+  }
+  if (status != PHNSW_OK) {
+    EXPECT_STREQ(error.message, "out of memory");
+    return status;
+  }
+  std::uint32_t n = 0;
+  const phnsw_candidate *window = phnsw_search_window(search, &n);
+  result->clear();
+  for (std::uint32_t i = 0; i < n; i++) result->push_back(window[i].id);
+  return PHNSW_OK;
+}
+
+// nodes chooses the form of the visited set.
+void fail_everywhere(std::uint32_t nodes) {
+  std::vector<std::uint32_t> expected;
+  phnsw_search *search = nullptr;
+  ASSERT_EQ(phnsw_search_create(&search, nullptr), PHNSW_OK);
+  ASSERT_EQ(search_ring(search, nodes, &expected), PHNSW_OK);
+  ASSERT_EQ(expected.size(), 600u);
+  phnsw_search_destroy(search);
+
+  int failures = 0;
+  for (;; failures++) {
+    ASSERT_EQ(phnsw_search_create(&search, nullptr), PHNSW_OK);
+    std::vector<std::uint32_t> result;
+    allocations_left = failures;
+    const phnsw_status status = search_ring(search, nodes, &result);
+    allocations_left = -1;
+    if (status != PHNSW_OK) {
+      ASSERT_EQ(status, PHNSW_OUT_OF_MEMORY);
+      ASSERT_EQ(search_ring(search, nodes, &result), PHNSW_OK);
+    }
+    ASSERT_EQ(result, expected) << "allocation " << failures;
+    phnsw_search_destroy(search);
+    if (status == PHNSW_OK) break;
+  }
+  EXPECT_GE(failures, 4) << "window, reserve, visited set and the growth of two";
+}
+
+TEST(OutOfMemory, SearchWithDirectVisitedSet) { fail_everywhere(20000); }
+TEST(OutOfMemory, SearchWithHashedVisitedSet) { fail_everywhere(1000000000); }
+
+TEST(OutOfMemory, ReachReportsIt) {
+  const std::uint32_t links[] = {1, 0};
+  const std::uint16_t counts[] = {1, 1};
+  const std::uint8_t live[] = {1, 1};
+  std::uint64_t reached = 0;
+  std::uint32_t first = 0;
+  for (int left = 0; left < 2; left++) {
+    allocations_left = left;
+    const phnsw_status status = phnsw_reach_count(links, counts, live, 2, 1, 0, &reached, &first, nullptr);
+    allocations_left = -1;
+    EXPECT_EQ(status, PHNSW_OUT_OF_MEMORY);
+  }
+}
+
+}  // namespace
