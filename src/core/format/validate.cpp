@@ -146,7 +146,8 @@ const char *slot_fault(const phnsw_meta &meta, std::uint32_t id, const phnsw_slo
     return slot.tid.offset == 0 ? nullptr : "heap TID of a free slot";
   }
   if (slot.state != PHNSW_SLOT_LIVE && slot.state != PHNSW_SLOT_DEAD) return "state of a slot";
-  if (slot.state == PHNSW_SLOT_LIVE && slot.tid.offset == 0 && slot.tids == PHNSW_NONE) return "heap TID of a live slot";
+  if (slot.state == PHNSW_SLOT_LIVE && slot.tid.offset == 0 && slot.tids == PHNSW_NONE)
+    return "heap TID of a live slot";
   if (slot.level > PHNSW_LEVEL_MAX) return "level of a slot";
   if (slot.level == 0 && slot.upper != PHNSW_NONE) return "upper links on level 0";
   if (!valid_reference(slot.upper, meta.aux.limit)) return "reference to upper links";
@@ -158,7 +159,8 @@ const char *slot_fault(const phnsw_meta &meta, std::uint32_t id, const phnsw_slo
 
 const char *aux_fault(const phnsw_meta &meta, const phnsw_aux &aux) noexcept {
   if (!valid_reference(aux.next, meta.aux.limit)) return "next aux record";
-  const bool reserved = aux.kind != PHNSW_AUX_FREE && aux.node == PHNSW_NONE;  // taken by an insert that has not yet used it
+  const bool reserved =
+      aux.kind != PHNSW_AUX_FREE && aux.node == PHNSW_NONE;  // taken by an insert that has not yet used it
   if (reserved && aux.count == 0 && (aux.kind == PHNSW_AUX_UPPER || aux.kind == PHNSW_AUX_TIDS)) return nullptr;
   switch (aux.kind) {
     case PHNSW_AUX_FREE:
