@@ -232,6 +232,11 @@ TEST(SlotBytes, EveryBrokenFieldIsNamed) {
             "");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.state = 3; }), "state of a slot");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.tid.offset = 0; }), "heap TID of a live slot");
+  EXPECT_EQ(broken([](Slot &, phnsw_slot &s) {
+              s.tid.offset = 0;
+              s.tids = 5;
+            }),
+            "");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.tid.offset = 0, s.tids = 3; }), "");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.level = 32; }), "level of a slot");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.level = 0; }), "upper links on level 0");
