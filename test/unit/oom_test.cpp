@@ -2,30 +2,59 @@
 // address sanitizer), and the handle works again when there is memory.
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 #include <vector>
 
 #include "base/rng.hpp"
 #include "capi/phnsw_core.h"
+#include "failing_new.hpp"
+
+namespace phnsw::test {
+
+thread_local long allocations_left = -1;
+thread_local long blocks_alive = 0;
+
+}  // namespace phnsw::test
+
+using phnsw::test::allocations_left;
+using phnsw::test::blocks_alive;
 
 namespace {
 
-// Allocations of phnsw::Array (the aligned ones) that still succeed; negative: all do.
-thread_local int allocations_left = -1;
+void *allocate(std::size_t size, std::size_t alignment) {
+  if (allocations_left == 0) throw std::bad_alloc();
+  if (allocations_left > 0) allocations_left--;
+  void *block = nullptr;
+  if (posix_memalign(&block, alignment, size == 0 ? 1 : size) != 0) throw std::bad_alloc();
+  blocks_alive++;
+  return block;
+}
+
+void release(void *block) noexcept {
+  if (block != nullptr) blocks_alive--;
+  std::free(block);
+}
 
 }  // namespace
 
+void *operator new(std::size_t size) { return allocate(size, alignof(std::max_align_t)); }
+void *operator new[](std::size_t size) { return allocate(size, alignof(std::max_align_t)); }
 void *operator new(std::size_t size, std::align_val_t alignment) {
-  if (allocations_left == 0) throw std::bad_alloc();
-  if (allocations_left > 0) allocations_left--;
-  const auto bytes = static_cast<std::size_t>(alignment);
-  void *memory = std::aligned_alloc(bytes, (size + bytes - 1) / bytes * bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
+  return allocate(size, static_cast<std::size_t>(alignment));
 }
-void operator delete(void *memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void *memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void *operator new[](std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void *block) noexcept { release(block); }
+void operator delete[](void *block) noexcept { release(block); }
+void operator delete(void *block, std::size_t) noexcept { release(block); }
+void operator delete[](void *block, std::size_t) noexcept { release(block); }
+void operator delete(void *block, std::align_val_t) noexcept { release(block); }
+void operator delete[](void *block, std::align_val_t) noexcept { release(block); }
+void operator delete(void *block, std::size_t, std::align_val_t) noexcept { release(block); }
+void operator delete[](void *block, std::size_t, std::align_val_t) noexcept { release(block); }
 
 namespace {
 
@@ -72,6 +101,7 @@ void fail_everywhere(std::uint32_t nodes) {
   for (;; failures++) {
     ASSERT_EQ(phnsw_search_create(&search, nullptr), PHNSW_OK);
     std::vector<std::uint32_t> result;
+    result.reserve(expected.size());
     allocations_left = failures;
     const phnsw_status status = search_ring(search, nodes, &result);
     allocations_left = -1;

@@ -26,7 +26,6 @@ class Query {
   void set_search(const float *vector) noexcept;
   // Quantises y_ into code_.
   void quantise() noexcept;
-  [[nodiscard]] float score_one(const phnsw_slot &slot) const noexcept;
 
   // A lower bound of |y - x| over every x the slot may stand for; 0 at least.
   [[nodiscard]] double distance_bound(const phnsw_slot &slot, double norm) const noexcept;

@@ -26,7 +26,7 @@ void Rotation::apply(float *x) const noexcept {
   for (std::uint32_t round = 0; round < kRounds; round++) {
     k.flip(x, signs_.data() + static_cast<std::size_t>(round) * dims_, dims_);
     k.fwht(round % 2 == 0 ? x : x + (dims_ - power), log2_);
-    if (power != dims_) k.mix(x, dims_);
+    if (round == 1 && power != dims_) k.mix(x, dims_);
   }
 }
 
@@ -46,9 +46,9 @@ bool Rotation::rotate(float *x, float largest) const noexcept {
 }
 
 double Rotation::error() const noexcept {
-  // Per round, in units of 2^-24 of the norm: log2_ stages of additions, 2 for the scaling, 3 for the pairs, and one
-  // that covers the second-order terms and the underflow of small coordinates.
-  return kRounds * (log2_ + 6.0) * 0x1.0p-24;
+  // In units of 2^-24 of the norm: per round log2_ stages of additions, 2 for the scaling, and one that covers the
+  // second-order terms and the underflow of small coordinates; 3 for the pairs.
+  return (kRounds * (log2_ + 3.0) + 3.0) * 0x1.0p-24;
 }
 
 }  // namespace phnsw

@@ -1,8 +1,8 @@
 // Rotation: a random orthogonal map in O(d log d) operations and 4d bits of state.
 //
 // Four rounds of: random signs; a fast Walsh-Hadamard transform of the first (even rounds) or last (odd rounds) 2^k
-// coordinates, 2^k the largest power of two <= d; and, when d is no power of two, a plane rotation by 45 degrees of
-// each pair (x[i], x[d-1-i]).  The signs are part of the file format: see README.md.
+// coordinates, 2^k the largest power of two <= d.  Between the second and the third round, when d is no power of two, a
+// plane rotation by 45 degrees of each pair (x[i], x[d-1-i]).  The signs are part of the file format: see README.md.
 //
 // Immutable after construction, shared by threads.
 #pragma once

@@ -9,6 +9,7 @@
 #include <immintrin.h>
 
 #include "kernel/kernels.hpp"
+#include "kernel/tails.hpp"
 
 namespace phnsw {
 namespace {
@@ -265,8 +266,6 @@ void flip(float *x, const float *signs, std::uint32_t n) {
   for (; i < n; i++) x[i] *= signs[i];
 }
 
-constexpr float kHalfRoot = 0.70710678118654752440f;
-
 __m256 reverse(__m256 v) { return _mm256_permutevar8x32_ps(v, _mm256_set_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
 
 void mix(float *x, std::uint32_t n) {
@@ -279,12 +278,7 @@ void mix(float *x, std::uint32_t n) {
     _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_add_ps(a, b), root));
     _mm256_storeu_ps(end, reverse(_mm256_mul_ps(_mm256_sub_ps(a, b), root)));
   }
-  for (; i < n / 2; i++) {
-    const float a = x[i];
-    const float b = x[n - 1 - i];
-    x[i] = (a + b) * kHalfRoot;
-    x[n - 1 - i] = (a - b) * kHalfRoot;
-  }
+  mix_tail(x, i, n);
 }
 
 // Transforms Registers x 8 floats, scaled first.  In the stages inside a register sign * v is exact, so that the fused
@@ -317,20 +311,6 @@ void transform_block(float *x, __m256 factor) {
   for (std::uint32_t i = 0; i < Registers; i++) _mm256_storeu_ps(x + 8 * i, r[i]);
 }
 
-void fwht_small(float *x, std::uint32_t n, float factor) {
-  for (std::uint32_t i = 0; i < n; i++) x[i] *= factor;
-  for (std::uint32_t h = 1; h < n; h *= 2) {
-    for (std::uint32_t i = 0; i < n; i += 2 * h) {
-      for (std::uint32_t j = i; j < i + h; j++) {
-        const float a = x[j];
-        const float b = x[j + h];
-        x[j] = a + b;
-        x[j + h] = a - b;
-      }
-    }
-  }
-}
-
 // Two stages, h and 2h, in one pass over memory.
 void two_stages(float *x, std::uint32_t n, std::uint32_t h) {
   for (std::uint32_t i = 0; i < n; i += 4 * h) {
@@ -352,16 +332,10 @@ void two_stages(float *x, std::uint32_t n, std::uint32_t h) {
 }
 
 void fwht(float *x, std::uint32_t log2n) {
+  if (log2n < 3) return fwht_small(x, log2n);
   const std::uint32_t n = 1u << log2n;
-  const float power = 1.0f / static_cast<float>(1u << (log2n / 2));
-  const float factor = (log2n & 1) != 0 ? kHalfRoot * power : power;
-  const __m256 f = _mm256_set1_ps(factor);
+  const __m256 f = _mm256_set1_ps(fwht_factor(log2n));
   switch (log2n) {
-    case 0:
-    case 1:
-    case 2:
-      fwht_small(x, n, factor);
-      return;
     case 3:
       transform_block<1>(x, f);
       return;

@@ -13,6 +13,7 @@
 #include <immintrin.h>
 
 #include "kernel/kernels.hpp"
+#include "kernel/tails.hpp"
 
 namespace phnsw {
 namespace {
@@ -323,8 +324,6 @@ void flip(float *x, const float *signs, std::uint32_t n) {
   }
 }
 
-constexpr float kHalfRoot = 0.70710678118654752440f;
-
 void mix(float *x, std::uint32_t n) {
   const __m512i reversed = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512 root = _mm512_set1_ps(kHalfRoot);
@@ -336,12 +335,7 @@ void mix(float *x, std::uint32_t n) {
     _mm512_storeu_ps(x + i, _mm512_mul_ps(_mm512_add_ps(a, b), root));
     _mm512_storeu_ps(end, _mm512_permutexvar_ps(reversed, _mm512_mul_ps(_mm512_sub_ps(a, b), root)));
   }
-  for (; i < n / 2; i++) {
-    const float a = x[i];
-    const float b = x[n - 1 - i];
-    x[i] = (a + b) * kHalfRoot;
-    x[n - 1 - i] = (a - b) * kHalfRoot;
-  }
+  mix_tail(x, i, n);
 }
 
 // One butterfly stage inside a register: v's partner lanes, plus or minus v.  sign * v is exact, so that the fused
@@ -382,32 +376,11 @@ void transform_block(float *x, __m512 factor) {
 }
 #undef PHNSW_STAGE
 
-void fwht_small(float *x, std::uint32_t n, float factor) {
-  for (std::uint32_t i = 0; i < n; i++) x[i] *= factor;
-  for (std::uint32_t h = 1; h < n; h *= 2) {
-    for (std::uint32_t i = 0; i < n; i += 2 * h) {
-      for (std::uint32_t j = i; j < i + h; j++) {
-        const float a = x[j];
-        const float b = x[j + h];
-        x[j] = a + b;
-        x[j + h] = a - b;
-      }
-    }
-  }
-}
-
 void fwht(float *x, std::uint32_t log2n) {
+  if (log2n < 4) return fwht_small(x, log2n);
   const std::uint32_t n = 1u << log2n;
-  const float power = 1.0f / static_cast<float>(1u << (log2n / 2));
-  const float factor = (log2n & 1) != 0 ? kHalfRoot * power : power;
-  const __m512 f = _mm512_set1_ps(factor);
+  const __m512 f = _mm512_set1_ps(fwht_factor(log2n));
   switch (log2n) {
-    case 0:
-    case 1:
-    case 2:
-    case 3:
-      fwht_small(x, n, factor);
-      return;
     case 4:
       transform_block<1>(x, f);
       return;

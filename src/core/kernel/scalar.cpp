@@ -3,11 +3,10 @@
 #include <cmath>
 
 #include "kernel/kernels.hpp"
+#include "kernel/tails.hpp"
 
 namespace phnsw {
 namespace {
-
-constexpr float kHalfRoot = 0.70710678118654752440f;
 
 std::int32_t low_nibble(std::uint8_t byte) noexcept { return (byte & 15) - 8; }
 std::int32_t high_nibble(std::uint8_t byte) noexcept { return (byte >> 4) - 8; }
@@ -123,30 +122,9 @@ void flip(float *x, const float *signs, std::uint32_t n) {
   for (std::uint32_t i = 0; i < n; i++) x[i] *= signs[i];
 }
 
-void mix(float *x, std::uint32_t n) {
-  for (std::uint32_t i = 0; i < n / 2; i++) {
-    const float a = x[i];
-    const float b = x[n - 1 - i];
-    x[i] = (a + b) * kHalfRoot;
-    x[n - 1 - i] = (a - b) * kHalfRoot;
-  }
-}
+void mix(float *x, std::uint32_t n) { mix_tail(x, 0, n); }
 
-void fwht(float *x, std::uint32_t log2n) {
-  const std::uint32_t n = 1u << log2n;
-  const float factor = std::ldexp((log2n & 1) != 0 ? kHalfRoot : 1.0f, -static_cast<int>(log2n / 2));
-  for (std::uint32_t i = 0; i < n; i++) x[i] *= factor;
-  for (std::uint32_t h = 1; h < n; h *= 2) {
-    for (std::uint32_t i = 0; i < n; i += 2 * h) {
-      for (std::uint32_t j = i; j < i + h; j++) {
-        const float a = x[j];
-        const float b = x[j + h];
-        x[j] = a + b;
-        x[j + h] = a - b;
-      }
-    }
-  }
-}
+void fwht(float *x, std::uint32_t log2n) { fwht_small(x, log2n); }
 
 float quantise(const float *x, float inverse_scale, std::int32_t limit, std::int8_t *codes, std::uint32_t n) {
   if (codes == nullptr) return largest(x, n);
