@@ -1,0 +1,137 @@
+// Arena: the large arrays of a bulk build, in anonymous memory up to a budget and in a mapped temporary file beyond it.
+//
+// A Span is one contiguous range of reserved addresses that is backed piece by piece as it grows, so that pointers into
+// it never move.  Each piece is anonymous memory (huge pages asked for) while the sum stays within the budget; else it is
+// a piece of the spill file, which the arena's owner extends on request.  Released pieces are used again.
+//
+// Used by one thread, the conductor.  New bytes read as zero, except in pieces of the file that are used again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/status.hpp"
+
+namespace phnsw {
+
+// Where an arena gets its file from.
+class SpillSource {
+ public:
+  // Blocks until the file has `bytes` bytes; stores its descriptor.  Not ok: the build is being stopped or has no file.
+  virtual Status extend(std::uint64_t bytes, int *fd) = 0;
+
+ protected:
+  ~SpillSource() = default;
+};
+
+class Arena {
+ public:
+  static constexpr std::size_t kPiece = std::size_t{1} << 21;  // pieces are multiples of it: one huge page
+
+  // Growing range of addresses.  Owned by its arena's user: release() returns it, the arena's end returns all.
+  class Span {
+   public:
+    [[nodiscard]] void *data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t backed() const noexcept { return backed_; }
+
+   private:
+    friend class Arena;
+    char *data_ = nullptr;
+    std::size_t reserved_ = 0;
+    std::size_t backed_ = 0;
+    std::size_t anonymous_ = 0;
+    struct FilePiece {
+      std::uint64_t offset;
+      std::size_t bytes;
+    };
+    std::vector<FilePiece> file_;
+  };
+
+  // memory_bytes: of anonymous memory at most.  REQUIRES: spill outlives the arena.
+  Arena(std::size_t memory_bytes, SpillSource &spill) noexcept : memory_bytes_(memory_bytes), spill_(spill) {}
+  Arena(const Arena &) = delete;
+  Arena &operator=(const Arena &) = delete;
+  ~Arena();
+
+  // Reserves addresses for up to `bytes_max` bytes (less when the system has less); nothing is backed yet.
+  Status reserve(std::size_t bytes_max, Span **span);
+  // At least `bytes` bytes of the span are backed afterwards.
+  Status grow(Span *span, std::size_t bytes);
+  // reserve() and grow() of a fixed size.
+  Status allocate(std::size_t bytes, Span **span);
+  // Unmaps; null is fine.
+  void release(Span *span) noexcept;
+
+  [[nodiscard]] std::size_t anonymous_bytes() const noexcept { return anonymous_; }
+  [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_end_; }
+
+ private:
+  Status back_with_file(Span *span, std::size_t bytes);
+  void unmap(Span &span) noexcept;
+
+  const std::size_t memory_bytes_;
+  SpillSource &spill_;
+  std::size_t anonymous_ = 0;
+  std::uint64_t file_end_ = 0;
+  std::vector<Span::FilePiece> file_free_;
+  std::vector<Span *> spans_;
+};
+
+// A typed fixed-size array in an arena; released with the object.
+template <class T>
+class ArenaArray {
+ public:
+  ArenaArray() noexcept = default;
+  ArenaArray(const ArenaArray &) = delete;
+  ArenaArray &operator=(const ArenaArray &) = delete;
+  ~ArenaArray() { release(); }
+
+  Status allocate(Arena &arena, std::size_t size) {
+    release();
+    Arena::Span *span = nullptr;
+    const Status status = arena.allocate(size * sizeof(T), &span);
+    if (!status.ok()) return status;
+    arena_ = &arena;
+    span_ = span;
+    data_ = static_cast<T *>(span->data());
+    size_ = size;
+    return {};
+  }
+  // Addresses for size_max elements; grow() backs them.
+  Status reserve(Arena &arena, std::size_t size_max) {
+    release();
+    Arena::Span *span = nullptr;
+    const Status status = arena.reserve(size_max * sizeof(T), &span);
+    if (!status.ok()) return status;
+    arena_ = &arena;
+    span_ = span;
+    data_ = static_cast<T *>(span->data());
+    return {};
+  }
+  Status grow(std::size_t size) {
+    if (size <= size_) return {};
+    const Status status = arena_->grow(span_, size * sizeof(T));
+    if (status.ok()) size_ = span_->backed() / sizeof(T);
+    return status;
+  }
+  void release() noexcept {
+    if (arena_ != nullptr) arena_->release(span_);
+    arena_ = nullptr;
+    span_ = nullptr;
+    data_ = nullptr;
+    size_ = 0;
+  }
+
+  [[nodiscard]] T *data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  T &operator[](std::size_t i) const noexcept { return data_[i]; }
+
+ private:
+  Arena *arena_ = nullptr;
+  Arena::Span *span_ = nullptr;
+  T *data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace phnsw
