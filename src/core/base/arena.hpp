@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/status.hpp"
@@ -86,6 +87,12 @@ class ArenaArray {
   ArenaArray(const ArenaArray &) = delete;
   ArenaArray &operator=(const ArenaArray &) = delete;
   ~ArenaArray() { release(); }
+  void swap(ArenaArray &other) noexcept {
+    std::swap(arena_, other.arena_);
+    std::swap(span_, other.span_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+  }
 
   Status allocate(Arena &arena, std::size_t size) {
     release();

@@ -1,0 +1,73 @@
+// Leaf: all pairs of a part, the nearest few of each point go to both points' reservoirs.
+#pragma once
+
+#include "base/array.hpp"
+#include "build/reservoir.hpp"
+
+namespace phnsw {
+
+// Directions for the reservoirs' buckets: the first rotated coordinates are random projections already.
+class Sketches {
+ public:
+  static constexpr std::uint32_t kBits = 12;
+
+  explicit Sketches(const Points &points) noexcept
+      : points_(points), bits_(points.dims < kBits ? points.dims : kBits) {}
+
+  // sketch[kBits]: the coordinates of a point.
+  void load(std::uint32_t id, float *sketch) const noexcept {
+    const std::int8_t *code = points_.rows.row(id);
+    const float scale = points_.rows.heads[id].scale;
+    for (std::uint32_t j = 0; j < bits_; j++) sketch[j] = scale * static_cast<float>(code[j]);
+    for (std::uint32_t j = bits_; j < kBits; j++) sketch[j] = 0.0f;
+  }
+  // The bucket of `other`, seen from the point of sketch `own`.  With fewer coordinates than bits, the rest are bits of
+  // the other's id: a direction then keeps several nearest.
+  [[nodiscard]] std::uint16_t bucket(const float *own, const float *other, std::uint32_t other_id) const noexcept {
+    std::uint32_t bucket = 0;
+    for (std::uint32_t j = 0; j < kBits; j++) bucket |= static_cast<std::uint32_t>(other[j] > own[j]) << j;
+    if (bits_ < kBits) bucket |= ((other_id * 2654435769u) >> (32 - kBits)) & ~((1u << bits_) - 1u);
+    return static_cast<std::uint16_t>(bucket);
+  }
+
+ private:
+  const Points &points_;
+  std::uint32_t bits_;
+};
+
+// One worker's buffers, for leaves and for the leaders of a part.  Bounded: see README.md.
+class LeafWorkspace {
+ public:
+  // points_max: of one packed operand; neighbours_max: nearest kept of each.
+  void allocate(const GemmKernels &gemm, std::uint32_t groups, std::uint32_t points_max, std::uint32_t neighbours_max);
+
+  GemmPanels panels{};
+  Array<std::uint64_t> best;     // points_max * neighbours_max
+  Array<float> distance;         // points_max
+  Array<std::uint8_t> scratch;   // a tile's left operand
+  Array<float> sketch;           // points_max * kBits
+
+ private:
+  Array<std::uint8_t> data_;
+  Array<float> norm2_, scale_;
+};
+
+class Leaves {
+ public:
+  Leaves(const Team &team, const Points &points, Reservoirs &reservoirs) noexcept
+      : team_(team), points_(points), reservoirs_(reservoirs), sketches_(points), gemm_(gemm_kernels()) {}
+
+  // REQUIRES: ids distinct, n <= the workspace's points_max, neighbours <= its neighbours_max.
+  void process(const std::uint32_t *ids, std::uint32_t n, std::uint32_t neighbours, LeafWorkspace &work) noexcept;
+
+ private:
+  void offer_all(const std::uint32_t *ids, std::uint32_t n, std::uint32_t k, LeafWorkspace &work) noexcept;
+
+  const Team &team_;
+  const Points &points_;
+  Reservoirs &reservoirs_;
+  Sketches sketches_;
+  const GemmKernels &gemm_;
+};
+
+}  // namespace phnsw

@@ -1,0 +1,87 @@
+#include "build/level.hpp"
+
+#include <algorithm>
+
+#include "build/partition.hpp"
+#include "build/prune.hpp"
+
+namespace phnsw {
+namespace {
+
+// Neighbours that a single leaf of all points contributes: it is the only source of candidates.
+constexpr std::uint32_t kBruteForceNeighbours = 32;
+// Bytes of a packed leaf: it should stay in the second-level cache.
+constexpr std::uint32_t kLeafBytesMax = 4u << 20;
+
+Status brute_force(BuildContext &context, const Points &points, Reservoirs &reservoirs) {
+  const GemmKernels &gemm = gemm_kernels();
+  Array<std::uint32_t> ids(points.n);
+  for (std::uint32_t i = 0; i < points.n; i++) ids[i] = i;
+  LeafWorkspace work;
+  work.allocate(gemm, points.groups(), points.n, kBruteForceNeighbours);
+  Leaves leaves(context.team, points, reservoirs);
+  return context.team.for_each(1, [&](std::size_t, unsigned) {
+    leaves.process(ids.data(), points.n, kBruteForceNeighbours, work);
+  });
+}
+
+Status prune_all(BuildContext &context, const Points &points, const Reservoirs &reservoirs, const HomeOrder &home,
+                 LevelLinks *links) {
+  constexpr std::uint32_t kBlock = 64;
+  if (context.progress.phase() == PHNSW_PHASE_LEAVES) context.progress.begin(PHNSW_PHASE_PRUNE, points.n);
+  std::vector<PruneWorkspace> work;
+  for (unsigned i = 0; i < context.team.threads(); i++) work.emplace_back(points);
+  return context.team.for_each((points.n + kBlock - 1) / kBlock, [&](std::size_t block, unsigned worker) {
+    std::uint64_t keys[Reservoirs::kCapacityMax];
+    const std::uint32_t begin = static_cast<std::uint32_t>(block) * kBlock, end = std::min(points.n, begin + kBlock);
+    for (std::uint32_t i = begin; i < end && !context.team.stopped(); i++) {
+      const std::uint32_t id = home.order[i];
+      const std::uint32_t n = reservoirs.candidates(id, keys);
+      links->counts[id] =
+          static_cast<std::uint8_t>(prune(points, keys, n, links->capacity, work[worker], links->list(id)));
+    }
+    context.progress.add(end - begin);
+  });
+}
+
+}  // namespace
+
+GraphParams graph_params(std::uint32_t dims, std::uint32_t ef_construction, std::uint64_t seed) noexcept {
+  GraphParams params{};
+  const std::uint32_t padded = (dims + 3) & ~3u;
+  params.leaf_points = std::clamp(kLeafBytesMax / padded, 128u, kBruteForcePoints);
+  params.leaf_neighbours = std::clamp(ef_construction / 16, 2u, 16u);
+  params.fanout_top = std::clamp(ef_construction / 8, 4u, 16u);
+  params.fanout_below = std::clamp(ef_construction / 21, 1u, 8u);
+  params.reservoir = Reservoirs::capacity_for(std::clamp(ef_construction, 32u, Reservoirs::kCapacityMax));
+  params.seed = seed;
+  return params;
+}
+
+Status build_level(BuildContext &context, const Points &points, const GraphParams &params, std::uint32_t capacity,
+                   LevelLinks *links, HomeOrder *home) {
+  HomeOrder own;
+  if (home == nullptr) home = &own;
+  Status status = links->allocate(context.arena, points.n, capacity);
+  if (!status.ok()) return status;
+  Reservoirs reservoirs;
+  status = reservoirs.allocate(context, points.n, std::max(params.reservoir, Reservoirs::capacity_for(capacity)));
+  if (!status.ok()) return status;
+  if (points.n <= params.leaf_points) {
+    status = brute_force(context, points, reservoirs);
+    if (!status.ok()) return status;
+    status = home->order.allocate(context.arena, points.n);
+    if (!status.ok()) return status;
+    for (std::uint32_t i = 0; i < points.n; i++) home->order[i] = i;
+    home->begin = {0, points.n};
+  } else {
+    Partition partition(context, points, params, reservoirs);
+    status = partition.run();
+    if (!status.ok()) return status;
+    home->order.swap(partition.home_order());
+    home->begin.swap(partition.home_begin());
+  }
+  return prune_all(context, points, reservoirs, *home, links);
+}
+
+}  // namespace phnsw

@@ -1,0 +1,225 @@
+#include "build/partition.hpp"
+
+#include <algorithm>
+#include <deque>
+
+#include "base/rng.hpp"
+
+namespace phnsw {
+namespace {
+
+constexpr std::uint32_t kLeadersMax = 1000;
+constexpr std::uint32_t kDepthMax = 8;
+// Parts from here on are carved by the whole team, so that no thread is left alone with one.
+constexpr std::uint32_t kTeamPart = 1u << 15;
+constexpr std::uint32_t kSliceRows = 8192;
+// Parts smaller than 1/32 of a leaf are merged until they fill a quarter of one.
+constexpr std::uint32_t kSmallShare = 32, kMergedShare = 4;
+
+}  // namespace
+
+std::uint32_t Partition::leader_count(const Part &part, std::uint32_t *fanout) const noexcept {
+  const std::uint32_t wanted = part.depth == 0 ? params_.fanout_top : part.depth == 1 ? params_.fanout_below : 1;
+  // On average a part is then half a leaf.
+  const std::uint64_t leaders = std::uint64_t{wanted} * part.n * 2 / params_.leaf_points + 2;
+  const std::uint32_t most = std::min(kLeadersMax, params_.leaf_points);
+  const std::uint32_t count = static_cast<std::uint32_t>(std::min<std::uint64_t>(leaders, most));
+  *fanout = std::min(wanted, std::max(1u, count / 2));
+  return count;
+}
+
+void Partition::pack_leaders(const Part &part, std::uint32_t leaders, GemmPanels *panels) const {
+  // One from each stretch of the part: distinct without bookkeeping.
+  std::vector<std::uint32_t> ids(leaders);
+  Rng rng(part.seed);
+  for (std::uint32_t i = 0; i < leaders; i++) {
+    const std::uint32_t begin = static_cast<std::uint32_t>(std::uint64_t{part.n} * i / leaders);
+    const std::uint32_t end = static_cast<std::uint32_t>(std::uint64_t{part.n} * (i + 1) / leaders);
+    const std::uint32_t row = begin + rng.below(end - begin);
+    ids[i] = part.ids != nullptr ? part.ids[row] : row;
+  }
+  gemm_.pack(points_.rows, ids.data(), 0, leaders, points_.groups(), panels);
+}
+
+std::uint32_t Partition::rows_per_step(std::uint32_t leaders) const noexcept {
+  const std::uint64_t per_row = std::uint64_t{leaders} * points_.groups() * 4;
+  const std::uint64_t rows = std::min<std::uint64_t>(kMultiplyAddsPerStep / per_row, std::min(512u, params_.leaf_points));
+  return std::max<std::uint32_t>(static_cast<std::uint32_t>(rows) / gemm_.rows, 1) * gemm_.rows;
+}
+
+void Partition::assign(const Part &part, std::uint32_t begin, std::uint32_t end, const GemmPanels &leaders,
+                       std::uint32_t fanout, LeafWorkspace &work, std::uint16_t *assigned) const noexcept {
+  const std::uint32_t rows = rows_per_step(leaders.n);
+  const GemmNearest nearest{work.best.data(), work.distance.data(), fanout};
+  for (std::uint32_t row = begin; row < end; row += rows) {
+    if (context_.team.stopped()) return;
+    const std::uint32_t n = std::min(rows, end - row);
+    clear_nearest(nearest, n);
+    gemm_.nearest(points_.rows, part.ids, row, row + n, leaders, 0, points_.groups(), work.scratch.data(), nearest);
+    for (std::uint32_t i = 0; i < n * fanout; i++) {
+      // Nothing is infinitely far from everything; should it be, any leader will do.
+      const std::uint32_t leader = neighbour_index(work.best[i]);
+      assigned[std::size_t{row} * fanout + i] = static_cast<std::uint16_t>(leader < leaders.n ? leader : i % leaders.n);
+    }
+  }
+}
+
+void Partition::children(const Part &part, const std::uint32_t *members, const std::vector<std::uint32_t> &begin,
+                         std::vector<Part> *parts, Merged *merged) const {
+  const std::uint32_t small = std::max(params_.leaf_points / kSmallShare, 2u);
+  const std::uint32_t enough = std::max(params_.leaf_points / kMergedShare, 4u);
+  std::vector<std::uint32_t> pending;
+  const auto flush = [&] {
+    std::sort(pending.begin(), pending.end());
+    pending.erase(std::unique(pending.begin(), pending.end()), pending.end());
+    merged->push_back(std::move(pending));
+    pending = {};
+    const std::vector<std::uint32_t> &ids = merged->back();
+    parts->push_back({ids.data(), static_cast<std::uint32_t>(ids.size()), kDepthMax, 0});
+  };
+  for (std::size_t i = 0; i + 1 < begin.size(); i++) {
+    const std::uint32_t *ids = members + begin[i];
+    const std::uint32_t n = begin[i + 1] - begin[i];
+    const std::uint64_t seed = mix64(part.seed + i + 1);
+    if (n == 0) continue;
+    if (n < small) {
+      pending.insert(pending.end(), ids, ids + n);
+      if (pending.size() >= enough) flush();
+    } else if (n > params_.leaf_points && n >= part.n - part.n / 20) {
+      // Carving does not separate these points (their distances are all alike): cut them as they come.
+      parts->push_back({ids, n, kDepthMax, seed});
+    } else {
+      parts->push_back({ids, n, part.depth + 1, seed});
+    }
+  }
+  if (pending.size() > 1) flush();
+}
+
+void Partition::process(const Part &part, LeafWorkspace &work) {
+  if (context_.team.stopped()) return;
+  if (part.n <= params_.leaf_points) {
+    leaves_.process(part.ids, part.n, params_.leaf_neighbours, work);
+  } else if (part.depth >= kDepthMax) {
+    for (std::uint32_t at = 0; at < part.n; at += params_.leaf_points) {
+      leaves_.process(part.ids + at, std::min(params_.leaf_points, part.n - at), params_.leaf_neighbours, work);
+    }
+  } else {
+    carve(part, work);
+  }
+}
+
+void Partition::carve(const Part &part, LeafWorkspace &work) {
+  std::uint32_t fanout;
+  const std::uint32_t leaders = leader_count(part, &fanout);
+  std::vector<std::uint32_t> begin(leaders + 2);
+  Array<std::uint32_t> members(std::size_t{part.n} * fanout);
+  {
+    Array<std::uint16_t> assigned(std::size_t{part.n} * fanout);
+    pack_leaders(part, leaders, &work.panels);
+    assign(part, 0, part.n, work.panels, fanout, work, assigned.data());
+    if (context_.team.stopped()) return;
+    // begin[k + 1] runs from the start to the end of group k.
+    for (const std::uint16_t leader : assigned) begin[leader + 2]++;
+    for (std::size_t i = 2; i < begin.size(); i++) begin[i] += begin[i - 1];
+    for (std::size_t i = 0; i < assigned.size(); i++) members[begin[assigned[i] + 1u]++] = part.ids[i / fanout];
+    begin.pop_back();
+  }
+  std::vector<Part> parts;
+  Merged merged;
+  children(part, members.data(), begin, &parts, &merged);
+  for (const Part &child : parts) process(child, work);
+}
+
+Status Partition::carve_with_team(const Part &part, ArenaArray<std::uint32_t> *members, std::vector<std::uint32_t> *begin) {
+  std::uint32_t fanout;
+  const std::uint32_t leaders = leader_count(part, &fanout);
+  LeafWorkspace packed;
+  packed.allocate(gemm_, points_.groups(), leaders, 1);
+  pack_leaders(part, leaders, &packed.panels);
+  ArenaArray<std::uint16_t> assigned;
+  if (const Status status = assigned.allocate(context_.arena, std::size_t{part.n} * fanout); !status.ok()) return status;
+  const std::uint32_t step = rows_per_step(leaders);
+  Status status = context_.team.for_each((part.n + step - 1) / step, [&](std::size_t item, unsigned worker) {
+    const std::uint32_t row = static_cast<std::uint32_t>(item) * step;
+    assign(part, row, std::min(part.n, row + step), packed.panels, fanout, work_[worker], assigned.data());
+    if (part.depth == 0) context_.progress.add(std::min(step, part.n - row));
+  });
+  if (!status.ok()) return status;
+  if (part.depth == 0) {
+    status = home_order_.allocate(context_.arena, part.n);
+    if (!status.ok()) return status;
+    status = group_by_key(context_.team, assigned.data(), fanout, 1, nullptr, part.n, leaders, home_order_.data(), &home_begin_);
+    if (!status.ok()) return status;
+  }
+  status = members->allocate(context_.arena, std::size_t{part.n} * fanout);
+  if (!status.ok()) return status;
+  return group_by_key(context_.team, assigned.data(), fanout, fanout, part.ids, part.n, leaders, members->data(), begin);
+}
+
+Status Partition::run() {
+  work_.resize(context_.team.threads());
+  const std::uint32_t neighbours = std::max({params_.leaf_neighbours, params_.fanout_top, params_.fanout_below});
+  for (LeafWorkspace &work : work_) work.allocate(gemm_, points_.groups(), params_.leaf_points, neighbours);
+
+  std::deque<ArenaArray<std::uint32_t>> members;  // addresses stay
+  Merged merged;
+  std::vector<Part> large{{nullptr, points_.n, 0, params_.seed}}, parts;
+  while (!large.empty()) {
+    const Part part = large.back();
+    large.pop_back();
+    members.emplace_back();
+    std::vector<std::uint32_t> begin;
+    if (const Status status = carve_with_team(part, &members.back(), &begin); !status.ok()) return status;
+    std::vector<Part> found;
+    children(part, members.back().data(), begin, &found, &merged);
+    for (const Part &child : found) {
+      (child.n > kTeamPart && child.depth < kDepthMax ? large : parts).push_back(child);
+    }
+  }
+  // The largest first: the threads then end together.
+  std::stable_sort(parts.begin(), parts.end(), [](const Part &a, const Part &b) { return a.n > b.n; });
+  std::uint64_t total = 0;
+  for (const Part &part : parts) total += part.n;
+  if (context_.progress.phase() == PHNSW_PHASE_PARTITION) context_.progress.begin(PHNSW_PHASE_LEAVES, total);
+  const Status status = context_.team.for_each(parts.size(), [&](std::size_t item, unsigned worker) {
+    process(parts[item], work_[worker]);
+    context_.progress.add(parts[item].n);
+  });
+  work_.clear();
+  return status;
+}
+
+Status group_by_key(Team &team, const std::uint16_t *keys, std::uint32_t stride, std::uint32_t used, const std::uint32_t *ids,
+                    std::uint32_t n, std::uint32_t groups, std::uint32_t *members, std::vector<std::uint32_t> *begin) {
+  const std::uint32_t slices = (n + kSliceRows - 1) / kSliceRows;
+  // place[slice * groups + group]: first a count, then where the slice's next member of the group goes.
+  Array<std::uint32_t> place;
+  place.reset_zero(std::size_t{slices} * groups);
+  const auto each = [&](std::size_t slice, auto &&body) {
+    const std::uint32_t end = std::min<std::uint32_t>(n, static_cast<std::uint32_t>(slice + 1) * kSliceRows);
+    for (std::uint32_t i = static_cast<std::uint32_t>(slice) * kSliceRows; i < end; i++) {
+      for (std::uint32_t x = 0; x < used; x++) body(i, place[slice * groups + keys[std::size_t{i} * stride + x]]);
+    }
+  };
+  Status status = team.for_each(slices, [&](std::size_t slice, unsigned) {
+    each(slice, [](std::uint32_t, std::uint32_t &count) { count++; });
+  });
+  if (!status.ok()) return status;
+  begin->assign(groups + 1, 0);
+  std::uint32_t at = 0;
+  for (std::uint32_t group = 0; group < groups; group++) {
+    (*begin)[group] = at;
+    for (std::uint32_t slice = 0; slice < slices; slice++) {
+      std::uint32_t &count = place[std::size_t{slice} * groups + group];
+      const std::uint32_t first = at;
+      at += count;
+      count = first;
+    }
+  }
+  (*begin)[groups] = at;
+  return team.for_each(slices, [&](std::size_t slice, unsigned) {
+    each(slice, [&](std::uint32_t i, std::uint32_t &next) { members[next++] = ids != nullptr ? ids[i] : i; });
+  });
+}
+
+}  // namespace phnsw

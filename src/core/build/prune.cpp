@@ -1,0 +1,42 @@
+#include "build/prune.hpp"
+
+#include <algorithm>
+
+namespace phnsw {
+
+std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, std::uint32_t m, PruneWorkspace &work,
+                    std::uint32_t *list) noexcept {
+  constexpr std::uint32_t kBatch = 8;
+  const GemmKernels &gemm = gemm_kernels();
+  std::sort(keys, keys + n);
+  std::uint32_t kept[256];
+  bool chosen[256] = {};
+  std::uint32_t count = 0;
+  for (std::uint32_t i = 0; i < n && count < m; i++) {
+    const std::uint32_t id = neighbour_index(keys[i]);
+    const float limit = neighbour_distance(keys[i]);
+    bias_code(points.rows.row(id), points.row_bytes(), work.biased.data());
+    bool keep = true;
+    for (std::uint32_t at = 0; at < count && keep; at += kBatch) {
+      const std::uint32_t batch = std::min(kBatch, count - at);
+      std::int32_t dots[kBatch];
+      gemm.dots(work.biased.data(), points.rows, kept + at, batch, points.row_bytes(), dots);
+      for (std::uint32_t x = 0; x < batch; x++) keep &= !(coded_distance(points, id, kept[at + x], dots[x]) < limit);
+    }
+    if (!keep) continue;
+    chosen[i] = true;
+    kept[count++] = id;
+  }
+  for (std::uint32_t i = 0; i < n && count < m; i++) {
+    if (chosen[i]) continue;
+    chosen[i] = true;
+    count++;
+  }
+  std::uint32_t written = 0;
+  for (std::uint32_t i = 0; i < n; i++) {
+    if (chosen[i]) list[written++] = neighbour_index(keys[i]);
+  }
+  return written;
+}
+
+}  // namespace phnsw
