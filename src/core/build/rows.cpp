@@ -162,8 +162,9 @@ Status Rows::fix_centre(const Codec &uncentred, Array<float> *centre, bool *foun
 Status Rows::encode(const float *vectors, const phnsw_tid *tids, std::uint32_t n) {
   if (n > kRowsMax - rows_) return {PHNSW_LIMIT, "an index holds at most 4294967040 rows"};
   const std::size_t end = std::size_t{rows_} + n;
-  // What is expected at once, what comes beyond in steps.
-  const std::size_t room = std::max<std::size_t>(end, std::min<std::size_t>(rows_expected_, end * 4));
+  // What is expected at once, what comes beyond in growing steps.
+  std::size_t room = end;
+  if (end > hashes_.size()) room = std::max<std::size_t>(end + end / 8, std::min<std::size_t>(rows_expected_, end * 8));
   Status status = codes_.grow(room * stride_);
   if (status.ok()) status = heads_.grow(room);
   if (status.ok()) status = tids_.grow(room);

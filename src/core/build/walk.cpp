@@ -1,0 +1,33 @@
+#include "build/walk.hpp"
+
+namespace phnsw {
+
+void Walk::score(const std::uint32_t *ids, std::uint32_t n, float *scores) const noexcept {
+  std::int32_t dots[PHNSW_LINKS_MAX];
+  gemm_kernels().dots(biased_.data(), points_.rows, ids, n, points_.row_bytes(), dots);
+  for (std::uint32_t i = 0; i < n; i++) scores[i] = coded_distance(points_, target_, ids[i], dots[i]);
+}
+
+void Walk::run(const LevelLinks &links, std::uint32_t entry, std::uint32_t ef) {
+  std::uint32_t fresh[PHNSW_LINKS_MAX];
+  float scores[PHNSW_LINKS_MAX];
+  std::uint32_t versions[PHNSW_LINKS_MAX] = {};
+  search_.begin(ef, points_.n, false);
+  score(&entry, 1, scores);
+  search_.offer(&entry, scores, versions, 1);
+  touches_ = 1;
+  hops_ = 0;
+  for (std::uint32_t node; search_.pop(&node);) {
+    const std::uint32_t n = search_.fresh(links.list(node), links.counts[node], fresh);
+    for (std::uint32_t i = 0; i < n; i++) {
+      __builtin_prefetch(points_.rows.row(fresh[i]));
+      __builtin_prefetch(points_.rows.row(fresh[i]) + 64);
+    }
+    score(fresh, n, scores);
+    search_.offer(fresh, scores, versions, n);
+    touches_ += n;
+    hops_++;
+  }
+}
+
+}  // namespace phnsw
