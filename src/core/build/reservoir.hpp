@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "base/array.hpp"
 #include "build/context.hpp"
 
 namespace phnsw {
