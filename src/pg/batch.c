@@ -263,8 +263,12 @@ flush_bulk(Relation index, Batch *batch)
 	if (phnsw_index_open(index)->meta.nodes.limit == 0)
 	{
 		Relation	heap = table_open(index->rd_index->indrelid, NoLock);
+		PhnswIndexStats *stats;
 
 		phnsw_bulk_replace(heap, index, batch->rows, batch_rows, batch);
+		stats = phnsw_stats_of(RelationGetRelid(index));
+		stats->bulk_flushes++;
+		stats->inserts_bulk += batch->rows;
 		table_close(heap, NoLock);
 		done = true;
 	}

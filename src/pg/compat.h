@@ -37,6 +37,13 @@ typedef RelFileNode PhnswFile;
 #define PhnswExtendedBuffer(rel) ExtendBufferedRel(BMR_REL(rel), MAIN_FORKNUM, NULL, EB_LOCK_FIRST)
 #endif
 
+/* 16 has one function for the ownership of all kinds of objects. */
+#if PG_VERSION_NUM >= 160000
+#define PhnswOwnsRelation(relid, role) object_ownercheck(RelationRelationId, relid, role)
+#else
+#define PhnswOwnsRelation(relid, role) pg_class_ownercheck(relid, role)
+#endif
+
 /* ItemPointerData and phnsw_tid have one layout; 17 moved vacuum's TID store behind the callback, which stays the same. */
 StaticAssertDecl(sizeof(ItemPointerData) == 6, "phnsw_tid is laid out as ItemPointerData");
 

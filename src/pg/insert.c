@@ -375,6 +375,7 @@ phnsw_insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPoi
 	phnsw_status status;
 	phnsw_error error;
 
+	phnsw_stats_charge(NULL);
 	ins->index = index;
 	ins->pi = pi;
 	ins->context = context;
@@ -394,6 +395,7 @@ phnsw_insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPoi
 		ins->query = phnsw_query_borrow(pi, context);
 		phnsw_query_set(ins->query, vector, PHNSW_FOR_INSERT);
 		insert_row(ins);
+		phnsw_stats_of(RelationGetRelid(index))->inserts++;
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);

@@ -107,4 +107,5 @@ _PG_init(void)
 	MarkGUCPrefixReserved("phnsw");
 	phnsw_options_register();
 	phnsw_batch_init();
+	phnsw_stats_init();
 }

@@ -15,6 +15,7 @@
 #include "access/genam.h"
 #include "nodes/execnodes.h"
 #include "nodes/pathnodes.h"
+#include "portability/instr_time.h"
 #include "storage/block.h"
 #include "storage/bufpage.h"
 #include "storage/itemptr.h"
@@ -227,7 +228,9 @@ typedef struct PhnswUpper PhnswUpper;
 extern uint32 phnsw_upper_descend(Relation index, PhnswIndex *pi, const phnsw_query *query, uint32 level,
 								  phnsw_candidate *entry);
 
-/* What this backend's scans and inserts have done so far; the difference over a scan explains it. */
+/* ---- stats.c: what scans, inserts and vacuums have done ---------------------------------------------------------------- */
+
+/* Only uint64 fields: sums and differences are taken over the struct as an array. */
 typedef struct PhnswCounters
 {
 	uint64		scans;
@@ -240,7 +243,60 @@ typedef struct PhnswCounters
 	uint64		sweeps;			/* linear passes */
 } PhnswCounters;
 
+/* What this backend has done so far, whatever for; phnsw_stats_charge() says for whom. */
 extern PhnswCounters phnsw_counters;
+
+/* The statistics of an index.  Only uint64 fields. */
+typedef struct PhnswIndexStats
+{
+	PhnswCounters scan;
+	uint64		inserts;		/* rows that went into the graph one by one */
+	uint64		inserts_bulk;	/* rows that were built into an empty index together */
+	uint64		bulk_flushes;	/* such builds */
+	uint64		vacuums;		/* passes that looked for dead rows */
+	uint64		rows_removed;
+	uint64		nodes_freed;
+	uint64		lists_repaired;
+} PhnswIndexStats;
+
+/*
+ * One scan, from its first row to its end.  Lives in the scan; its memory context ends it when nobody else does, so that a
+ * scan that was cancelled counts too.
+ */
+typedef struct PhnswAccount
+{
+	MemoryContextCallback callback;
+	Oid			relid;
+	uint32		ef;
+	bool		open;
+	bool		answered;		/* a row was returned, or there was none */
+	PhnswCounters work;
+	instr_time	begun;
+	instr_time	first_row;
+} PhnswAccount;
+
+extern PhnswAccount *phnsw_charged;
+extern void phnsw_stats_switch(PhnswAccount *account);
+
+/* What is counted from now on belongs to `account`; NULL: to nobody. */
+static inline void
+phnsw_stats_charge(PhnswAccount *account)
+{
+	if (unlikely(phnsw_charged != account))
+		phnsw_stats_switch(account);
+}
+
+/* Once for a scan; `context` owns *account. */
+extern void phnsw_stats_attach(PhnswAccount *account, MemoryContext context);
+/* The scan is about to read the index for a new query: ends the account's previous one, and charges it. */
+extern void phnsw_stats_begin(PhnswAccount *account, Oid index, uint32 ef);
+extern void phnsw_stats_first_row(PhnswAccount *account);
+extern void phnsw_stats_end(PhnswAccount *account);
+
+/* This backend's statistics of an index, to be added to.  Valid until the next call. */
+extern PhnswIndexStats *phnsw_stats_of(Oid index);
+
+extern void phnsw_stats_init(void); /* from _PG_init */
 
 /* ---- batch.c: rows inserted into an empty index, collected until they are worth a bulk build --------------------------- */
 

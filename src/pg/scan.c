@@ -47,6 +47,7 @@ phnsw_ambeginscan(Relation index, int nkeys, int norderbys)
 	so->search_context = AllocSetContextCreate(context, "phnsw search", ALLOCSET_SMALL_SIZES);
 	so->index = index;
 	so->phase = PHNSW_SCAN_START;
+	phnsw_stats_attach(&so->account, context);
 	scan->opaque = so;
 	scan->xs_orderbyvals = palloc0(sizeof(Datum) * Max(norderbys, 1));
 	scan->xs_orderbynulls = palloc0(sizeof(bool) * Max(norderbys, 1));
@@ -62,6 +63,7 @@ phnsw_amrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, in
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
 	if (orderbys != NULL && scan->numberOfOrderBys > 0)
 		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
+	phnsw_stats_end(&so->account);
 	so->phase = PHNSW_SCAN_START;
 }
 
@@ -133,7 +135,6 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	if (!IsMVCCSnapshot(scan->xs_snapshot))
 		elog(ERROR, "non-MVCC snapshots are not supported with phnsw");
 	pgstat_count_index_scan(scan->indexRelation);
-	phnsw_counters.scans++;
 
 	/* Every row that the snapshot can see has an id below the limit that this finds. */
 	phnsw_batch_flush(so->index);
@@ -158,6 +159,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	set_query(so, &scan->orderByData[0]);
 
 	so->ef = phnsw_choose_ef(&pi->meta);
+	phnsw_stats_begin(&so->account, RelationGetRelid(so->index), so->ef);
 	small = Max(PHNSW_SWEEP_NODES, so->ef * PHNSW_SWEEP_NODES_EF);
 	if (so->kind != PHNSW_QUERY_VECTOR || pi->meta.nodes.limit <= small || !enter_graph(so))
 		phnsw_sweep_begin(so);
@@ -319,6 +321,7 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 		elog(ERROR, "phnsw index scans only go forward");
 	if (so->phase == PHNSW_SCAN_START)
 		start_scan(scan, so);
+	phnsw_stats_charge(&so->account);
 	if (phnsw_max_scan_tuples > 0 && so->returned >= phnsw_max_scan_tuples)
 		return false;
 
@@ -330,7 +333,8 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 			return false;
 		phnsw_emit_begin(so, &hit);
 	}
-	so->returned++;
+	if (so->returned++ == 0)
+		phnsw_stats_first_row(&so->account);
 	phnsw_counters.emitted++;
 
 	scan->xs_orderbynulls[0] = so->kind == PHNSW_QUERY_NULL;

@@ -57,6 +57,7 @@ typedef struct PhnswScan
 	/* fixed for the life of the scan */
 	MemoryContext context;
 	MemoryContext search_context;	/* owns `search`; reset when the graph is done with */
+	PhnswAccount account;		/* of the statistics */
 	Relation	index;
 
 	/* set when the first row is asked for, again after every rescan */

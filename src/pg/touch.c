@@ -17,7 +17,6 @@
 #define PHNSW_USAGE_PERIOD 64
 #define CACHE_LINE 64
 
-PhnswCounters phnsw_counters;
 
 Buffer
 phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block)

@@ -337,6 +337,18 @@ count_free_pages(const PhnswVacuum *v)
 	return pages;
 }
 
+/* For phnsw_stats. */
+static void
+count_work(const PhnswVacuum *v, double rows_removed)
+{
+	PhnswIndexStats *stats = phnsw_stats_of(RelationGetRelid(v->index));
+
+	stats->vacuums++;
+	stats->rows_removed += (uint64) rows_removed;
+	stats->nodes_freed += v->dead_nodes;
+	stats->lists_repaired += v->lists_repaired;
+}
+
 IndexBulkDeleteResult *
 phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCallback callback,
 				   void *callback_state)
@@ -344,6 +356,7 @@ phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBul
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw vacuum", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller;
 	PhnswVacuum *v;
+	double		removed_before;
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
@@ -363,6 +376,7 @@ phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBul
 	/* Within one VACUUM the TIDs are counted anew by each call, the removed ones add up. */
 	stats->num_index_tuples = 0;
 	stats->estimated_count = false;
+	removed_before = stats->tuples_removed;
 	drop_tids(v);
 	if (v->dead_nodes > 0)
 	{
@@ -371,6 +385,7 @@ phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBul
 		phnsw_vacuum_attach(v);
 		free_slots(v);
 	}
+	count_work(v, stats->tuples_removed - removed_before);
 	stats->pages_free = count_free_pages(v);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	MemoryContextSwitchTo(caller);

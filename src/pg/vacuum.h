@@ -57,6 +57,7 @@ typedef struct PhnswVacuum
 	uint64	   *dead;			/* DEAD: to be unlinked and freed */
 	uint64	   *gone;			/* DEAD, or FREE when it was seen: a list that names it deserves a look */
 	uint32		dead_nodes;
+	uint64		lists_repaired;
 	uint32		top;			/* a live node of the highest level, PHNSW_NONE */
 	uint32		top_version;
 	uint32		top_level;

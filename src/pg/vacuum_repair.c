@@ -405,6 +405,7 @@ write_lists(Repair *r, Buffer buffer)
 		memset(links, 0, job->count * sizeof(uint32));
 		memcpy(links, job->chosen, job->chosen_count * sizeof(uint32));
 		*count = job->chosen_count;
+		r->v->lists_repaired++;
 	}
 	GenericXLogFinish(state);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
