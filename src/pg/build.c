@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 
@@ -50,6 +49,9 @@ phnsw_build_threads(Relation heap)
 {
 	int			workers = RelationGetParallelWorkers(heap, max_parallel_maintenance_workers);
 
+	/* -1 where the table has options, but not this one. */
+	if (workers < 0)
+		workers = max_parallel_maintenance_workers;
 	workers = Min(workers, max_parallel_maintenance_workers);
 	return Min(1 + workers, phnsw_cores());
 }
@@ -148,8 +150,6 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 {
 	phnsw_build_result result;
 	phnsw_error error = {0};
-	instr_time	start;
-	instr_time	write;
 
 	counts->heap_tuples = phnsw_build_feed(build);
 	if (*build->core == NULL)
@@ -162,16 +162,11 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 	}
 	phnsw_build_graph(build);
 	phnsw_ensure(phnsw_build_result_get(*build->core, &result, &error), &error);
-
-	INSTR_TIME_SET_CURRENT(start);
 	if (build->replace)
 		phnsw_build_write_over(build, &result);
 	else
 		phnsw_build_write(build, &result);
-	INSTR_TIME_SET_CURRENT(write);
-	INSTR_TIME_SUBTRACT(write, start);
-	result.seconds[PHNSW_PHASE_WRITE] = INSTR_TIME_GET_DOUBLE(write);
-
+	phnsw_ensure(phnsw_build_result_get(*build->core, &result, &error), &error);
 	counts->index_tuples = result.tids;
 	phnsw_build_log(build->index, &build->params, &result);
 }

@@ -169,6 +169,8 @@ check_block(PhnswCheck *check, BlockNumber block)
 		check_identity(check, block, PHNSW_PAGE_META, 0, 0);
 		if (!phnsw_meta_validate(phnsw_page_meta(check->page), RelationGetNumberOfBlocks(check->index), &what))
 			phnsw_corrupt(check->index, block, 0, what);
+		/* The backend's copy need not know: the free list is not for caches, so its changes are not announced. */
+		check->free_list = phnsw_page_meta(check->page)->aux_free;
 	}
 	else if (meta->centre_block != 0 && block - meta->centre_block < meta->centre_pages)
 	{
@@ -254,9 +256,8 @@ phnsw_check(PG_FUNCTION_ARGS)
 	check->locked = !RecoveryInProgress();
 	check->index = phnsw_open_to_read(relid, check->locked ? ShareLock : AccessShareLock, &check->heap);
 	check->replayed = check->locked ? InvalidXLogRecPtr : GetXLogReplayRecPtr(NULL);
-	check->pi = phnsw_index_open(check->index);
 	phnsw_batch_flush(check->index);
-	phnsw_index_refresh(check->index, check->pi);
+	check->pi = phnsw_index_open(check->index);
 
 	check->strategy = GetAccessStrategy(BAS_BULKREAD);
 	check->limit = check->pi->meta.nodes.limit;

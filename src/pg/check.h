@@ -41,6 +41,7 @@ typedef struct PhnswCheck
 	/* aux records */
 	uint64	   *aux_used;		/* bits by aux id: on some node's chain, or on the free list */
 	uint64		aux_free;
+	uint32		free_list;		/* its head */
 
 	PhnswEntry *entries;
 	uint64		entries_n;

@@ -134,7 +134,7 @@ phnsw_check_aux_page(PhnswCheck *check, BlockNumber block, uint32 first)
 void
 phnsw_check_free_list(PhnswCheck *check)
 {
-	uint32		next = check->pi->meta.aux_free;
+	uint32		next = check->free_list;
 	uint64		n = 0;
 
 	while (next != PHNSW_NONE)

@@ -12,6 +12,7 @@
 #include "vacuum.h"
 
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 void
 phnsw_reach_init(PhnswReach *reach, uint32 limit, const uint64 *avoid, uint32 avoid_limit)
@@ -80,6 +81,24 @@ expand_page(Relation index, PhnswIndex *pi, PhnswReach *reach, uint32 first)
 	return found;
 }
 
+/* The first node from `id` on that is reached and not expanded; PHNSW_NONE. */
+static uint32
+next_work(const PhnswReach *reach, uint32 id)
+{
+	uint32		words = reach->limit / 64 + 1;
+
+	for (uint32 w = id / 64; w < words; w++)
+	{
+		uint64		work = reach->reached[w] & ~reach->expanded[w];
+
+		if (w == id / 64)
+			work &= ~UINT64CONST(0) << (id % 64);
+		if (work != 0)
+			return w * 64 + pg_rightmost_one_pos64(work);
+	}
+	return PHNSW_NONE;
+}
+
 void
 phnsw_reach_from(Relation index, PhnswIndex *pi, PhnswReach *reach, uint32 start)
 {
@@ -90,20 +109,18 @@ phnsw_reach_from(Relation index, PhnswIndex *pi, PhnswReach *reach, uint32 start
 	phnsw_bit_set(reach->reached, start);
 	while (found)
 	{
-		found = false;
-		for (uint32 first = 0; first < reach->limit; first += pi->slots_per_page)
-		{
-			uint32		end = first + Min(pi->slots_per_page, reach->limit - first);
+		uint32		id = 0;
 
-			for (uint32 id = first; id < end; id++)
-			{
-				if (has_work(reach, id))
-				{
-					CHECK_FOR_INTERRUPTS();
-					found |= expand_page(index, pi, reach, first);
-					break;
-				}
-			}
+		found = false;
+		while ((id = next_work(reach, id)) != PHNSW_NONE)
+		{
+			uint32		first = id - id % pi->slots_per_page;
+
+			CHECK_FOR_INTERRUPTS();
+			found |= expand_page(index, pi, reach, first);
+			id = first + pi->slots_per_page;
+			if (id >= reach->limit)
+				break;
 		}
 	}
 }

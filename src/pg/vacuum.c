@@ -104,6 +104,8 @@ look(PhnswVacuum *v, Buffer buffer, BlockNumber block, uint32 first, Seen *seen)
 				mark_dead(v, first + i);	/* left by a vacuum that did not finish */
 				break;
 			case PHNSW_SLOT_LIVE:
+				if (slot->level > PHNSW_LEVEL_MAX)
+					phnsw_corrupt(v->index, block, i, "level of a slot");
 				seen[n++] = (Seen) {
 					.tid = slot->tid, .place = i, .level = slot->level, .chained = slot->tids != PHNSW_NONE,
 					.alive = true, .version = slot->version
@@ -251,6 +253,7 @@ free_slots_of_page(PhnswVacuum *v, BlockNumber block, uint32 first)
 	Page		page;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	phnsw_page_check(v->index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
 	state = GenericXLogStart(v->index);
 	page = GenericXLogRegisterBuffer(state, buffer, 0);
 	for (uint32 i = 0; i < count; i++)

@@ -80,6 +80,37 @@ extern Buffer phnsw_vacuum_page(PhnswVacuum *v, BlockNumber block);
  */
 extern bool phnsw_vacuum_chain(PhnswVacuum *v, Buffer buffer, uint32 place, uint32 id, uint32 version);
 
+/* ---- vacuum_pool.c ------------------------------------------------------------------------------------------------------- */
+
+typedef struct PhnswPool
+{
+	Relation	index;
+	PhnswIndex *pi;
+	uint32		n;
+	uint32		fetched;		/* the first ones have been copied */
+	uint32		room;
+	uint32	   *ids;
+	uint32	   *stamps;			/* the caller's: who last named the node; 0 when it is entered */
+	char	   *slots;			/* slots_room of them; moves when it grows */
+	uint32		slots_room;
+	uint32	   *table;			/* open addressing: index + 1, 0 is empty */
+	uint32		mask;
+} PhnswPool;
+
+/* For at most `room` nodes. */
+extern void phnsw_pool_init(PhnswPool *pool, Relation index, PhnswIndex *pi, uint32 room);
+extern void phnsw_pool_clear(PhnswPool *pool);
+/* Index of a node in the pool, entered if it was not there. */
+extern uint32 phnsw_pool_add(PhnswPool *pool, uint32 id);
+/* Copies what was entered since the last time. */
+extern void phnsw_pool_fetch(PhnswPool *pool);
+
+static inline phnsw_slot *
+phnsw_pool_slot(const PhnswPool *pool, uint32 index)
+{
+	return (phnsw_slot *) (pool->slots + (Size) index * pool->pi->slot_bytes);
+}
+
 /* ---- vacuum_repair.c ------------------------------------------------------------------------------------------------------- */
 
 /* Every list that names a dead node is chosen anew; aux records of freed nodes are reclaimed on the way. */

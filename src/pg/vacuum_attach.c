@@ -47,7 +47,7 @@ find_live(PhnswVacuum *v, uint32 *version, uint32 *level)
 		{
 			const phnsw_slot *slot = phnsw_page_slot(v->pi, BufferGetPage(buffer), i);
 
-			if (slot->state == PHNSW_SLOT_LIVE)
+			if (slot->state == PHNSW_SLOT_LIVE && slot->level <= PHNSW_LEVEL_MAX)
 			{
 				*version = slot->version;
 				*level = slot->level;
@@ -143,7 +143,21 @@ score(Attach *a, const uint32 *ids, uint32 n, float *scores, uint32 *versions)
 	}
 }
 
-/* Searches one level from `entry`; leaves the result in the machine's window. */
+/* Dead nodes would lead to others that are lost, and among themselves those cannot help each other. */
+static uint32
+keep_reached(const Attach *a, uint32 *links, uint32 n)
+{
+	uint32		kept = 0;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (links[i] < a->reach.limit && phnsw_bit(a->reach.reached, links[i]) && !is_dead(a->v, links[i]))
+			links[kept++] = links[i];
+	}
+	return kept;
+}
+
+/* Searches one level from `entry`, among nodes that can be reached; leaves the result in the machine's window. */
 static void
 search_level(Attach *a, const phnsw_candidate *entry, uint32 level, uint32 ef)
 {
@@ -162,6 +176,7 @@ search_level(Attach *a, const phnsw_candidate *entry, uint32 level, uint32 ef)
 		uint32		n = phnsw_links(a->v->index, pi, node, level, links);
 
 		CHECK_FOR_INTERRUPTS();
+		n = keep_reached(a, links, n);
 		phnsw_ensure(phnsw_search_fresh(a->search, links, n, fresh, &n, &error), &error);
 		if (n == 0)
 			continue;
@@ -228,11 +243,12 @@ write_list(PhnswVacuum *v, uint32 id, const phnsw_slot *copy, const uint32 *link
 }
 
 static bool
-names(const phnsw_slot *slot, uint32 code_bytes, uint32 id)
+names(const PhnswIndex *pi, const phnsw_slot *slot, uint32 id)
 {
-	const uint32 *links = phnsw_slot_links_const(slot, code_bytes);
+	const uint32 *links = phnsw_slot_links_const(slot, pi->code_bytes);
+	uint32		count = Min(slot->count, 2 * pi->m);
 
-	for (uint32 i = 0; i < slot->count; i++)
+	for (uint32 i = 0; i < count; i++)
 	{
 		if (links[i] == id)
 			return true;
@@ -261,7 +277,7 @@ victim(Attach *a, const phnsw_slot *owner, bool any)
 		bool		led_to = any || slot->state != PHNSW_SLOT_LIVE;
 
 		for (uint32 j = 0; j < n && !led_to; j++)
-			led_to = j != i && names((phnsw_slot *) (a->list + (Size) j * pi->slot_bytes), pi->code_bytes, links[i]);
+			led_to = j != i && names(pi, (phnsw_slot *) (a->list + (Size) j * pi->slot_bytes), links[i]);
 		if (led_to && distance > best_distance)
 		{
 			best = i;
@@ -282,7 +298,7 @@ link_to(Attach *a, uint32 from, uint32 lost, bool replace, bool any)
 
 	phnsw_touch_copy(a->v->index, pi, &from, 1, a->hop);
 	count = copy->count;
-	if (copy->state != PHNSW_SLOT_LIVE || count > 2 * pi->m || names(copy, pi->code_bytes, lost))
+	if (copy->state != PHNSW_SLOT_LIVE || count > 2 * pi->m || names(pi, copy, lost))
 		return false;
 	memcpy(links, phnsw_slot_links(copy, pi->code_bytes), count * sizeof(uint32));
 	if (count < 2 * pi->m)
@@ -343,7 +359,7 @@ attach(Attach *a, uint32 lost)
 	{
 		uint32		id = window[i].id;
 
-		if (id != lost && !is_dead(a->v, id) && isfinite(window[i].score))
+		if (id != lost && isfinite(window[i].score))
 			found[n++] = id;
 	}
 	if (a->lost->count == 0 && n > 0)
@@ -357,12 +373,42 @@ attach(Attach *a, uint32 lost)
 	pfree(found);
 }
 
+/* Live nodes of a page that were not reached.  Most pages have no node to ask about and are not read. */
+static uint32
+find_lost(Attach *a, uint32 first, uint32 count, uint32 *lost)
+{
+	PhnswVacuum *v = a->v;
+	Buffer		buffer = InvalidBuffer;
+	uint32		n = 0;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint32		id = first + i;
+
+		if (phnsw_bit(a->reach.reached, id) || is_dead(v, id))
+			continue;
+		if (buffer == InvalidBuffer)
+		{
+			uint32		place;
+
+			buffer = phnsw_pin(v->index, v->pi, phnsw_node_block(v->index, v->pi, first, &place));
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		}
+		if (phnsw_page_slot(v->pi, BufferGetPage(buffer), i)->state == PHNSW_SLOT_LIVE)
+			lost[n++] = id;
+	}
+	if (buffer != InvalidBuffer)
+		UnlockReleaseBuffer(buffer);
+	return n;
+}
+
 void
 phnsw_vacuum_attach(PhnswVacuum *v)
 {
 	PhnswIndex *pi = v->pi;
 	Attach		a = {.v = v};
 	uint32		limit;
+	uint32		attached = 0;
 
 	if (pi->meta.entry == PHNSW_NONE)
 		return;
@@ -374,13 +420,22 @@ phnsw_vacuum_attach(PhnswVacuum *v)
 	limit = pi->meta.nodes.limit;
 	phnsw_reach_init(&a.reach, limit, v->dead, v->limit);
 	phnsw_reach_from(v->index, pi, &a.reach, pi->meta.entry);
-	for (uint32 id = 0; id < limit; id++)
+	for (uint32 first = 0; first < limit; first += pi->slots_per_page)
 	{
-		if (phnsw_bit(a.reach.reached, id) || is_dead(v, id))
-			continue;
-		vacuum_delay_point();
-		attach(&a, id);
-		/* Whatever the node leads to has been found with it. */
-		phnsw_reach_from(v->index, pi, &a.reach, id);
+		uint32		lost[PHNSW_SLOTS_MAX];
+		uint32		n = find_lost(&a, first, Min(pi->slots_per_page, limit - first), lost);
+
+		for (uint32 i = 0; i < n; i++)
+		{
+			if (phnsw_bit(a.reach.reached, lost[i]))
+				continue;
+			vacuum_delay_point();
+			attach(&a, lost[i]);
+			attached++;
+			/* Whatever the node leads to has been found with it. */
+			phnsw_reach_from(v->index, pi, &a.reach, lost[i]);
+		}
 	}
+	elog(DEBUG1, "phnsw vacuum of \"%s\": %u dead nodes, %u attached again", RelationGetRelationName(v->index),
+		 v->dead_nodes, attached);
 }

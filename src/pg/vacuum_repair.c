@@ -31,20 +31,6 @@
 
 StaticAssertDecl(CANDIDATES_MAX <= PHNSW_SELECT_MAX, "phnsw_select() takes all candidates");
 
-/* Copies of nodes, found by id. */
-typedef struct Pool
-{
-	uint32		n;
-	uint32		fetched;		/* the first ones have been copied */
-	uint32		room;
-	uint32	   *ids;
-	uint32	   *stamps;			/* the job that last named the node */
-	char	   *slots;			/* slots_room of them; moves when it grows */
-	uint32		slots_room;
-	uint32	   *table;			/* open addressing: index + 1, 0 is empty */
-	uint32		mask;
-} Pool;
-
 typedef struct Job
 {
 	uint32		owner;			/* node id */
@@ -63,90 +49,12 @@ typedef struct Job
 typedef struct Repair
 {
 	PhnswVacuum *v;
-	Pool		pool;
+	PhnswPool	pool;
 	Job		   *jobs;
 	uint32		n_jobs;
 	uint32		stamp;
 	char	   *image;			/* of the page */
 } Repair;
-
-/* ---- pool ------------------------------------------------------------------------------------------------------------------ */
-
-static void
-pool_init(Pool *pool, uint32 room)
-{
-	uint32		size = 1024;
-
-	while (size < 2 * room)
-		size *= 2;
-	pool->room = room;
-	pool->ids = palloc(room * sizeof(uint32));
-	pool->stamps = palloc(room * sizeof(uint32));
-	pool->slots = NULL;
-	pool->slots_room = 0;
-	pool->table = palloc0(size * sizeof(uint32));
-	pool->mask = size - 1;
-	pool->n = pool->fetched = 0;
-}
-
-static void
-pool_clear(Pool *pool)
-{
-	memset(pool->table, 0, ((Size) pool->mask + 1) * sizeof(uint32));
-	pool->n = pool->fetched = 0;
-}
-
-/* Index of a node in the pool, entered if it was not there.  REQUIRES: the sizes of the caller's jobs bound the pool. */
-static uint32
-pool_add(Pool *pool, uint32 id)
-{
-	uint32		bucket = (id * 2654435769u) & pool->mask;
-
-	while (pool->table[bucket] != 0)
-	{
-		uint32		index = pool->table[bucket] - 1;
-
-		if (pool->ids[index] == id)
-			return index;
-		bucket = (bucket + 1) & pool->mask;
-	}
-	if (pool->n == pool->room)
-		elog(ERROR, "phnsw: more candidates than the vacuum has room for");
-	pool->ids[pool->n] = id;
-	pool->stamps[pool->n] = 0;
-	pool->table[bucket] = ++pool->n;
-	return pool->n - 1;
-}
-
-static inline phnsw_slot *
-pool_slot(const Repair *r, uint32 index)
-{
-	return (phnsw_slot *) (r->pool.slots + (Size) index * r->v->pi->slot_bytes);
-}
-
-/* Copies what was entered since the last time. */
-static void
-pool_fetch(Repair *r)
-{
-	Pool	   *pool = &r->pool;
-
-	if (pool->n > pool->slots_room)
-	{
-		char	   *slots;
-
-		pool->slots_room = Max(pool->n, 2 * pool->slots_room);
-		slots = palloc_extended(pool->slots_room * (Size) r->v->pi->slot_bytes, MCXT_ALLOC_HUGE);
-		if (pool->slots != NULL)
-		{
-			memcpy(slots, pool->slots, pool->fetched * (Size) r->v->pi->slot_bytes);
-			pfree(pool->slots);
-		}
-		pool->slots = slots;
-	}
-	phnsw_touch_copy(r->v->index, r->v->pi, pool->ids + pool->fetched, pool->n - pool->fetched,
-					 (char *) pool_slot(r, pool->fetched));
-	pool->fetched = pool->n;
-}
 
 /* ---- candidates -------------------------------------------------------------------------------------------------------------- */
 
@@ -169,7 +77,7 @@ add_candidate(Repair *r, Job *job, uint32 id, uint32 max)
 
 	if (job->n >= max || id == job->owner || id >= r->v->pi->meta.nodes.limit || is_dead(r->v, id))
 		return;
-	index = pool_add(&r->pool, id);
+	index = phnsw_pool_add(&r->pool, id);
 	if (r->pool.stamps[index] == r->stamp)
 		return;
 	r->pool.stamps[index] = r->stamp;
@@ -186,7 +94,7 @@ links_of_dead(Repair *r, const Job *job, uint32 id, uint32 *links)
 
 	if (job->level > 0)
 		return phnsw_links(r->v->index, pi, id, job->level, links);
-	slot = pool_slot(r, pool_add(&r->pool, id));
+	slot = phnsw_pool_slot(&r->pool, phnsw_pool_add(&r->pool, id));
 	n = Min(slot->count, 2 * pi->m);
 	memcpy(links, phnsw_slot_links(slot, pi->code_bytes), n * sizeof(uint32));
 	return n;
@@ -231,7 +139,7 @@ collect(Repair *r, Job *job)
 static inline bool
 is_usable(const Repair *r, const Job *job, uint32 index)
 {
-	const phnsw_slot *slot = pool_slot(r, index);
+	const phnsw_slot *slot = phnsw_pool_slot(&r->pool, index);
 
 	return slot->state == PHNSW_SLOT_LIVE && slot->level >= job->level;
 }
@@ -269,7 +177,7 @@ static void
 choose(Repair *r, Job *job)
 {
 	PhnswIndex *pi = r->v->pi;
-	const phnsw_slot *owner = job->slot != NULL ? job->slot : pool_slot(r, pool_add(&r->pool, job->owner));
+	const phnsw_slot *owner = job->slot != NULL ? job->slot : phnsw_pool_slot(&r->pool, phnsw_pool_add(&r->pool, job->owner));
 	const phnsw_slot *slots[CANDIDATES_MAX];
 	float		distances[CANDIDATES_MAX];
 	uint32		ids[CANDIDATES_MAX];
@@ -283,7 +191,7 @@ choose(Repair *r, Job *job)
 
 		if (!is_usable(r, job, index))
 			continue;
-		slots[n] = pool_slot(r, index);
+		slots[n] = phnsw_pool_slot(&r->pool, index);
 		ids[n] = r->pool.ids[index];
 		distances[n] = phnsw_codec_distance(pi->codec, owner, slots[n]);
 		if (isfinite(distances[n]))
@@ -301,14 +209,14 @@ work(Repair *r)
 {
 	bool		more = false;
 
-	pool_fetch(r);
+	phnsw_pool_fetch(&r->pool);
 	for (uint32 i = 0; i < r->n_jobs; i++)
 		collect(r, &r->jobs[i]);
-	pool_fetch(r);
+	phnsw_pool_fetch(&r->pool);
 	for (uint32 i = 0; i < r->n_jobs; i++)
 		more |= collect_more(r, &r->jobs[i]);
 	if (more)
-		pool_fetch(r);
+		phnsw_pool_fetch(&r->pool);
 	for (uint32 i = 0; i < r->n_jobs; i++)
 		choose(r, &r->jobs[i]);
 }
@@ -331,7 +239,7 @@ consider(Repair *r, uint32 owner, uint32 version, uint32 place, uint32 level, co
 			continue;
 		named = true;
 		if (is_dead(r->v, links[i]) && level == 0)
-			pool_add(&r->pool, links[i]);
+			phnsw_pool_add(&r->pool, links[i]);
 	}
 	if (!named)
 		return;
@@ -354,7 +262,7 @@ copy_page(Repair *r, BlockNumber block, phnsw_page_kind kind)
 	phnsw_page_check(r->v->index, block, BufferGetPage(buffer), kind);
 	memcpy(r->image, BufferGetPage(buffer), BLCKSZ);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	pool_clear(&r->pool);
+	phnsw_pool_clear(&r->pool);
 	r->n_jobs = 0;
 	return buffer;
 }
@@ -456,9 +364,9 @@ repair_aux_page(Repair *r, BlockNumber block, uint32 first, uint32 count, bool r
 		phnsw_aux  *aux = phnsw_page_aux(pi, r->image, i);
 
 		if (aux->kind != PHNSW_AUX_FREE && aux->node < pi->meta.nodes.limit)
-			pool_add(&r->pool, aux->node);
+			phnsw_pool_add(&r->pool, aux->node);
 	}
-	pool_fetch(r);
+	phnsw_pool_fetch(&r->pool);
 	for (uint32 i = 0; i < count; i++)
 	{
 		phnsw_aux  *aux = phnsw_page_aux(pi, r->image, i);
@@ -466,7 +374,7 @@ repair_aux_page(Repair *r, BlockNumber block, uint32 first, uint32 count, bool r
 
 		if (aux->kind == PHNSW_AUX_FREE || aux->node >= pi->meta.nodes.limit)
 			continue;
-		owner = pool_slot(r, pool_add(&r->pool, aux->node));
+		owner = phnsw_pool_slot(&r->pool, phnsw_pool_add(&r->pool, aux->node));
 		if (owner->version != aux->version)
 		{
 			if (reclaim)
@@ -500,7 +408,7 @@ phnsw_vacuum_repair(PhnswVacuum *v)
 	r->image = palloc(BLCKSZ);
 	r->jobs = palloc_extended(jobs * sizeof(Job), MCXT_ALLOC_HUGE);
 	/* Owner, links, candidates of every job. */
-	pool_init(&r->pool, jobs * (1 + 2 * pi->m + 2 * pi->m + EXTRA_CANDIDATES + THIN_CANDIDATES));
+	phnsw_pool_init(&r->pool, v->index, pi, jobs * (1 + 2 * pi->m + 2 * pi->m + EXTRA_CANDIDATES + THIN_CANDIDATES));
 
 	phnsw_index_refresh(v->index, pi);
 	aux_limit = pi->meta.aux.limit;
