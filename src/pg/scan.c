@@ -31,10 +31,10 @@
 #define PHNSW_SWEEP_NODES      2000
 #define PHNSW_SWEEP_NODES_EF   10
 /* The share of all nodes behind which a sweep is cheaper than the graph. */
-#define PHNSW_GRAPH_SHARE      8
+#define PHNSW_GRAPH_SHARE      16
 /* Hits to have at hand, whatever ef is, and per hit that was returned: near the end of a long scan bounds lie closer. */
 #define PHNSW_AHEAD_MIN        32
-#define PHNSW_AHEAD_SHARE      4
+#define PHNSW_AHEAD_SHARE      2
 
 IndexScanDesc
 phnsw_ambeginscan(Relation index, int nkeys, int norderbys)
