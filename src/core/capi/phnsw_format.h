@@ -207,7 +207,7 @@ typedef struct phnsw_meta
 	uint64_t           build_id;         /* random: tells one build from the next in the same file */
 	phnsw_codec_params codec;
 	uint64_t           level_seed;
-	uint32_t           change;           /* incremented by every change of this page: caches compare it */
+	uint32_t           change;           /* incremented by every change of this page, aux_free apart: caches compare it */
 	uint32_t           ef_construction;
 	uint32_t           slot_bytes;
 	uint32_t           slots_per_page;
