@@ -1,6 +1,7 @@
 // AVX2 and FMA kernels.
 //
-// vpmaddubsw would saturate (255 * 127 * 2 > 32767), so that bytes are widened to 16 bits and multiplied by vpmaddwd.
+// vpmaddubsw would saturate (255 * 127 * 2 > 32767), so that 8-bit codes are widened to 16 bits and multiplied by
+// vpmaddwd; with 4-bit ones it does not.
 // AVX2 has no masked byte loads: the last n % 16 coordinates are summed one by one, nothing beyond n is ever read.
 // This file is compiled for a machine that the rest of the program may not run on, so nothing in it may be emitted with
 // external linkage but the table: no std:: templates, no inline functions of our own headers (the linker would be free
@@ -108,11 +109,45 @@ std::int32_t dot_u8s8(const std::uint8_t *a, const std::int8_t *b, std::uint32_t
 std::int32_t dot_s8s8(const std::int8_t *a, const std::int8_t *b, std::uint32_t n) {
   return dot_integer(Bytes{a}, Bytes{b}, n);
 }
-std::int32_t dot_u8s4(const std::uint8_t *a, const std::uint8_t *b, std::uint32_t n) {
-  return dot_integer(Unsigned{a}, Nibbles{b}, n);
+// 16 bytes to 32 stored nibbles (0 ... 15), in order.
+__m256i spread32(const std::uint8_t *p) {
+  const __m128i bytes = load16(p);
+  const __m128i low = _mm_and_si128(bytes, _mm_set1_epi8(15));
+  const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+  return _mm256_set_m128i(_mm_unpackhi_epi8(low, high), _mm_unpacklo_epi8(low, high));
 }
+
+// vpmaddubsw does not saturate here: 2 * 255 * 8 < 32,767.
+std::int32_t dot_u8s4(const std::uint8_t *a, const std::uint8_t *b, std::uint32_t n) {
+  const __m256i eight = _mm256_set1_epi8(8);
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i s0 = _mm256_setzero_si256();
+  __m256i s1 = s0;
+  std::uint32_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    const __m256i a0 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(a + i));
+    const __m256i a1 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(a + i + 32));
+    const __m256i p0 = _mm256_maddubs_epi16(a0, _mm256_sub_epi8(spread32(b + i / 2), eight));
+    const __m256i p1 = _mm256_maddubs_epi16(a1, _mm256_sub_epi8(spread32(b + i / 2 + 16), eight));
+    s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(p0, ones));
+    s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(p1, ones));
+  }
+  return reduce(_mm256_add_epi32(s0, s1)) + dot_integer(Unsigned{a + i}, Nibbles{b + i / 2}, n - i);
+}
+
+// With A, B the stored nibbles: <A - 8, B - 8> = <A, B - 8> - <8, B - 8>, pair by pair within 16 bits.
 std::int32_t dot_s4s4(const std::uint8_t *a, const std::uint8_t *b, std::uint32_t n) {
-  return dot_integer(Nibbles{a}, Nibbles{b}, n);
+  const __m256i eight = _mm256_set1_epi8(8);
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i sum = _mm256_setzero_si256();
+  std::uint32_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    const __m256i b0 = _mm256_sub_epi8(spread32(b + i / 2), eight);
+    const __m256i pairs =
+        _mm256_sub_epi16(_mm256_maddubs_epi16(spread32(a + i / 2), b0), _mm256_maddubs_epi16(eight, b0));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+  }
+  return reduce(sum) + dot_integer(Nibbles{a + i / 2}, Nibbles{b + i / 2}, n - i);
 }
 
 // ---- float32 against codes
