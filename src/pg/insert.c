@@ -359,8 +359,9 @@ insert_row(PhnswInsert *ins)
 		if (insert_first(ins))
 			return;
 	}
+	phnsw_plan_back_links(ins);
 	write_node(ins);
-	phnsw_link_back(ins);
+	phnsw_write_back_links(ins);
 	if (ins->slot->level > ins->pi->meta.entry_level)
 		raise_entry(ins, PHNSW_NONE);
 }

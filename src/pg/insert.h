@@ -10,12 +10,12 @@
 
 #include "phnsw.h"
 
-/* The links that the new node gets on one level, nearest first. */
+/* The links that the new node gets on one level: its neighbours, nearest first, and links that it takes over from them. */
 typedef struct PhnswNewLinks
 {
 	uint32		n;
-	uint32		ids[PHNSW_M_MAX];
-	float		distances[PHNSW_M_MAX];
+	uint32		ids[PHNSW_LINKS_MAX];
+	float		distances[PHNSW_LINKS_MAX]; /* of the neighbours only */
 } PhnswNewLinks;
 
 /* Copies of nodes, as they were when the search found them. */
@@ -39,9 +39,10 @@ typedef struct PhnswInsert
 	phnsw_slot *slot;			/* the new node: TID, level, head, code */
 	PhnswCopies near;			/* what the search of level 0 found, nearest first */
 	PhnswNewLinks *links;		/* by level */
+	struct BackLinks *back;		/* likewise */
 
-	/* once its slot is written */
-	uint32		id;
+	bool		written;
+	uint32		id;				/* once its slot is written */
 	uint32		version;
 } PhnswInsert;
 
@@ -61,7 +62,9 @@ extern bool phnsw_join_equal(PhnswInsert *ins);
 /* Chooses the new node's links on a level among the copies; live nodes only, unless there are none on level 0. */
 extern void phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level);
 
-/* Offers the new node, written by now, to the lists of the nodes that it links to. */
-extern void phnsw_link_back(PhnswInsert *ins);
+/* Decides which of its neighbours will link to the new node, and which of their links it takes over. */
+extern void phnsw_plan_back_links(PhnswInsert *ins);
+/* Writes these links; the new node is written by now. */
+extern void phnsw_write_back_links(PhnswInsert *ins);
 
 #endif							/* PHNSW_INSERT_H */

@@ -1,20 +1,21 @@
 /*
  * links.c
- *    The new node's neighbours, and the new node among theirs (README.md, Insert, step 2).
+ *    The new node's neighbours, and the new node among theirs (README.md, Insert).
  *
  * Every back link is decided from a copy of the neighbour's list, without a lock: append while there is room, else the entry
- * that gives way, else nothing.  Then the page is locked, and the change made if the list is still the one that was looked
- * at; a list that changed meanwhile is decided once more and then left alone, for a link is a hint.  Lists on up to four
- * pages are changed in one WAL record, in block order, so the locks are too.
+ * that gives way, else nothing.  When the node itself has been written, the pages are locked, and the changes made if the
+ * lists are still the ones that were looked at; a list that changed meanwhile is decided once more and then left alone, for a
+ * link is a hint.  Lists on up to four pages are changed in one WAL record, in block order, so the locks are too.
+ *
+ * Nothing becomes unreachable by an insert: on level 0 the new node takes over every link that gives way to it (its list has
+ * room for 2M, it chose M neighbours, and each of them gives up one at most), at least its nearest neighbour links to it, and
+ * a new entry point links to the one before.  Without that, clusters that hang on a few long links get lost (README.md).
  *
  * Lists of level 0 stand in slots, those above in aux records; "place" is either.
  */
 #include "insert.h"
 
 #include "miscadmin.h"
-
-/* Decides and writes each list at most so often. */
-#define PHNSW_LINK_ATTEMPTS 2
 
 /* ---- choosing ------------------------------------------------------------------------------------------------------------ */
 
@@ -81,7 +82,7 @@ typedef struct BackLink
 	Buffer		buffer;			/* while the page is locked */
 } BackLink;
 
-typedef struct BackLinks
+struct BackLinks
 {
 	PhnswInsert *ins;
 	uint32		level;
@@ -89,7 +90,9 @@ typedef struct BackLinks
 	uint32		n;				/* lists still to be changed */
 	BackLink   *list;
 	char	   *slots;			/* scratch: the nodes of one list */
-} BackLinks;
+};
+
+typedef struct BackLinks BackLinks;
 
 /* The list on a locked page or its image; false when the neighbour has gone from there. */
 static bool
@@ -210,17 +213,46 @@ gather_slots(BackLinks *back, const BackLink *link, const phnsw_slot **slots)
 	phnsw_touch_copy(ins->index, ins->pi, missing, n_missing, back->slots);
 }
 
-/* Which entry of the copied list to write; false when the new node loses, or is there already. */
+/* The new node takes over a link that gives way to it; false when it has no room. */
 static bool
-decide(BackLinks *back, BackLink *link)
+take_over(BackLinks *back, uint32 id)
+{
+	PhnswNewLinks *links = &back->ins->links[back->level];
+
+	if (contains(links->ids, links->n, id))
+		return true;
+	if (links->n == back->capacity)
+		return false;
+	links->ids[links->n++] = id;
+	return true;
+}
+
+static uint32
+farthest(const float *distances, uint32 n)
+{
+	uint32		at = 0;
+
+	for (uint32 i = 1; i < n; i++)
+	{
+		if (distances[i] > distances[at])
+			at = i;
+	}
+	return at;
+}
+
+/*
+ * Which entry of the copied list to write; false when the new node loses.  must: it does not lose.  While the node is being
+ * planned (ins->written is false) it takes over what it displaces; later it displaces only what it links to anyway.
+ */
+static bool
+decide(BackLinks *back, BackLink *link, bool must)
 {
 	PhnswInsert *ins = back->ins;
+	const PhnswNewLinks *mine = &ins->links[back->level];
 	const phnsw_slot *slots[PHNSW_LINKS_MAX];
 	float		owner_distances[PHNSW_LINKS_MAX];
 	float		fresh_distances[PHNSW_LINKS_MAX];
 
-	if (contains(link->links, link->count, ins->id))
-		return false;			/* a stale link to the slot's former node has come true */
 	link->at = link->count;
 	if (link->count < back->capacity)
 		return true;
@@ -228,7 +260,7 @@ decide(BackLinks *back, BackLink *link)
 	gather_slots(back, link, slots);
 	for (uint32 i = 0; i < link->count; i++)
 	{
-		if (slots[i]->state != PHNSW_SLOT_LIVE || slots[i]->level < back->level)
+		if (slots[i]->state == PHNSW_SLOT_FREE || slots[i]->level < back->level)
 		{
 			link->at = i;
 			return true;
@@ -237,7 +269,13 @@ decide(BackLinks *back, BackLink *link)
 		fresh_distances[i] = phnsw_codec_distance(ins->pi->codec, ins->slot, slots[i]);
 	}
 	link->at = phnsw_backlink_victim(link->distance, owner_distances, fresh_distances, link->count);
-	return link->at < link->count;
+	if (link->at == link->count && must)
+		link->at = farthest(owner_distances, link->count);
+	if (link->at == link->count)
+		return false;
+	if (ins->written)
+		return contains(mine->ids, mine->n, link->links[link->at]);
+	return take_over(back, link->links[link->at]) || back->level > 0;
 }
 
 /* ---- writing -------------------------------------------------------------------------------------------------------------- */
@@ -252,12 +290,12 @@ look_again(const BackLinks *back, Page page, BackLink *link)
 	uint16	   *count;
 	uint32	   *links;
 
-	if (!find_list(back, page, link, &count, &links))
+	if (!find_list(back, page, link, &count, &links) || *count > back->capacity)
 		return LINK_NONE;
+	if (contains(links, *count, back->ins->id))
+		return LINK_NONE;		/* a stale link to the slot's former node has come true */
 	if (*count == link->count && memcmp(links, link->links, link->count * sizeof(uint32)) == 0)
 		return LINK_WRITE;
-	if (*count > back->capacity || contains(links, *count, back->ins->id))
-		return LINK_NONE;
 	if (*count == back->capacity)
 		return LINK_DECIDE;
 	link->at = *count;
@@ -381,35 +419,63 @@ list_owners(BackLinks *back)
 	}
 }
 
+/* Reads and decides the lists that are to be decided; keeps those to be written, and the first of the others in *spare. */
 static void
-link_level(PhnswInsert *ins, uint32 level)
+decide_lists(BackLinks *back, BackLink *spare)
 {
-	BackLinks	back = {.ins = ins, .level = level};
+	uint32		n = 0;
 
-	back.capacity = level == 0 ? 2 * ins->pi->m : ins->pi->m;
-	back.slots = palloc((Size) back.capacity * ins->pi->slot_bytes);
-	list_owners(&back);
-	for (int attempt = 0; attempt < PHNSW_LINK_ATTEMPTS; attempt++)
+	spare->links = NULL;
+	for (uint32 i = 0; i < back->n; i++)
 	{
-		uint32		n = 0;
+		BackLink	link = back->list[i];
 
-		for (uint32 i = 0; i < back.n; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (back.list[i].fate == LINK_DECIDE && read_list(&back, &back.list[i]) && decide(&back, &back.list[i]))
-				back.list[n++] = back.list[i];
-		}
-		back.n = n;
-		write_lists(&back, back.list, n);
+		CHECK_FOR_INTERRUPTS();
+		if (link.fate != LINK_DECIDE || !read_list(back, &link))
+			continue;
+		if (decide(back, &link, false))
+			back->list[n++] = link;
+		else if (spare->links == NULL)
+			*spare = link;
+	}
+	back->n = n;
+}
+
+void
+phnsw_plan_back_links(PhnswInsert *ins)
+{
+	ins->back = palloc0((ins->slot->level + 1) * sizeof(BackLinks));
+	for (uint32 level = 0; level <= ins->slot->level; level++)
+	{
+		BackLinks  *back = &ins->back[level];
+		BackLink	spare;
+
+		if (ins->links[level].n == 0)
+			continue;
+		back->ins = ins;
+		back->level = level;
+		back->capacity = level == 0 ? 2 * ins->pi->m : ins->pi->m;
+		back->slots = palloc((Size) back->capacity * ins->pi->slot_bytes);
+		list_owners(back);
+		if (level == 0 && ins->slot->level > ins->pi->meta.entry_level && ins->pi->meta.entry != PHNSW_NONE)
+			take_over(back, ins->pi->meta.entry);
+		decide_lists(back, &spare);
+		if (back->n == 0 && spare.links != NULL && decide(back, &spare, true))
+			back->list[back->n++] = spare;
 	}
 }
 
 void
-phnsw_link_back(PhnswInsert *ins)
+phnsw_write_back_links(PhnswInsert *ins)
 {
+	ins->written = true;
 	for (uint32 level = 0; level <= ins->slot->level; level++)
 	{
-		if (ins->links[level].n > 0)
-			link_level(ins, level);
+		BackLinks  *back = &ins->back[level];
+		BackLink	spare;
+
+		write_lists(back, back->list, back->n);
+		decide_lists(back, &spare);
+		write_lists(back, back->list, back->n);
 	}
 }
