@@ -110,7 +110,8 @@ phnsw_stage() {
 # PostgreSQL finds its files relative to its programs, so a copy of the programs beside links to the rest is a complete
 # installation: an extension installed there needs no rights on the system's folders and disappears with $WORK.
 phnsw_private_postgres() {
-	local lib=/usr/lib/postgresql/$PG_MAJOR share=/usr/share/postgresql/$PG_MAJOR root=$WORK/pg/usr
+	local from=${PG_ROOT:-/usr} root=$WORK/pg/usr
+	local lib=$from/lib/postgresql/$PG_MAJOR share=$from/share/postgresql/$PG_MAJOR
 
 	[[ -x $lib/bin/postgres ]] || die "there is no $lib/bin/postgres"
 	mkdir -p "$root/lib/postgresql/$PG_MAJOR" "$root/share/postgresql" "$root/include"

@@ -1,0 +1,261 @@
+/*
+ * query_client.c
+ *    Asks a server for nearest neighbours and measures: one prepared statement, a binary vector parameter, a Unix socket,
+ *    one connection or many.  What the driver of bench/run.sh runs, since an interpreter would measure itself.
+ *
+ * usage: query_client CONNINFO SETUP_SQL QUERY_SQL QUERIES DIMS SECONDS CLIENTS [ANSWERS]
+ *
+ *    SETUP_SQL   run once per connection (SET ...)
+ *    QUERY_SQL   has one parameter $1::vector; its first column is int4
+ *    QUERIES     file of float32 rows, DIMS each, host byte order
+ *    SECONDS     how long to measure, after one pass over the queries that warms up (and fills ANSWERS)
+ *    CLIENTS     connections, a thread each, which start at different queries
+ *    ANSWERS     file for the answers of the first pass: per query a count and the ids, int32
+ *
+ * Prints one JSON object: {"qps":...,"p50_us":...,"p95_us":...,"p99_us":...,"mean_us":...,"queries":...}.
+ */
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <libpq-fe.h>
+
+typedef struct client
+{
+	pthread_t	thread;
+	int			number;
+	uint64_t	queries;
+	float	   *latencies_us;
+	uint64_t	capacity;
+} client;
+
+static const char *conninfo,
+		   *setup_sql,
+		   *query_sql;
+static unsigned char *parameters;	/* one encoded vector per query */
+static size_t parameter_bytes;
+static size_t query_count;
+static double seconds;
+static int	client_count;
+static pthread_barrier_t barrier;
+
+static void
+fail(const char *what, const char *detail)
+{
+	fprintf(stderr, "query_client: %s: %s\n", what, detail);
+	exit(1);
+}
+
+static double
+now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double) time.tv_sec + (double) time.tv_nsec * 1e-9;
+}
+
+/* The vectors in pgvector's (and phnsw's) binary form: int16 dimensions, int16 zero, float4 big-endian. */
+static void
+read_queries(const char *path, int dims)
+{
+	FILE	   *file = fopen(path, "rb");
+	float	   *row = malloc(sizeof(float) * (size_t) dims);
+	size_t		capacity = 0;
+
+	if (file == NULL)
+		fail(path, "cannot be opened");
+	parameter_bytes = 4 + 4 * (size_t) dims;
+	while (fread(row, sizeof(float), (size_t) dims, file) == (size_t) dims)
+	{
+		unsigned char *out;
+		uint16_t	header[2] = {htons((uint16_t) dims), 0};
+
+		if (query_count == capacity)
+		{
+			capacity = capacity ? capacity * 2 : 1024;
+			parameters = realloc(parameters, capacity * parameter_bytes);
+		}
+		out = parameters + query_count++ * parameter_bytes;
+		memcpy(out, header, 4);
+		for (int i = 0; i < dims; i++)
+		{
+			uint32_t	bits;
+
+			memcpy(&bits, &row[i], 4);
+			bits = htonl(bits);
+			memcpy(out + 4 + 4 * i, &bits, 4);
+		}
+	}
+	fclose(file);
+	free(row);
+	if (query_count == 0)
+		fail(path, "holds no query");
+}
+
+static PGconn *
+open_connection(void)
+{
+	PGconn	   *connection = PQconnectdb(conninfo);
+	PGresult   *result;
+
+	if (PQstatus(connection) != CONNECTION_OK)
+		fail("connection", PQerrorMessage(connection));
+	result = PQexec(connection, setup_sql);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK &&
+		PQresultStatus(result) != PGRES_EMPTY_QUERY)
+		fail(setup_sql, PQerrorMessage(connection));
+	PQclear(result);
+	result = PQprepare(connection, "q", query_sql, 1, NULL);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		fail(query_sql, PQerrorMessage(connection));
+	PQclear(result);
+	return connection;
+}
+
+static PGresult *
+ask(PGconn *connection, size_t query)
+{
+	const char *value = (const char *) parameters + query * parameter_bytes;
+	int			length = (int) parameter_bytes;
+	int			format = 1;
+	PGresult   *result = PQexecPrepared(connection, "q", 1, &value, &length, &format, 1);
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		fail("query", PQerrorMessage(connection));
+	return result;
+}
+
+/* One pass over all queries; writes the ids when a file is given. */
+static void
+warm_up(PGconn *connection, const char *answers_path)
+{
+	FILE	   *file = answers_path != NULL ? fopen(answers_path, "wb") : NULL;
+
+	if (answers_path != NULL && file == NULL)
+		fail(answers_path, "cannot be written");
+	for (size_t q = 0; q < query_count; q++)
+	{
+		PGresult   *result = ask(connection, q);
+		int32_t		rows = PQntuples(result);
+
+		if (file != NULL)
+		{
+			fwrite(&rows, 4, 1, file);
+			for (int i = 0; i < rows; i++)
+			{
+				uint32_t	id;
+
+				memcpy(&id, PQgetvalue(result, i, 0), 4);
+				id = ntohl(id);
+				fwrite(&id, 4, 1, file);
+			}
+		}
+		PQclear(result);
+	}
+	if (file != NULL)
+		fclose(file);
+}
+
+static void *
+run_client(void *argument)
+{
+	client	   *self = argument;
+	PGconn	   *connection = open_connection();
+	size_t		query = query_count / (size_t) client_count * (size_t) self->number;
+	double		end;
+
+	/* The first executions plan anew; none of that belongs to the measurement. */
+	for (int i = 0; i < 20; i++)
+		PQclear(ask(connection, (query + (size_t) i) % query_count));
+	pthread_barrier_wait(&barrier);
+	end = now() + seconds;
+	for (;;)
+	{
+		double		start = now(),
+					stop;
+
+		PQclear(ask(connection, query));
+		stop = now();
+		query = (query + 1) % query_count;
+		if (self->queries == self->capacity)
+		{
+			self->capacity = self->capacity ? self->capacity * 2 : 65536;
+			self->latencies_us = realloc(self->latencies_us, self->capacity * sizeof(float));
+		}
+		self->latencies_us[self->queries++] = (float) ((stop - start) * 1e6);
+		if (stop >= end)
+			break;
+	}
+	PQfinish(connection);
+	return NULL;
+}
+
+static int
+compare_floats(const void *a, const void *b)
+{
+	float		x = *(const float *) a,
+				y = *(const float *) b;
+
+	return (x > y) - (x < y);
+}
+
+int
+main(int argc, char **argv)
+{
+	client	   *clients;
+	PGconn	   *connection;
+	uint64_t	total = 0;
+	float	   *all;
+	double		start,
+				elapsed,
+				sum = 0;
+
+	if (argc < 8)
+		fail("usage", "query_client CONNINFO SETUP_SQL QUERY_SQL QUERIES DIMS SECONDS CLIENTS [ANSWERS]");
+	conninfo = argv[1];
+	setup_sql = argv[2];
+	query_sql = argv[3];
+	read_queries(argv[4], atoi(argv[5]));
+	seconds = atof(argv[6]);
+	client_count = atoi(argv[7]);
+
+	connection = open_connection();
+	warm_up(connection, argc > 8 ? argv[8] : NULL);
+	PQfinish(connection);
+
+	clients = calloc((size_t) client_count, sizeof(client));
+	pthread_barrier_init(&barrier, NULL, (unsigned) client_count + 1);
+	for (int i = 0; i < client_count; i++)
+	{
+		clients[i].number = i;
+		pthread_create(&clients[i].thread, NULL, run_client, &clients[i]);
+	}
+	pthread_barrier_wait(&barrier);
+	start = now();
+	for (int i = 0; i < client_count; i++)
+	{
+		pthread_join(clients[i].thread, NULL);
+		total += clients[i].queries;
+	}
+	elapsed = now() - start;
+
+	all = malloc(total * sizeof(float));
+	total = 0;
+	for (int i = 0; i < client_count; i++)
+	{
+		memcpy(all + total, clients[i].latencies_us, clients[i].queries * sizeof(float));
+		total += clients[i].queries;
+	}
+	qsort(all, total, sizeof(float), compare_floats);
+	for (uint64_t i = 0; i < total; i++)
+		sum += all[i];
+	printf("{\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"mean_us\":%.1f,\"queries\":%llu}\n",
+		   (double) total / elapsed, all[total / 2], all[total * 95 / 100], all[total * 99 / 100], sum / (double) total,
+		   (unsigned long long) total);
+	return 0;
+}

@@ -1,0 +1,42 @@
+#!/bin/bash
+# run.sh: measures phnsw, and its peers in the same run, on one data set.
+#
+# usage: bench/run.sh DATASET [--rows N] [--only build,search] [--peers hnswlib,pgvector] [--threads N] [--json]
+#                     [--metric l2|ip|cosine] [--ef N,N,...] [--repeat N] [--seconds S] [--clients N,N] [--queries N]
+#                     [--m N] [--ef-construction N] [--maintenance-work-mem SIZE] [--save]
+#
+# DATASET: words20k, glove100, fashion784, synth:N:D[:SEED], noise:N:D, file:BASE.fvecs,QUERY.fvecs.  README.md explains
+# method and output.  pgvector is measured when the PostgreSQL below PG_ROOT (default /usr) has its extension `vector`.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=../test/tools/setup.sh
+. "$ROOT/test/tools/setup.sh"
+if (($# == 0)) || [[ $1 == -* ]]; then
+	sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+	exit 2
+fi
+
+packages=("postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" libpq-dev gcc g++ make libc6-dev python3 python3-numpy
+	libopenblas0-pthread)
+[[ " $* " != *hnswlib* ]] || packages+=(libhnswlib-dev)
+phnsw_packages "${packages[@]}"
+phnsw_workplace
+phnsw_stage
+phnsw_private_postgres
+phnsw_build_install || die "the build failed"
+
+gcc -O2 -I/usr/include/postgresql -pthread "$WORK/src/bench/pg/query_client.c" -lpq -o "$WORK/query_client"
+if [[ " $* " == *hnswlib* ]]; then
+	g++ -std=c++17 -O3 -march=native -DNDEBUG -pthread "$WORK/src/bench/peers/hnswlib_peer.cpp" -o "$WORK/hnswlib_peer"
+fi
+
+# The settings of every system in the cluster; bench/README.md lists them.
+memory_mb=$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)
+buffers_mb=$((memory_mb / 4 < 8192 ? memory_mb / 4 : 8192))
+phnsw_server_start data "shared_buffers = '${buffers_mb}MB'" "effective_cache_size = '$((memory_mb / 2))MB'" \
+	"max_wal_size = '32GB'" "min_wal_size = '4GB'" "checkpoint_timeout = '1h'" "wal_level = replica" "wal_compression = off" \
+	"autovacuum = off" "jit = off" "max_connections = 200" "max_worker_processes = 64" "max_parallel_workers = 64" \
+	"max_parallel_workers_per_gather = 0" "log_min_messages = fatal"
+
+export BENCH_WORK=$WORK BENCH_ROOT=$ROOT
+PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$WORK/src/bench/driver.py" "$@"

@@ -1,0 +1,247 @@
+"""The systems that bench/run.sh measures: extensions in the throw-away cluster, and hnswlib in memory.
+
+Each has load(dataset), build(options) -> dict, search(ef, seconds, clients) -> (dict, answers) and close().
+"""
+import json
+import os
+import subprocess
+import threading
+
+import numpy
+
+WORK = os.environ["BENCH_WORK"]
+K = 10
+
+
+def psql(database, sql, stdin=None):
+    command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", database]
+    if stdin is None:
+        return subprocess.run(command, input=sql.encode(), stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+    process = subprocess.Popen(command + ["-c", sql], stdin=subprocess.PIPE)
+    for piece in stdin:
+        process.stdin.write(piece)
+    process.stdin.close()
+    if process.wait() != 0:
+        raise SystemExit("run.sh: psql failed: " + sql)
+    return None
+
+
+def copy_binary(rows, block=20000):
+    """COPY BINARY of (id int4, v vector): the id is the row's number."""
+    dims = rows.shape[1]
+    layout = numpy.dtype(
+        [("fields", ">i2"), ("id_bytes", ">i4"), ("id", ">i4"), ("bytes", ">i4"), ("dims", ">i2"), ("zero", ">i2"), ("v", ">f4", dims)]
+    )
+    yield b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
+        out = numpy.zeros(len(part), dtype=layout)
+        out["fields"], out["id_bytes"], out["bytes"], out["dims"] = 2, 4, 4 + 4 * dims, dims
+        out["id"] = numpy.arange(start, start + len(part))
+        out["v"] = part
+        yield out.tobytes()
+    yield b"\xff\xff"
+
+
+def read_answers(path):
+    numbers = numpy.fromfile(path, dtype=numpy.int32)
+    answers, place = [], 0
+    while place < len(numbers):
+        count = numbers[place]
+        answers.append(numbers[place + 1 : place + 1 + count])
+        place += 1 + count
+    return answers
+
+
+class MemorySampler(threading.Thread):
+    """Peak of the anonymous memory of a backend and its parallel workers, sampled every 20 ms."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.done = pid, 0, threading.Event()
+
+    @staticmethod
+    def anonymous(pid):
+        try:
+            with open("/proc/%d/status" % pid) as file:
+                return next((int(line.split()[1]) * 1024 for line in file if line.startswith("RssAnon")), 0)
+        except OSError:
+            return 0
+
+    def workers(self):
+        try:
+            with open("/proc/%d/status" % self.pid) as file:
+                parent = next(int(line.split()[1]) for line in file if line.startswith("PPid"))
+            with open("/proc/%d/task/%d/children" % (parent, parent)) as file:
+                children = [int(x) for x in file.read().split()]
+        except (OSError, StopIteration):
+            return []
+        found = []
+        for child in children:
+            try:
+                with open("/proc/%d/cmdline" % child) as file:
+                    if "parallel worker for PID %d" % self.pid in file.read():
+                        found.append(child)
+            except OSError:
+                pass
+        return found
+
+    def run(self):
+        while not self.done.wait(0.02):
+            self.peak = max(self.peak, sum(map(self.anonymous, [self.pid] + self.workers())))
+
+
+class Extension:
+    """phnsw or pgvector: a database of its own, since both call their type vector."""
+
+    def __init__(self, name, extension, method, ef_setting):
+        self.name, self.extension, self.method, self.ef_setting = name, extension, method, ef_setting
+        self.dataset = None
+
+    def version(self):
+        return psql(self.name, "SELECT extversion FROM pg_extension WHERE extname = '%s'" % self.extension)
+
+    def load(self, dataset, options):
+        self.dataset = dataset
+        self.opclass = {"l2": "vector_l2_ops", "ip": "vector_ip_ops", "cosine": "vector_cosine_ops"}[dataset.metric]
+        self.operator = {"l2": "<->", "ip": "<#>", "cosine": "<=>"}[dataset.metric]
+        psql("postgres", "CREATE DATABASE %s" % self.name)
+        psql(self.name, "CREATE EXTENSION %s" % self.extension)
+        for table, rows in (("items", dataset.base), ("queries", dataset.query)):
+            psql(self.name, "CREATE TABLE %s (id int4, v vector(%d))" % (table, dataset.dims))
+            psql(self.name, "COPY %s FROM STDIN BINARY" % table, copy_binary(rows))
+        psql(self.name, "ALTER TABLE items SET (parallel_workers = %d); VACUUM ANALYZE items, queries" % (options.threads - 1))
+        self.query_file = os.path.join(WORK, "queries.f32")
+        dataset.query.tofile(self.query_file)
+
+    def build(self, options):
+        psql(self.name, "DROP INDEX IF EXISTS items_v; CHECKPOINT")
+        process = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.name], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1)
+        process.stdin.write("SELECT pg_backend_pid();\n")
+        sampler = MemorySampler(int(process.stdout.readline()))
+        sampler.start()
+        process.stdin.write(
+            "SET maintenance_work_mem = '%s'; SET max_parallel_maintenance_workers = %d;\n"
+            "SELECT pg_current_wal_insert_lsn() AS lsn, clock_timestamp() AS started \\gset\n"
+            "CREATE INDEX items_v ON items USING %s (v %s) WITH (m = %d, ef_construction = %d);\n"
+            "SELECT extract(epoch FROM clock_timestamp() - :'started') || ' ' || pg_current_wal_insert_lsn() - :'lsn'"
+            " || ' ' || pg_relation_size('items_v');\n"
+            % (options.maintenance_work_mem, options.threads - 1, self.method, self.opclass, options.m, options.ef_construction)
+        )
+        process.stdin.close()
+        line = process.stdout.readline().split()
+        sampler.done.set()
+        sampler.join()
+        if process.wait() != 0 or len(line) != 3:
+            raise SystemExit("run.sh: CREATE INDEX of %s failed" % self.name)
+        return {"seconds": float(line[0]), "index_bytes": int(line[2]), "wal_bytes": int(line[1]), "peak_private_bytes": sampler.peak}
+
+    def settings(self, ef):
+        return "SET %s = %d; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan" % (self.ef_setting, ef)
+
+    def search(self, ef, seconds, clients=1):
+        answers = os.path.join(WORK, "answers." + self.name)
+        watch = LockWatch(self.name) if clients > 1 else None
+        out = subprocess.run(
+            [os.path.join(WORK, "query_client"), "dbname=" + self.name, self.settings(ef),
+             "SELECT id FROM items ORDER BY v %s $1::vector LIMIT %d" % (self.operator, K), self.query_file, str(self.dataset.dims),
+             str(seconds), str(clients), answers], stdout=subprocess.PIPE, check=True)
+        result = json.loads(out.stdout)
+        if watch:
+            result["lock_waits"] = watch.stop()
+        return result, read_answers(answers)
+
+    def counters(self, ef, queries=200):
+        """Heap rows fetched and buffers touched per query (TOAST included)."""
+        search = ("SELECT count(r.id) FROM (SELECT * FROM queries ORDER BY id LIMIT %d) q CROSS JOIN LATERAL "
+                  "(SELECT id FROM items ORDER BY items.v %s q.v LIMIT %d) r" % (queries, self.operator, K))
+        out = psql(self.name, "%s; %s; BEGIN; %s; SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'items'; COMMIT;"
+                   "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) %s" % (self.settings(ef), search, search, search))
+        lines = out.split("\n")
+        plan = json.loads("\n".join(lines[3:]))[0]["Plan"]
+        count = min(queries, len(self.dataset.query))
+        return {"rechecks": round(int(lines[2]) / count, 2),
+                "page_touches": round((plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]) / count, 1)}
+
+    def close(self):
+        psql("postgres", "DROP DATABASE %s" % self.name)
+
+
+class LockWatch(threading.Thread):
+    """Share of active backends that wait for a lock, sampled every 50 ms."""
+
+    def __init__(self, database):
+        super().__init__(daemon=True)
+        self.database, self.done, self.samples, self.waits = database, threading.Event(), 0, 0
+        self.start()
+
+    def run(self):
+        while not self.done.wait(0.05):
+            active, waiting = psql(self.database,
+                                   "SELECT count(*), count(*) FILTER (WHERE wait_event_type IN ('Lock', 'LWLock', 'BufferPin'))"
+                                   " FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()").split("|")
+            self.samples += int(active)
+            self.waits += int(waiting)
+
+    def stop(self):
+        self.done.set()
+        self.join()
+        return round(self.waits / self.samples, 4) if self.samples else 0
+
+
+class Hnswlib:
+    """Debian's hnswlib: a process that keeps the index in memory, see peers/hnswlib_peer.cpp."""
+
+    name = "hnswlib"
+
+    def __init__(self):
+        self.process = None
+
+    def version(self):
+        return subprocess.run(["dpkg-query", "-W", "-f=${Version}", "libhnswlib-dev"], stdout=subprocess.PIPE).stdout.decode()
+
+    def load(self, dataset, options):
+        self.dataset = dataset
+        self.base_file, self.query_file = (os.path.join(WORK, "hnswlib." + part) for part in ("base", "query"))
+        dataset.base.tofile(self.base_file)
+        dataset.query.tofile(self.query_file)
+
+    def build(self, options):
+        self.close()
+        self.process = subprocess.Popen(
+            [os.path.join(WORK, "hnswlib_peer"), self.base_file, str(self.dataset.rows), str(self.dataset.dims), self.dataset.metric,
+             str(options.m), str(options.ef_construction), str(options.threads), self.query_file],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        return json.loads(self.process.stdout.readline())
+
+    def search(self, ef, seconds, clients=1):
+        answers = os.path.join(WORK, "answers.hnswlib")
+        self.process.stdin.write("search %d %g %s\n" % (ef, seconds, answers))
+        return json.loads(self.process.stdout.readline()), read_answers(answers)
+
+    def counters(self, ef):
+        return {}
+
+    def close(self):
+        if self.process:
+            self.process.stdin.close()
+            self.process.wait()
+            self.process = None
+
+
+def available(peers):
+    """phnsw and the peers that were asked for and are there."""
+    systems = [Extension("phnsw", "phnsw", "phnsw", "phnsw.ef_search")]
+    for peer in peers:
+        if peer == "pgvector":
+            if psql("postgres", "SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'") == "1":
+                systems.append(Extension("pgvector", "vector", "hnsw", "hnsw.ef_search"))
+            else:
+                print("run.sh: the server has no extension vector, pgvector is left out", flush=True)
+        elif peer == "hnswlib" and os.path.exists(os.path.join(WORK, "hnswlib_peer")):
+            systems.append(Hnswlib())
+        else:
+            raise SystemExit("run.sh: no peer is called " + peer)
+    return systems
+
