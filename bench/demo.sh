@@ -40,8 +40,8 @@ VACUUM ANALYZE words;
 SELECT clock_timestamp() AS started \gset
 CREATE INDEX words_embedding ON words USING phnsw (embedding vector_cosine_ops);
 SELECT 'build: ' || round(extract(epoch FROM clock_timestamp() - :'started'), 2) || ' s';
-SELECT 'index: ' || round(pg_relation_size('words_embedding') / 1048576.0, 1) || ' MB',
-       '(table: ' || round(pg_table_size('words') / 1048576.0, 1) || ' MB)';
+SELECT 'index: ' || round(pg_relation_size('words_embedding') / 1048576.0, 1) || ' MB (table: '
+       || round(pg_table_size('words') / 1048576.0, 1) || ' MB)';
 SQL
 
 echo

@@ -106,7 +106,7 @@ foreach my $round (1 .. 24)
 # SIGKILL in the middle of a build that spills: the restarted server has no temporary file.
 $node->append_conf('postgresql.conf', 'restart_after_crash = on');
 $node->restart;
-my $script = "SELECT 'pid=' || pg_backend_pid(); SET maintenance_work_mem = '1MB'; $create;";
+my $script = "SELECT 'pid=' || pg_backend_pid(); SET maintenance_work_mem = '1MB';\n$create;\n";
 my ($out, $err) = ('', '');
 my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$script, '>', \$out, '2>', \$err);
 IPC::Run::pump($psql) until $out =~ /pid=(\d+)/;
