@@ -44,7 +44,7 @@ phnsw_cores(void)
  * As many threads as a parallel build of a b-tree would have processes: this one and max_parallel_maintenance_workers, or
  * the table's own parallel_workers.  They run no SQL, so it does not matter whether the indexed expression is parallel safe.
  */
-static uint32
+uint32
 phnsw_build_threads(Relation heap)
 {
 	int			workers = RelationGetParallelWorkers(heap, max_parallel_maintenance_workers);

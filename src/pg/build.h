@@ -46,6 +46,9 @@ struct PhnswBuild
 
 /* build.c */
 
+/* Threads of a build, the backend's own not counted. */
+extern uint32 phnsw_build_threads(Relation heap);
+
 /* Builds the rows of `source` into an empty index that is in use.  REQUIRES: a lock that keeps other writers out. */
 extern void phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg);
 
