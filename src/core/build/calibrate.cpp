@@ -43,7 +43,7 @@ class Calibrator {
     std::vector<Array<std::uint64_t>> best(workers);
     std::vector<Array<float>> distance(workers);
     for (unsigned w = 0; w < workers; w++) {
-      work[w].allocate(gemm_, groups, slice, 1);
+      work[w].allocate(gemm_, groups, slice);
       best[w].reset(std::size_t{samples} * kKept);
       distance[w].reset(samples + gemm_.rows);
       clear_nearest({best[w].data(), distance[w].data(), kKept}, samples);

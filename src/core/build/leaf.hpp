@@ -38,14 +38,16 @@ class Sketches {
 // One worker's buffers, for leaves and for the leaders of a part.  Bounded: see README.md.
 class LeafWorkspace {
  public:
-  // points_max: of one packed operand; neighbours_max: nearest kept of each.
-  void allocate(const GemmKernels &gemm, std::uint32_t groups, std::uint32_t points_max, std::uint32_t neighbours_max);
+  static constexpr std::uint32_t kNeighboursMax = 8;
+
+  // points_max: of one packed operand, at most kShortIndexes for leaves.
+  void allocate(const GemmKernels &gemm, std::uint32_t groups, std::uint32_t points_max);
 
   GemmPanels panels{};
-  Array<std::uint64_t> best;     // points_max * neighbours_max
-  Array<float> distance;         // points_max
-  Array<std::uint8_t> scratch;   // a tile's left operand
-  Array<float> sketch;           // points_max * kBits
+  Array<std::uint32_t> keys;         // points_max * kNeighboursMax
+  Array<std::int32_t> column_keys;   // as many, for whole panels
+  Array<std::uint8_t> scratch;       // a tile's left operand
+  Array<float> sketch;               // points_max * kBits
 
  private:
   Array<std::uint8_t> data_;
@@ -57,8 +59,10 @@ class Leaves {
   Leaves(const Team &team, const Points &points, Reservoirs &reservoirs) noexcept
       : team_(team), points_(points), reservoirs_(reservoirs), sketches_(points), gemm_(gemm_kernels()) {}
 
-  // REQUIRES: ids distinct, n <= the workspace's points_max, neighbours <= its neighbours_max.
+  // REQUIRES: ids distinct, n <= the workspace's points_max; neighbours is 2, 4 or 8.
   void process(const std::uint32_t *ids, std::uint32_t n, std::uint32_t neighbours, LeafWorkspace &work) noexcept;
+  // The only leaf of a level: every point meets every other, as many as a reservoir can use.  REQUIRES: as above.
+  void process_whole_level(std::uint32_t n, LeafWorkspace &work);
 
  private:
   void offer_all(const std::uint32_t *ids, std::uint32_t n, std::uint32_t k, LeafWorkspace &work) noexcept;

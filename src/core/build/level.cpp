@@ -8,37 +8,27 @@
 namespace phnsw {
 namespace {
 
-// Neighbours that a single leaf of all points contributes: it is the only source of candidates.
-constexpr std::uint32_t kBruteForceNeighbours = 32;
 // Bytes of a packed leaf: it should stay in the second-level cache.
 constexpr std::uint32_t kLeafBytesMax = 4u << 20;
 
 Status brute_force(BuildContext &context, const Points &points, Reservoirs &reservoirs) {
-  const GemmKernels &gemm = gemm_kernels();
-  Array<std::uint32_t> ids(points.n);
-  for (std::uint32_t i = 0; i < points.n; i++) ids[i] = i;
   LeafWorkspace work;
-  work.allocate(gemm, points.groups(), points.n, kBruteForceNeighbours);
+  work.allocate(gemm_kernels(), points.groups(), points.n);
   Leaves leaves(context.team, points, reservoirs);
-  return context.team.for_each(1, [&](std::size_t, unsigned) {
-    leaves.process(ids.data(), points.n, kBruteForceNeighbours, work);
-  });
+  return context.team.for_each(1, [&](std::size_t, unsigned) { leaves.process_whole_level(points.n, work); });
 }
 
 Status prune_all(BuildContext &context, const Points &points, const Reservoirs &reservoirs, const HomeOrder &home,
                  LevelLinks *links) {
   constexpr std::uint32_t kBlock = 64;
   if (context.progress.phase() == PHNSW_PHASE_LEAVES) context.progress.begin(PHNSW_PHASE_PRUNE, points.n);
-  std::vector<PruneWorkspace> work;
-  for (unsigned i = 0; i < context.team.threads(); i++) work.emplace_back(points);
-  return context.team.for_each((points.n + kBlock - 1) / kBlock, [&](std::size_t block, unsigned worker) {
+  return context.team.for_each((points.n + kBlock - 1) / kBlock, [&](std::size_t block, unsigned) {
     std::uint64_t keys[Reservoirs::kCapacityMax];
     const std::uint32_t begin = static_cast<std::uint32_t>(block) * kBlock, end = std::min(points.n, begin + kBlock);
     for (std::uint32_t i = begin; i < end && !context.team.stopped(); i++) {
       const std::uint32_t id = home.order[i];
       const std::uint32_t n = reservoirs.candidates(id, keys);
-      links->counts[id] =
-          static_cast<std::uint8_t>(prune(points, keys, n, links->capacity, work[worker], links->list(id)));
+      links->counts[id] = static_cast<std::uint8_t>(prune(points, keys, n, links->capacity, links->list(id)));
     }
     context.progress.add(end - begin);
   });
@@ -50,8 +40,8 @@ GraphParams graph_params(std::uint32_t dims, std::uint32_t ef_construction, std:
   GraphParams params{};
   const std::uint32_t padded = (dims + 3) & ~3u;
   params.leaf_points = std::clamp(kLeafBytesMax / padded, 128u, kBruteForcePoints);
-  params.leaf_neighbours = std::clamp(ef_construction / 16, 2u, 16u);
-  params.fanout_top = std::clamp(ef_construction / 8, 4u, 16u);
+  params.leaf_neighbours = ef_construction < 48 ? 2 : ef_construction < 200 ? 4 : 8;
+  params.fanout_top = std::clamp(ef_construction / 8, 4u, 8u);
   params.fanout_below = std::clamp(ef_construction / 21, 1u, 8u);
   params.reservoir = Reservoirs::capacity_for(std::clamp(ef_construction, 32u, Reservoirs::kCapacityMax));
   params.seed = seed;

@@ -18,7 +18,7 @@ class GroupOrder {
   GroupOrder(const Team &team, const Graph &graph, std::uint32_t slots_per_page)
       : team_(team), graph_(graph), gemm_(gemm_kernels()), per_page_(slots_per_page) {
     const std::uint32_t groups = graph.points.groups();
-    work_.allocate(gemm_, groups, kLeadersMax, 1);
+    work_.allocate(gemm_, groups, kLeadersMax);
   }
 
   // Brings points[0 ... n) into locality order.
@@ -35,15 +35,14 @@ class GroupOrder {
     const CodeRows &rows = graph_.points.rows;
     gemm_.pack(rows, ids, 0, leaders, graph_.points.groups(), &work_.panels);
     std::vector<std::uint8_t> leader(n);
-    const GemmNearest nearest{work_.best.data(), work_.distance.data(), 1};
     for (std::uint32_t at = 0; at < n; at += kLeadersMax) {
       if (team_.stopped()) return;
       const std::uint32_t end = std::min(n, at + kLeadersMax);
-      clear_nearest(nearest, end - at);
-      gemm_.nearest(rows, points, at, end, work_.panels, 0, graph_.points.groups(), work_.scratch.data(), nearest);
+      gemm_.few_nearest(1, rows, points, at, end, work_.panels, graph_.points.groups(), work_.scratch.data(),
+                        work_.keys.data());
       for (std::uint32_t i = at; i < end; i++) {
-        const std::uint32_t index = neighbour_index(work_.best[i - at]);
-        leader[i] = static_cast<std::uint8_t>(index < leaders ? index : 0);
+        const std::uint32_t key = work_.keys[i - at];
+        leader[i] = static_cast<std::uint8_t>(short_key_valid(key) ? short_key_index(key) : 0);
       }
     }
     std::uint32_t begin[kLeadersMax + 2] = {};

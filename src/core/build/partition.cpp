@@ -9,6 +9,7 @@ namespace phnsw {
 namespace {
 
 constexpr std::uint32_t kLeadersMax = 1000;
+constexpr std::uint32_t kPointsPerLeader = 200;  // on the first level
 constexpr std::uint32_t kDepthMax = 8;
 // Parts from here on are carved by the whole team, so that no thread is left alone with one.
 constexpr std::uint32_t kTeamPart = 1u << 15;
@@ -20,8 +21,10 @@ constexpr std::uint32_t kSmallShare = 32, kMergedShare = 4;
 
 std::uint32_t Partition::leader_count(const Part &part, std::uint32_t *fanout) const noexcept {
   const std::uint32_t wanted = part.depth == 0 ? params_.fanout_top : part.depth == 1 ? params_.fanout_below : 1;
-  // On average a part is then half a leaf.
-  const std::uint64_t leaders = std::uint64_t{wanted} * part.n * 2 / params_.leaf_points + 2;
+  // At the top few leaders, whose parts are then carved anew: the more ways points are brought together, the better the
+  // candidates.  Below, parts that are half a leaf on average.
+  const std::uint64_t leaders =
+      part.depth == 0 ? std::max(part.n / kPointsPerLeader, 2 * wanted) : std::uint64_t{wanted} * part.n * 2 / params_.leaf_points + 2;
   const std::uint32_t most = std::min(kLeadersMax, params_.leaf_points);
   const std::uint32_t count = static_cast<std::uint32_t>(std::min<std::uint64_t>(leaders, most));
   *fanout = std::min(wanted, std::max(1u, count / 2));
@@ -50,16 +53,19 @@ std::uint32_t Partition::rows_per_step(std::uint32_t leaders) const noexcept {
 void Partition::assign(const Part &part, std::uint32_t begin, std::uint32_t end, const GemmPanels &leaders,
                        std::uint32_t fanout, LeafWorkspace &work, std::uint16_t *assigned) const noexcept {
   const std::uint32_t rows = rows_per_step(leaders.n);
-  const GemmNearest nearest{work.best.data(), work.distance.data(), fanout};
+  const std::uint32_t k = fanout <= 2 ? fanout : fanout <= 4 ? 4 : 8;
   for (std::uint32_t row = begin; row < end; row += rows) {
     if (context_.team.stopped()) return;
     const std::uint32_t n = std::min(rows, end - row);
-    clear_nearest(nearest, n);
-    gemm_.nearest(points_.rows, part.ids, row, row + n, leaders, 0, points_.groups(), work.scratch.data(), nearest);
-    for (std::uint32_t i = 0; i < n * fanout; i++) {
-      // Nothing is infinitely far from everything; should it be, any leader will do.
-      const std::uint32_t leader = neighbour_index(work.best[i]);
-      assigned[std::size_t{row} * fanout + i] = static_cast<std::uint16_t>(leader < leaders.n ? leader : i % leaders.n);
+    gemm_.few_nearest(k, points_.rows, part.ids, row, row + n, leaders, points_.groups(), work.scratch.data(),
+                      work.keys.data());
+    for (std::uint32_t i = 0; i < n; i++) {
+      for (std::uint32_t x = 0; x < fanout; x++) {
+        // Nothing is infinitely far from everything; should it be, any leader will do.
+        const std::uint32_t key = work.keys[i * k + x];
+        assigned[std::size_t{row + i} * fanout + x] =
+            static_cast<std::uint16_t>(short_key_valid(key) ? short_key_index(key) : (i + x) % leaders.n);
+      }
     }
   }
 }
@@ -134,7 +140,7 @@ Status Partition::carve_with_team(const Part &part, ArenaArray<std::uint32_t> *m
   std::uint32_t fanout;
   const std::uint32_t leaders = leader_count(part, &fanout);
   LeafWorkspace packed;
-  packed.allocate(gemm_, points_.groups(), leaders, 1);
+  packed.allocate(gemm_, points_.groups(), leaders);
   pack_leaders(part, leaders, &packed.panels);
   ArenaArray<std::uint16_t> assigned;
   if (const Status status = assigned.allocate(context_.arena, std::size_t{part.n} * fanout); !status.ok()) return status;
@@ -158,8 +164,7 @@ Status Partition::carve_with_team(const Part &part, ArenaArray<std::uint32_t> *m
 
 Status Partition::run() {
   work_.resize(context_.team.threads());
-  const std::uint32_t neighbours = std::max({params_.leaf_neighbours, params_.fanout_top, params_.fanout_below});
-  for (LeafWorkspace &work : work_) work.allocate(gemm_, points_.groups(), params_.leaf_points, neighbours);
+  for (LeafWorkspace &work : work_) work.allocate(gemm_, points_.groups(), params_.leaf_points);
 
   std::deque<ArenaArray<std::uint32_t>> members;  // addresses stay
   Merged merged;

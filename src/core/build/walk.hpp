@@ -1,7 +1,6 @@
 // Walk: best-first search of one level in the arena, from a point's own code.  One thread at a time.
 #pragma once
 
-#include "base/array.hpp"
 #include "build/prune.hpp"
 #include "graph/search.hpp"
 
@@ -9,13 +8,10 @@ namespace phnsw {
 
 class Walk {
  public:
-  explicit Walk(const Points &points) : points_(points), biased_(points.row_bytes()) {}
+  explicit Walk(const Points &points) noexcept : points_(points) {}
 
   // The code of this point is what distances are measured to, from now on.
-  void aim(std::uint32_t target) noexcept {
-    target_ = target;
-    bias_code(points_.rows.row(target), points_.row_bytes(), biased_.data());
-  }
+  void aim(std::uint32_t target) noexcept { target_ = target; }
   // scores[i] = squared distance of the target and ids[i], n <= PHNSW_LINKS_MAX.
   void score(const std::uint32_t *ids, std::uint32_t n, float *scores) const noexcept;
   // Searches a level whose lists name points of points(); afterwards search().window() holds the nearest.
@@ -28,7 +24,6 @@ class Walk {
 
  private:
   const Points &points_;
-  Array<std::uint8_t> biased_;
   std::uint32_t target_ = 0;
   Search search_;
   std::uint32_t touches_ = 0;

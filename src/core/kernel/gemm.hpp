@@ -2,8 +2,9 @@
 // nearest.
 //
 // The right operand is packed once into panels (a layout private to the table); the left one is given as rows.  The
-// distance of two points is max(0, norm2[i] + norm2[j] - 2 scale[i] scale[j] dot(i, j)) in float32, rounded the same way
-// whatever the tile; dot is exact.  For each row the k nearest are kept as sorted keys, (distance, index) ascending.
+// distance of two points is max(0, norm2[i] + norm2[j] - 2 scale[i] scale[j] dot(i, j)) in float32; dot is exact and the
+// rest is rounded the same way by every table, so that all of them give the same bytes.  For each row the k nearest are
+// kept as keys, (distance, index) ascending.
 //
 // Pure functions on caller-owned memory; threads work on disjoint `best` arrays.
 #pragma once
@@ -30,6 +31,18 @@ inline float neighbour_distance(std::uint64_t key) noexcept {
   return distance;
 }
 inline std::uint32_t neighbour_index(std::uint64_t key) noexcept { return static_cast<std::uint32_t>(key); }
+
+// The same in 32 bits, for up to 1024 points: the distance gives its last 10 bits (1.2e-4 of itself) to the index.
+constexpr std::uint32_t kShortIndexes = 1024;
+constexpr std::int32_t kNoShortKey = 0x7FFFFFFF;  // any key from infinity on means "no neighbour"
+inline bool short_key_valid(std::uint32_t key) noexcept { return key < 0x7F800000; }
+inline std::uint32_t short_key_index(std::uint32_t key) noexcept { return key & (kShortIndexes - 1); }
+inline float short_key_distance(std::uint32_t key) noexcept {
+  const std::uint32_t bits = key & ~(kShortIndexes - 1);
+  float distance;
+  std::memcpy(&distance, &bits, 4);
+  return distance;
+}
 
 // Coded points somewhere in memory: rows of `stride` bytes, zero beyond the dimensions up to a multiple of 4 at least.
 struct CodeRows {
@@ -65,20 +78,25 @@ struct GemmKernels {
   // Packs points ids[0 ... n) (null: first ... first + n - 1).  panels has room for n rounded up to whole panels.
   void (*pack)(const CodeRows &from, const std::uint32_t *ids, std::uint32_t first, std::uint32_t n, std::uint32_t groups,
                GemmPanels *panels);
-  // Rows ids[begin ... end) (null: the ids themselves) of `from` against all panels; a neighbour's index is base + its
-  // position in the panels.  nearest is indexed by row - begin.
+  // Rows ids[begin ... end) (null: the ids themselves) of `from` against all panels: the k nearest of each as ascending
+  // short keys, keys[(row - begin) * k ...].  REQUIRES: k is 1, 2, 4 or 8; panels.n <= kShortIndexes.
+  void (*few_nearest)(std::uint32_t k, const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin, std::uint32_t end,
+                      const GemmPanels &panels, std::uint32_t groups, void *scratch, std::uint32_t *keys);
+  // The points of the panels among themselves, without each point itself: keys[row * k ...] for rows begin ... end - 1.
+  // Each pair is multiplied once, so rows come in order, from 0 on, in steps of whole tiles; column_keys (k * n rounded up
+  // to whole panels) carries what later rows need.
+  // REQUIRES: k is 2, 4 or 8; the points of the panels are ids[0 ... n) of `from`; n <= kShortIndexes.
+  void (*self_nearest)(std::uint32_t k, const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin,
+                       std::uint32_t end, const GemmPanels &panels, std::uint32_t groups, void *scratch,
+                       std::int32_t *column_keys, std::uint32_t *keys);
+  // As few_nearest, any k and any number of columns: enters the columns, base + position, into nearest (of row - begin).
   void (*nearest)(const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin, std::uint32_t end,
                   const GemmPanels &panels, std::uint32_t base, std::uint32_t groups, void *scratch,
                   const GemmNearest &nearest);
-  // The points of the panels among themselves, without each point itself: rows begin ... end - 1 against the columns
-  // behind them, each pair once, entered for both.  After all rows, in order, nearest (indexed by position) is complete.
-  // REQUIRES: the points of the panels are ids[0 ... n) of `from`.
-  void (*self_nearest)(const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin, std::uint32_t end,
-                       const GemmPanels &panels, std::uint32_t groups, void *scratch, const GemmNearest &nearest);
 
-  // dots[i] = <a, rows ids[i]> for n rows; `bytes` is a multiple of 64 within the stride, zero padded; biased: a + 128.
-  void (*dots)(const std::uint8_t *biased, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n,
-               std::uint32_t bytes, std::int32_t *dots);
+  // dots[i] = <a, row ids[i]> for n rows.  REQUIRES: bytes is a multiple of 64 within the stride, zero padded.
+  void (*dots)(const std::int8_t *a, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n, std::uint32_t bytes,
+               std::int32_t *dots);
 };
 
 // The table that goes with the distance kernels in use.

@@ -11,7 +11,9 @@ namespace {
 
 class Tile256 {
  public:
-  static constexpr std::uint32_t kRows = 6, kColumns = 16;
+  static constexpr std::uint32_t kRows = 6, kColumns = 16, kLanes = 8;
+  typedef std::int32_t Ints __attribute__((vector_size(32), may_alias, aligned(4)));
+  typedef float Floats __attribute__((vector_size(32), may_alias, aligned(4)));
 
   Tile256(void *scratch, std::uint32_t groups) noexcept : a_(static_cast<std::int32_t *>(scratch)), pairs_(groups * 2) {}
 
@@ -31,18 +33,15 @@ class Tile256 {
       const std::uint32_t id = ids != nullptr ? ids[row] : row;
       const std::int8_t *code = from.row(id);
       for (std::size_t i = 0; i < pairs_; i++) a_[i * kRows + r] = widen(code + 2 * i);
-      scale_[r] = from.heads[id].scale;
-      norm2_[r] = from.heads[id].norm2;
+      scale[r] = from.heads[id].scale;
+      norm2[r] = from.heads[id].norm2;
     }
   }
 
-  template <bool kSelf>
-  bool compute(const GemmPanels &panels, std::uint32_t column0, const float *row_thresholds,
-               const float *column_thresholds, std::uint32_t rows, TileOutput<Tile256> *output) const noexcept {
+  void multiply(const std::uint8_t *b, std::int32_t (*dots)[kColumns]) const noexcept {
     __m256i acc[kRows][2];
 #pragma GCC unroll 6
     for (std::uint32_t r = 0; r < kRows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
-    const std::uint8_t *b = panels.data + std::size_t{column0} * 4 * pairs_;
     const std::int32_t *a = a_;
     for (std::uint32_t i = 0; i < pairs_; i++, b += 64, a += kRows) {
       const __m256i b0 = load256(b), b1 = load256(b + 32);
@@ -53,32 +52,19 @@ class Tile256 {
         acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(b1, x));
       }
     }
-    const __m256 minus2 = _mm256_set1_ps(-2.0f);
-    std::uint64_t any = 0;
-    for (std::uint32_t r = 0; r < rows; r++) output->row_hits[r] = output->column_hits[r] = 0;
-#pragma GCC unroll 2
-    for (std::uint32_t h = 0; h < 2; h++) {
-      const std::uint32_t column = column0 + 8 * h;
-      const __m256 norms = _mm256_loadu_ps(panels.norm2 + column);
-      const __m256 scales = _mm256_mul_ps(minus2, _mm256_loadu_ps(panels.scale + column));
 #pragma GCC unroll 6
-      for (std::uint32_t r = 0; r < kRows; r++) {
-        if (r >= rows) break;
-        const __m256 product = _mm256_mul_ps(_mm256_set1_ps(scale_[r]), scales);
-        const __m256 norm = _mm256_add_ps(_mm256_set1_ps(norm2_[r]), norms);
-        const __m256 d = _mm256_max_ps(_mm256_fmadd_ps(product, _mm256_cvtepi32_ps(acc[r][h]), norm), _mm256_setzero_ps());
-        _mm256_store_ps(output->distance[r] + 8 * h, d);
-        const __m256 limit = _mm256_set1_ps(row_thresholds[r]);
-        output->row_hits[r] |= std::uint64_t{mask(_mm256_cmp_ps(d, limit, _CMP_LT_OQ))} << (8 * h);
-        if constexpr (kSelf) {
-          const __m256 limits = _mm256_loadu_ps(column_thresholds + 8 * h);
-          output->column_hits[r] |= std::uint64_t{mask(_mm256_cmp_ps(d, limits, _CMP_LT_OQ))} << (8 * h);
-        }
-        any |= output->row_hits[r] | output->column_hits[r];
-      }
+    for (std::uint32_t r = 0; r < kRows; r++) {
+      _mm256_store_si256(reinterpret_cast<__m256i *>(dots[r]), acc[r][0]);
+      _mm256_store_si256(reinterpret_cast<__m256i *>(dots[r] + 8), acc[r][1]);
     }
-    return any != 0;
   }
+
+  static void keep(Floats &x) noexcept {
+    asm("" : "+x"(x));
+  }
+  static bool any(Ints mask) noexcept { return _mm256_movemask_epi8(reinterpret_cast<__m256i>(mask)) != 0; }
+
+  float scale[kRows], norm2[kRows];
 
  private:
   static std::int32_t widen(const std::int8_t *two) noexcept {
@@ -88,24 +74,19 @@ class Tile256 {
   static __m256i load256(const std::uint8_t *from) noexcept {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from));
   }
-  static std::uint32_t mask(__m256 lanes) noexcept { return static_cast<std::uint32_t>(_mm256_movemask_ps(lanes)); }
 
   std::int32_t *a_;
   std::uint32_t pairs_;
-  float scale_[kRows];
-  float norm2_[kRows];
 };
 
-std::int32_t dot256(const std::uint8_t *biased, const std::int8_t *row, std::uint32_t bytes) noexcept {
-  const __m256i bias = _mm256_set1_epi16(128);
+std::int32_t dot256(const std::int8_t *a, const std::int8_t *b, std::uint32_t bytes) noexcept {
   __m256i acc0 = _mm256_setzero_si256(), acc1 = acc0;
+  const auto wide = [](const std::int8_t *from) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+  };
   for (std::uint32_t at = 0; at < bytes; at += 32) {
-    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(biased + at));
-    const __m256i y = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row + at));
-    const __m256i x0 = _mm256_sub_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(x)), bias);
-    const __m256i x1 = _mm256_sub_epi16(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(x, 1)), bias);
-    acc0 = _mm256_add_epi32(acc0, _mm256_madd_epi16(x0, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(y))));
-    acc1 = _mm256_add_epi32(acc1, _mm256_madd_epi16(x1, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(y, 1))));
+    acc0 = _mm256_add_epi32(acc0, _mm256_madd_epi16(wide(a + at), wide(b + at)));
+    acc1 = _mm256_add_epi32(acc1, _mm256_madd_epi16(wide(a + at + 16), wide(b + at + 16)));
   }
   acc0 = _mm256_add_epi32(acc0, acc1);
   __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(acc0), _mm256_extracti128_si256(acc0, 1));
@@ -114,9 +95,9 @@ std::int32_t dot256(const std::uint8_t *biased, const std::int8_t *row, std::uin
   return _mm_cvtsi128_si32(sum);
 }
 
-void dots256(const std::uint8_t *biased, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n,
-             std::uint32_t bytes, std::int32_t *dots) {
-  for (std::uint32_t i = 0; i < n; i++) dots[i] = dot256(biased, from.row(ids[i]), bytes);
+void dots256(const std::int8_t *a, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n, std::uint32_t bytes,
+             std::int32_t *dots) {
+  for (std::uint32_t i = 0; i < n; i++) dots[i] = dot256(a, from.row(ids[i]), bytes);
 }
 
 }  // namespace

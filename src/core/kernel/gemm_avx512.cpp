@@ -13,12 +13,14 @@ namespace {
 
 class Tile512 {
  public:
-  static constexpr std::uint32_t kRows = 12, kColumns = 32;
+  static constexpr std::uint32_t kRows = 12, kColumns = 32, kLanes = 16;
+  typedef std::int32_t Ints __attribute__((vector_size(64), may_alias, aligned(4)));
+  typedef float Floats __attribute__((vector_size(64), may_alias, aligned(4)));
 
-  Tile512(void *scratch, std::uint32_t groups) noexcept : a_(static_cast<std::int32_t *>(scratch)), groups_(groups) {}
+  Tile512(void *, std::uint32_t groups) noexcept : groups_(groups) {}
 
   static std::size_t packed_bytes(std::uint32_t groups) { return std::size_t{groups} * 4; }
-  static std::size_t scratch_bytes(std::uint32_t groups) { return std::size_t{groups} * 4 * kRows; }
+  static std::size_t scratch_bytes(std::uint32_t) { return 0; }
 
   static void pack(const std::int8_t *code, std::uint8_t *panel, std::uint32_t column, std::uint32_t groups) noexcept {
     std::uint8_t *out = panel + column * 4;
@@ -34,101 +36,83 @@ class Tile512 {
     for (std::uint32_t r = 0; r < kRows; r++) {
       const std::uint32_t row = row0 + (r < rows ? r : 0);
       const std::uint32_t id = ids != nullptr ? ids[row] : row;
-      const std::int8_t *code = from.row(id);
-      for (std::uint32_t g = 0; g < groups_; g++) std::memcpy(&a_[std::size_t{g} * kRows + r], code + 4 * std::size_t{g}, 4);
+      row_[r] = from.row(id);
       start_[r] = -128 * from.heads[id].sum;
-      scale_[r] = from.heads[id].scale;
-      norm2_[r] = from.heads[id].norm2;
+      scale[r] = from.heads[id].scale;
+      norm2[r] = from.heads[id].norm2;
     }
   }
 
-  template <bool kSelf>
-  bool compute(const GemmPanels &panels, std::uint32_t column0, const float *row_thresholds,
-               const float *column_thresholds, std::uint32_t rows, TileOutput<Tile512> *output) const noexcept {
+  // dots = the products of 12 rows and a panel's 32 columns.  The instruction is written out: from its intrinsic gcc 12
+  // makes a loop that copies or spills every accumulator in every step.
+  void multiply(const std::uint8_t *b, std::int32_t (*dots)[kColumns]) const noexcept {
+    const std::int8_t *row[kRows];
+#pragma GCC unroll 12
+    for (std::uint32_t r = 0; r < kRows; r++) row[r] = row_[r];
     __m512i acc[kRows][2];
 #pragma GCC unroll 12
     for (std::uint32_t r = 0; r < kRows; r++) acc[r][0] = acc[r][1] = _mm512_set1_epi32(start_[r]);
-    const std::uint8_t *b = panels.data + std::size_t{column0} * 4 * groups_;
-    const std::int32_t *a = a_;
-    for (std::uint32_t g = 0; g < groups_; g++, b += 128, a += kRows) {
+    for (std::size_t at = 0; at < std::size_t{groups_} * 4; at += 4, b += 128) {
       const __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + 64);
 #pragma GCC unroll 12
       for (std::uint32_t r = 0; r < kRows; r++) {
-        const __m512i x = _mm512_set1_epi32(a[r]);
-        acc[r][0] = _mm512_dpbusd_epi32(acc[r][0], b0, x);
-        acc[r][1] = _mm512_dpbusd_epi32(acc[r][1], b1, x);
+        std::int32_t four;
+        std::memcpy(&four, row[r] + at, 4);
+        const __m512i x = _mm512_set1_epi32(four);
+        asm("vpdpbusd %2, %1, %0" : "+v"(acc[r][0]) : "v"(b0), "v"(x));
+        asm("vpdpbusd %2, %1, %0" : "+v"(acc[r][1]) : "v"(b1), "v"(x));
       }
     }
-    const __m512 norm0 = _mm512_loadu_ps(panels.norm2 + column0), norm1 = _mm512_loadu_ps(panels.norm2 + column0 + 16);
-    const __m512 minus2 = _mm512_set1_ps(-2.0f);
-    const __m512 scale0 = _mm512_mul_ps(minus2, _mm512_loadu_ps(panels.scale + column0));
-    const __m512 scale1 = _mm512_mul_ps(minus2, _mm512_loadu_ps(panels.scale + column0 + 16));
-    __m512 limit0{}, limit1{};
-    if constexpr (kSelf) {
-      limit0 = _mm512_loadu_ps(column_thresholds);
-      limit1 = _mm512_loadu_ps(column_thresholds + 16);
-    }
-    std::uint32_t any = 0;
 #pragma GCC unroll 12
     for (std::uint32_t r = 0; r < kRows; r++) {
-      const __m512 norm = _mm512_set1_ps(norm2_[r]), scale = _mm512_set1_ps(scale_[r]);
-      const __m512 d0 = distance(acc[r][0], scale, scale0, _mm512_add_ps(norm, norm0));
-      const __m512 d1 = distance(acc[r][1], scale, scale1, _mm512_add_ps(norm, norm1));
-      _mm512_store_ps(output->distance[r], d0);
-      _mm512_store_ps(output->distance[r] + 16, d1);
-      const __m512 limit = r < rows ? _mm512_set1_ps(row_thresholds[r]) : _mm512_setzero_ps();
-      const std::uint32_t hits = both(_mm512_cmp_ps_mask(d0, limit, _CMP_LT_OQ), _mm512_cmp_ps_mask(d1, limit, _CMP_LT_OQ));
-      output->row_hits[r] = hits;
-      any |= hits;
-      if constexpr (kSelf) {
-        const std::uint32_t columns =
-            both(_mm512_cmp_ps_mask(d0, limit0, _CMP_LT_OQ), _mm512_cmp_ps_mask(d1, limit1, _CMP_LT_OQ));
-        output->column_hits[r] = columns;
-        any |= columns;
-      }
+      _mm512_store_si512(dots[r], acc[r][0]);
+      _mm512_store_si512(dots[r] + 16, acc[r][1]);
     }
-    return any != 0;
   }
+
+  static void keep(Floats &x) noexcept {
+    asm("" : "+v"(x));
+  }
+  static bool any(Ints mask) noexcept { return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) != 0; }
+
+  float scale[kRows], norm2[kRows];
 
  private:
-  static __m512 distance(__m512i acc, __m512 row_scale, __m512 column_scale, __m512 norms) noexcept {
-    const __m512 product = _mm512_mul_ps(row_scale, column_scale);
-    return _mm512_max_ps(_mm512_fmadd_ps(product, _mm512_cvtepi32_ps(acc), norms), _mm512_setzero_ps());
-  }
-  static std::uint32_t both(__mmask16 low, __mmask16 high) noexcept {
-    return static_cast<std::uint32_t>(low) | static_cast<std::uint32_t>(high) << 16;
-  }
-
-  std::int32_t *a_;
+  const std::int8_t *row_[kRows];
   std::uint32_t groups_;
   std::int32_t start_[kRows];
-  float scale_[kRows];
-  float norm2_[kRows];
 };
 
-void dots512(const std::uint8_t *biased, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n,
-             std::uint32_t bytes, std::int32_t *dots) {
-  std::uint32_t i = 0;
-  for (; i + 4 <= n; i += 4) {
+// Sums of the lanes of four vectors.
+__m128i sum_lanes(__m512i a, __m512i b, __m512i c, __m512i d) noexcept {
+  const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+  const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+void dots512(const std::int8_t *a, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n, std::uint32_t bytes,
+             std::int32_t *dots) {
+  const __m512i bias = _mm512_set1_epi8(-128);
+  for (std::uint32_t i = 0; i < n; i += 4) {
     const std::int8_t *row[4];
+    std::int32_t sum[4];
     __m512i acc[4];
-    for (int r = 0; r < 4; r++) {
-      row[r] = from.row(ids[i + static_cast<std::uint32_t>(r)]);
+    for (std::uint32_t r = 0; r < 4; r++) {
+      const std::uint32_t id = ids[i + r < n ? i + r : n - 1];
+      row[r] = from.row(id);
+      sum[r] = 128 * from.heads[id].sum;
       acc[r] = _mm512_setzero_si512();
     }
     for (std::uint32_t at = 0; at < bytes; at += 64) {
-      const __m512i x = _mm512_loadu_si512(biased + at);
+      const __m512i x = _mm512_xor_si512(bias, _mm512_loadu_si512(a + at));
       for (int r = 0; r < 4; r++) acc[r] = _mm512_dpbusd_epi32(acc[r], x, _mm512_loadu_si512(row[r] + at));
     }
-    for (std::uint32_t r = 0; r < 4; r++) dots[i + r] = _mm512_reduce_add_epi32(acc[r]) - 128 * from.heads[ids[i + r]].sum;
-  }
-  for (; i < n; i++) {
-    const std::int8_t *row = from.row(ids[i]);
-    __m512i acc = _mm512_setzero_si512();
-    for (std::uint32_t at = 0; at < bytes; at += 64) {
-      acc = _mm512_dpbusd_epi32(acc, _mm512_loadu_si512(biased + at), _mm512_loadu_si512(row + at));
-    }
-    dots[i] = _mm512_reduce_add_epi32(acc) - 128 * from.heads[ids[i]].sum;
+    std::int32_t four[4];
+    const __m128i sums = _mm_loadu_si128(reinterpret_cast<const __m128i *>(sum));
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(four), _mm_sub_epi32(sum_lanes(acc[0], acc[1], acc[2], acc[3]), sums));
+    for (std::uint32_t r = 0; r < 4 && i + r < n; r++) dots[i + r] = four[r];
   }
 }
 
