@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "miscadmin.h"
+#include "portability/instr_time.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 
@@ -150,6 +151,8 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 {
 	phnsw_build_result result;
 	phnsw_error error = {0};
+	instr_time	start;
+	instr_time	write;
 
 	counts->heap_tuples = phnsw_build_feed(build);
 	if (*build->core == NULL)
@@ -162,11 +165,16 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 	}
 	phnsw_build_graph(build);
 	phnsw_ensure(phnsw_build_result_get(*build->core, &result, &error), &error);
+
+	INSTR_TIME_SET_CURRENT(start);
 	if (build->replace)
 		phnsw_build_write_over(build, &result);
 	else
 		phnsw_build_write(build, &result);
-	phnsw_ensure(phnsw_build_result_get(*build->core, &result, &error), &error);
+	INSTR_TIME_SET_CURRENT(write);
+	INSTR_TIME_SUBTRACT(write, start);
+	result.seconds[PHNSW_PHASE_WRITE] = INSTR_TIME_GET_DOUBLE(write);
+
 	counts->index_tuples = result.tids;
 	phnsw_build_log(build->index, &build->params, &result);
 }

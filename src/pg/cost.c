@@ -30,45 +30,50 @@
 /* Code bytes that are compared in the time of one cpu_operator_cost. */
 #define PHNSW_BYTES_PER_OPERATOR 256.0
 
-/* calibration: rows of the index, the row itself left out.  Queries come from elsewhere and miss this much more. */
-#define PHNSW_QUERY_MISS 1.5
+/*
+ * The build calibrates with rows, each searched as if it were not in the graph.  Queries come from elsewhere and miss this
+ * much more; under the inner product from far elsewhere, since only rows have the coordinate that completes their norm.
+ */
+#define PHNSW_QUERY_MISS    1.2
+#define PHNSW_QUERY_MISS_IP 4.0
+
+/* How far to trust the trend beyond the last measurement, in distances between two of them (a factor of about 1.6 each). */
+#define PHNSW_STEPS_MAX 4.0
 
 /*
- * The smallest ef that reaches the recall: the share of missed neighbours falls about as a power of ef, so between two
- * measurements the logarithm of one is linear in the logarithm of the other.
+ * The smallest ef that misses no more: the share of missed neighbours falls about as a power of ef, so the logarithm of one
+ * is linear in the logarithm of the other, between two measurements and for a while beyond the last.
  */
 static uint32
-phnsw_ef_for_recall(const phnsw_calibration *c, uint32 n, double recall)
+phnsw_ef_for_miss(const phnsw_calibration *c, uint32 n, double miss)
 {
-	double		miss = (1.0 - recall) / PHNSW_QUERY_MISS;
-	uint32		i;
+	uint32		i = 0;
+	double		before;
+	double		after;
+	double		steps;
 
-	for (i = 0; i < n && 1.0 - c[i].recall > miss; i++)
-		continue;
-	if (i == n)
-		return c[n - 1].ef;
+	while (i + 1 < n && 1.0 - c[i].recall > miss)
+		i++;
 	if (i == 0)
 		return c[0].ef;
 
-	{
-		double		miss_before = 1.0 - c[i - 1].recall;
-		double		miss_after = Max(1.0 - c[i].recall, miss_before / 100);
-		double		share = log(miss_before / miss) / log(miss_before / miss_after);
-
-		return (uint32) ceil(c[i - 1].ef * pow((double) c[i].ef / c[i - 1].ef, Min(share, 1.0)));
-	}
+	before = Max(1.0 - c[i - 1].recall, 1e-6);
+	after = Max(1.0 - c[i].recall, before / 100);
+	steps = log(before / miss) / Max(log(before / after), 0.1);
+	return (uint32) ceil(c[i - 1].ef * pow((double) c[i].ef / c[i - 1].ef, Min(steps, PHNSW_STEPS_MAX)));
 }
 
 uint32
 phnsw_choose_ef(const phnsw_meta *meta)
 {
+	double		worse = meta->codec.metric == PHNSW_IP ? PHNSW_QUERY_MISS_IP : PHNSW_QUERY_MISS;
 	uint32		ef;
 
 	if (phnsw_ef_search > 0)
 		return phnsw_ef_search;
 	if (meta->calibrations == 0)
 		return PHNSW_EF_UNKNOWN;
-	ef = phnsw_ef_for_recall(meta->calibration, meta->calibrations, phnsw_target_recall);
+	ef = phnsw_ef_for_miss(meta->calibration, meta->calibrations, (1.0 - phnsw_target_recall) / worse);
 	return Max(1, Min(ef, PHNSW_EF_MAX));
 }
 

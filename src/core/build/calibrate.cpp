@@ -85,7 +85,7 @@ class Calibrator {
       if (walks[worker] == nullptr) walks[worker] = std::make_unique<Walk>(graph_.points);
       Walk &walk = *walks[worker];
       walk.aim(samples_[i]);
-      walk.run(graph_.base, descend(walk), ef + 1);
+      walk.run(graph_.base, descend(walk, samples_[i]), ef, samples_[i] != graph_.entry);
       std::uint32_t found = 0, seen = 0;
       const std::uint32_t *truth = truth_.data() + i * kWanted;
       for (std::uint32_t k = 0; k < walk.search().window_size() && seen < kWanted; k++) {
@@ -104,8 +104,8 @@ class Calibrator {
   }
 
  private:
-  // Greedy descent through the upper levels to a point of level 0.
-  [[nodiscard]] std::uint32_t descend(const Walk &walk) const noexcept {
+  // Greedy descent through the upper levels to a point of level 0, past the sample (unless that is the entry).
+  [[nodiscard]] std::uint32_t descend(const Walk &walk, std::uint32_t sample) const noexcept {
     std::uint32_t point = graph_.entry, neighbours[PHNSW_LINKS_MAX];
     float scores[PHNSW_LINKS_MAX], best;
     walk.score(&point, 1, &best);
@@ -117,7 +117,7 @@ class Calibrator {
         for (std::uint32_t i = 0; i < n; i++) neighbours[i] = upper.points[upper.links.list(at)[i]];
         walk.score(neighbours, n, scores);
         for (std::uint32_t i = 0; i < n; i++) {
-          if (!(scores[i] < best)) continue;
+          if (!(scores[i] < best) || neighbours[i] == sample) continue;
           best = scores[i];
           point = neighbours[i];
           moved = true;

@@ -1,4 +1,8 @@
 // Calibration: recall, touches and hops of a level-0 search by ef, measured on sampled points of the finished graph.
+//
+// A point's own links are its nearest neighbours, so a search that may expand the sample itself finds them at any ef: for
+// uniform vectors of 16 dimensions recall 0.996 at ef 10 where other queries get 0.90.  So each sample is searched as if it
+// were not in the graph.
 #pragma once
 
 #include "build/graph.hpp"

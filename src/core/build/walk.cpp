@@ -8,13 +8,14 @@ void Walk::score(const std::uint32_t *ids, std::uint32_t n, float *scores) const
   for (std::uint32_t i = 0; i < n; i++) scores[i] = coded_distance(points_, target_, ids[i], dots[i]);
 }
 
-void Walk::run(const LevelLinks &links, std::uint32_t entry, std::uint32_t ef) {
+void Walk::run(const LevelLinks &links, std::uint32_t entry, std::uint32_t ef, bool without_target) {
   std::uint32_t fresh[PHNSW_LINKS_MAX];
   float scores[PHNSW_LINKS_MAX];
   std::uint32_t versions[PHNSW_LINKS_MAX] = {};
   search_.begin(ef, points_.n, false);
   score(&entry, 1, scores);
   search_.offer(&entry, scores, versions, 1);
+  if (without_target) search_.fresh(&target_, 1, fresh);
   touches_ = 1;
   hops_ = 0;
   for (std::uint32_t node; search_.pop(&node);) {

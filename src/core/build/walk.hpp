@@ -15,7 +15,9 @@ class Walk {
   // scores[i] = squared distance of the target and ids[i], n <= PHNSW_LINKS_MAX.
   void score(const std::uint32_t *ids, std::uint32_t n, float *scores) const noexcept;
   // Searches a level whose lists name points of points(); afterwards search().window() holds the nearest.
-  void run(const LevelLinks &links, std::uint32_t entry, std::uint32_t ef);
+  // without_target: as if the target were not in the graph; nothing leads to it, through it or from it.
+  // REQUIRES: entry is not the target then.
+  void run(const LevelLinks &links, std::uint32_t entry, std::uint32_t ef, bool without_target = false);
 
   [[nodiscard]] const Search &search() const noexcept { return search_; }
   // Of the last run().
