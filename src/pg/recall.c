@@ -7,6 +7,9 @@
  * the operator's own function; the answers come from the index, forced, and put in order as the executor would.  A row counts
  * as found when it is no farther than the k-th true neighbour: of rows at equal distance any will do.
  *
+ * A row's own node names its nearest neighbours, so a search that came through it would find them too easily: such a query is
+ * searched as if its node were not in the graph.
+ *
  * Everything happens under the snapshot of the calling statement, so that both sides see the same rows.
  *
  * The interval is Wilson's, for as many independent trials as explain the spread of the queries' recalls: neighbours of one
@@ -15,6 +18,7 @@
  * Cost: two passes over the table (one for given queries), queries x rows distances, and the scans of the index.
  */
 #include "check.h"
+#include "scan.h"
 
 #include <math.h>
 
@@ -284,6 +288,37 @@ compare_row(Recall *r, Datum vector, void *arg)
 	}
 }
 
+/* Rows of a scan before it is certain that the index does not find the query itself. */
+#define SELF_ROWS_MAX 20
+
+static void
+begin_query(Recall *r, IndexScanDesc scan, RecallQuery *query)
+{
+	ScanKeyData orderby;
+
+	ScanKeyEntryInitialize(&orderby, 0, 1, 1, r->index->rd_opcintype[0], r->collation, r->distance_oid, query->vector);
+	index_rescan(scan, NULL, 0, &orderby, 1);
+}
+
+/*
+ * The node of a query that is a row of the table; PHNSW_NONE where it has more rows, which are neighbours, or is not found.
+ */
+static uint32
+own_node(Recall *r, IndexScanDesc scan, RecallQuery *query)
+{
+	const PhnswScan *so = scan->opaque;
+
+	if (!ItemPointerIsValid(&query->self))
+		return PHNSW_NONE;
+	begin_query(r, scan, query);
+	for (int i = 0; i < SELF_ROWS_MAX && index_getnext_slot(scan, ForwardScanDirection, r->slot); i++)
+	{
+		if (ItemPointerEquals(&query->self, &r->slot->tts_tid))
+			return so->current.chained ? PHNSW_NONE : so->current.id;
+	}
+	return PHNSW_NONE;
+}
+
 /*
  * Rows that the index returns among the k nearest, and that are no farther than the k-th true neighbour.  The scan's bounds
  * tell when no nearer row can come, as they tell the executor.
@@ -291,11 +326,12 @@ compare_row(Recall *r, Datum vector, void *arg)
 static uint32
 count_found(Recall *r, IndexScanDesc scan, RecallQuery *query, Nearest *answer)
 {
-	ScanKeyData orderby;
+	PhnswScan  *so = scan->opaque;
 	uint32		found = 0;
 
-	ScanKeyEntryInitialize(&orderby, 0, 1, 1, r->index->rd_opcintype[0], r->collation, r->distance_oid, query->vector);
-	index_rescan(scan, NULL, 0, &orderby, 1);
+	so->left_out = PHNSW_NONE;
+	so->left_out = own_node(r, scan, query);
+	begin_query(r, scan, query);
 	answer->n = 0;
 	while (index_getnext_slot(scan, ForwardScanDirection, r->slot))
 	{

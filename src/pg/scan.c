@@ -46,6 +46,7 @@ phnsw_ambeginscan(Relation index, int nkeys, int norderbys)
 	so->context = context;
 	so->search_context = AllocSetContextCreate(context, "phnsw search", ALLOCSET_SMALL_SIZES);
 	so->index = index;
+	so->left_out = PHNSW_NONE;
 	so->phase = PHNSW_SCAN_START;
 	phnsw_stats_attach(&so->account, context);
 	scan->opaque = so;
@@ -104,6 +105,25 @@ set_query(PhnswScan *so, const ScanKeyData *orderby)
 		pfree(vector);
 }
 
+/* For phnsw_recall(): nothing leads to the node that is left out, unless the graph begins there. */
+static void
+leave_out(PhnswScan *so, phnsw_candidate *entry)
+{
+	uint32		id = so->left_out;
+	uint32		fresh[1];
+	uint32		n;
+	phnsw_error error;
+
+	if (entry->id == id)
+	{
+		entry->id = so->pi->meta.entry;
+		phnsw_touch(so->index, so->pi, so->query, &entry->id, 1, &entry->score, &entry->version, NULL);
+	}
+	phnsw_ensure(phnsw_search_offer(so->search, &entry->id, &entry->score, &entry->version, 1, &error), &error);
+	if (entry->id != id)
+		phnsw_ensure(phnsw_search_fresh(so->search, &id, 1, fresh, &n, &error), &error);
+}
+
 /* Searches the graph for the first time; false when it has no entry. */
 static bool
 enter_graph(PhnswScan *so)
@@ -116,7 +136,10 @@ enter_graph(PhnswScan *so)
 	if (phnsw_descend(so->index, so->pi, so->search, so->query, 0, &entry) == 0)
 		return false;
 	phnsw_ensure(phnsw_search_begin(so->search, so->ef, so->pi->meta.nodes.limit, true, &error), &error);
-	phnsw_ensure(phnsw_search_offer(so->search, &entry.id, &entry.score, &entry.version, 1, &error), &error);
+	if (so->left_out == PHNSW_NONE)
+		phnsw_ensure(phnsw_search_offer(so->search, &entry.id, &entry.score, &entry.version, 1, &error), &error);
+	else
+		leave_out(so, &entry);
 	phnsw_search_level(so->index, so->pi, so->search, so->query, 0);
 	so->found = phnsw_search_window(so->search, &so->n_found);
 	so->next_found = 0;

@@ -59,6 +59,7 @@ typedef struct PhnswScan
 	MemoryContext search_context;	/* owns `search`; reset when the graph is done with */
 	PhnswAccount account;		/* of the statistics */
 	Relation	index;
+	uint32		left_out;		/* PHNSW_NONE, or a node that is to be as if it were not in the graph (recall.c) */
 
 	/* set when the first row is asked for, again after every rescan */
 	PhnswIndex *pi;
