@@ -63,6 +63,13 @@ phnsw_ef_for_miss(const phnsw_calibration *c, uint32 n, double miss)
 	return (uint32) ceil(c[i - 1].ef * pow((double) c[i].ef / c[i - 1].ef, Min(steps, PHNSW_STEPS_MAX)));
 }
 
+/*
+ * The calibration's sample are rows of the index, and a graph knows its own rows better than strangers.  On the 19,000
+ * words of the sample its choice for 0.95 was ef 10 to 12; held-out queries had a recall of 0.947 (L2), 0.957 (cosine) and
+ * 0.873 (inner product) there, and 0.995, 0.998 and 0.976 at ef 40.
+ */
+#define PHNSW_EF_AUTOMATIC_MIN 40
+
 uint32
 phnsw_choose_ef(const phnsw_meta *meta)
 {
@@ -74,7 +81,7 @@ phnsw_choose_ef(const phnsw_meta *meta)
 	if (meta->calibrations == 0)
 		return PHNSW_EF_UNKNOWN;
 	ef = phnsw_ef_for_miss(meta->calibration, meta->calibrations, (1.0 - phnsw_target_recall) / worse);
-	return Max(1, Min(ef, PHNSW_EF_MAX));
+	return Max(PHNSW_EF_AUTOMATIC_MIN, Min(ef, PHNSW_EF_MAX));
 }
 
 /* Nodes evaluated and lists read by a search with ef candidates: calibration, in proportion to ef beyond its points. */

@@ -58,7 +58,7 @@ is(run(qq{
 	INSERT INTO temporary SELECT i, $random FROM generate_series(1, 100) i;
 	DELETE FROM temporary WHERE id % 5 = 0;
 	VACUUM temporary;
-	SET enable_seqscan = off; SET enable_sort = off; SET phnsw.max_scan_tuples = 0;
+	SET enable_seqscan = off; SET enable_sort = off; SET phnsw.iterative_scan = relaxed_order;
 	SELECT count(*) FROM (SELECT * FROM temporary ORDER BY v <-> $query OFFSET 0) s;
 	DO 'BEGIN PERFORM phnsw_check(''temporary_v''); END'}),
 	'400', 'temporary: build, insert, vacuum, scan, check');
