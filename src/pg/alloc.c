@@ -18,9 +18,21 @@
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
 
-/* An extent grows an id space by a 32nd, between 1 page and 8 MB. */
+/*
+ * An extent grows an id space by a 32nd, between 1 page and 8 MB.  The list of extents has an end, so the more of it is used,
+ * the larger they get: up to a quarter, and 1 GB.
+ */
 #define PHNSW_EXTENT_SHARE     32
 #define PHNSW_EXTENT_PAGES_MAX 1024
+
+static inline uint32
+extent_pages(uint32 pages, uint32 extents)
+{
+	uint32		share = PHNSW_EXTENT_SHARE >> (extents * 4 / PHNSW_EXTENTS_MAX);
+	uint32		pages_max = PHNSW_EXTENT_PAGES_MAX << (extents * 8 / PHNSW_EXTENTS_MAX);
+
+	return Max(1, Min(pages / Max(share, 4), pages_max));
+}
 
 static inline uint32
 per_page(const PhnswIndex *pi, phnsw_page_kind kind)
@@ -53,8 +65,7 @@ reserve(Relation index, PhnswIndex *pi, phnsw_meta *meta, phnsw_page_kind kind)
 {
 	phnsw_space *space = space_of(meta, kind);
 	BlockNumber block = first_unreserved(meta);
-	uint32		pages = space->limit / per_page(pi, kind);
-	uint32		grow = Max(1, Min(pages / PHNSW_EXTENT_SHARE, PHNSW_EXTENT_PAGES_MAX));
+	uint32		grow = extent_pages(space->limit / per_page(pi, kind), space->extents);
 	phnsw_extent *last = space->extents > 0 ? &space->extent[space->extents - 1] : NULL;
 
 	if ((uint64) space->limit + (uint64) grow * per_page(pi, kind) >= PHNSW_NONE ||

@@ -16,8 +16,9 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* Hits that a pass keeps at least, and hits a sweep in any order collects before it returns the first. */
+/* Hits that a pass keeps at least and at most, and hits a sweep in any order collects before it returns the first. */
 #define PHNSW_SWEEP_HITS_MIN 1024
+#define PHNSW_SWEEP_HITS_MAX (64 * 1024 * 1024)
 #define PHNSW_SWEEP_ANY_ORDER 64
 /* Blocks that are asked for ahead of their use. */
 #define PHNSW_SWEEP_AHEAD 32
@@ -138,7 +139,8 @@ sweep_page(PhnswScan *so, uint32 id, const PhnswHit *last)
 static void
 sweep_nearest(PhnswScan *so)
 {
-	uint32		room = Max(PHNSW_SWEEP_HITS_MIN, (Size) work_mem * 1024 / 2 / sizeof(PhnswHit));
+	Size		affordable = (Size) work_mem * 1024 / 2 / sizeof(PhnswHit);
+	uint32		room = Min(Max(PHNSW_SWEEP_HITS_MIN, affordable), PHNSW_SWEEP_HITS_MAX);
 	PhnswHit	last = behind_all;
 
 	so->complete = true;
