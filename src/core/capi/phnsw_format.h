@@ -287,15 +287,27 @@ phnsw_slot_links_const(const phnsw_slot *slot, uint32_t code_bytes)
 
 /*
  * Where an id lives.  Returns the block (0 when the id is beyond the extents: block 0 is never a node or aux page) and
- * stores the index within the page.  per_page: slots or records on one page.  The extent of the bulk build comes first
- * and holds most ids, so the loop ends at once.
+ * stores the index within the page.  per_page: slots or records on one page.  Extents ascend by first_id, so a binary
+ * search finds the only one that may hold the id: an index that grew by inserts has a hundred.
  */
 static inline uint32_t
 phnsw_locate(const phnsw_space *space, uint32_t per_page, uint32_t id, uint32_t *index)
 {
-	for (uint32_t i = 0; i < space->extents; i++)
+	uint32_t low = 0;
+	uint32_t high = space->extents;
+
+	while (high > low + 1)
 	{
-		const phnsw_extent *extent = &space->extent[i];
+		uint32_t middle = (low + high) / 2;
+
+		if (space->extent[middle].first_id <= id)
+			low = middle;
+		else
+			high = middle;
+	}
+	if (high > 0)
+	{
+		const phnsw_extent *extent = &space->extent[low];
 		uint32_t            page = (id - extent->first_id) / per_page;
 
 		if (page < extent->pages && id >= extent->first_id)
