@@ -44,6 +44,13 @@ typedef RelFileNode PhnswFile;
 #define PhnswOwnsRelation(relid, role) pg_class_ownercheck(relid, role)
 #endif
 
+/* 18 lets an index scan count its searches. */
+#if PG_VERSION_NUM >= 180000
+#define PhnswIndexBeginScan(heap, index, snapshot, norderbys) index_beginscan(heap, index, snapshot, NULL, 0, norderbys)
+#else
+#define PhnswIndexBeginScan(heap, index, snapshot, norderbys) index_beginscan(heap, index, snapshot, 0, norderbys)
+#endif
+
 /* ItemPointerData and phnsw_tid have one layout; 17 moved vacuum's TID store behind the callback, which stays the same. */
 StaticAssertDecl(sizeof(ItemPointerData) == 6, "phnsw_tid is laid out as ItemPointerData");
 

@@ -18,6 +18,7 @@
  * Cost: two passes over the table (one for given queries), queries x rows distances, and the scans of the index.
  */
 #include "check.h"
+#include "nearest.h"
 #include "scan.h"
 
 #include <math.h>
@@ -51,13 +52,6 @@ PG_FUNCTION_INFO_V1(phnsw_recall);
 /* 97.5 % of a normal distribution lie below. */
 #define NORMAL_QUANTILE    1.959964
 
-/* The k smallest distances seen: a binary heap with the largest at the root. */
-typedef struct Nearest
-{
-	uint32		n;
-	double	   *distances;
-} Nearest;
-
 typedef struct RecallQuery
 {
 	Datum		vector;
@@ -86,56 +80,6 @@ typedef struct Recall
 	uint32		room;
 	RecallQuery	   *queries;
 } Recall;
-
-/* ---- the k smallest --------------------------------------------------------------------------------------------------------- */
-
-/* Puts `distance` where position `i` is free, or below it. */
-static void
-sift_down(Nearest *nearest, uint32 i, double distance)
-{
-	double	   *d = nearest->distances;
-
-	for (;;)
-	{
-		uint32		child = 2 * i + 1;
-
-		if (child >= nearest->n)
-			break;
-		if (child + 1 < nearest->n && d[child + 1] > d[child])
-			child++;
-		if (d[child] <= distance)
-			break;
-		d[i] = d[child];
-		i = child;
-	}
-	d[i] = distance;
-}
-
-static void
-nearest_add(Nearest *nearest, uint32 k, double distance)
-{
-	double	   *d = nearest->distances;
-
-	if (nearest->n == k)
-	{
-		if (distance < d[0])
-			sift_down(nearest, 0, distance);
-	}
-	else
-	{
-		uint32		i = nearest->n++;
-
-		for (; i > 0 && d[(i - 1) / 2] < distance; i = (i - 1) / 2)
-			d[i] = d[(i - 1) / 2];
-		d[i] = distance;
-	}
-}
-
-static inline bool
-nearest_wants(const Nearest *nearest, uint32 k, double distance)
-{
-	return nearest->n < k || distance < nearest->distances[0];
-}
 
 /* ---- rows --------------------------------------------------------------------------------------------------------------------- */
 
@@ -388,7 +332,7 @@ measure(Recall *r, Estimate *estimate)
 	IndexScanDesc scan;
 
 	visit_rows(r, compare_row, NULL);
-	scan = index_beginscan(r->heap, r->index, r->snapshot, 0, 1);
+	scan = PhnswIndexBeginScan(r->heap, r->index, r->snapshot, 1);
 	for (uint32 i = 0; i < r->n; i++)
 	{
 		/* A query that has no neighbours says nothing. */

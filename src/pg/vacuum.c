@@ -340,9 +340,23 @@ count_free_pages(const PhnswVacuum *v)
 	return pages;
 }
 
-/* For phnsw_stats. */
+/* Seconds since *mark, which moves on to now. */
+static double
+lap(instr_time *mark)
+{
+	instr_time	now;
+	instr_time	passed;
+
+	INSTR_TIME_SET_CURRENT(now);
+	passed = now;
+	INSTR_TIME_SUBTRACT(passed, *mark);
+	*mark = now;
+	return INSTR_TIME_GET_DOUBLE(passed);
+}
+
+/* For phnsw_stats and the log.  seconds: of the passes. */
 static void
-count_work(const PhnswVacuum *v, double rows_removed)
+report_work(const PhnswVacuum *v, double rows_removed, const double *seconds)
 {
 	PhnswIndexStats *stats = phnsw_stats_of(RelationGetRelid(v->index));
 
@@ -350,6 +364,12 @@ count_work(const PhnswVacuum *v, double rows_removed)
 	stats->rows_removed += (uint64) rows_removed;
 	stats->nodes_freed += v->dead_nodes;
 	stats->lists_repaired += v->lists_repaired;
+	ereport(DEBUG1,
+			(errmsg("phnsw vacuum of index \"%s\": %.0f rows removed, %u nodes freed, " UINT64_FORMAT " lists repaired; "
+					"seconds: rows %.2f, repair %.2f, free %.2f",
+					RelationGetRelationName(v->index), rows_removed, v->dead_nodes, v->lists_repaired,
+					seconds[0], seconds[1], seconds[2]),
+			 errhidestmt(true)));
 }
 
 IndexBulkDeleteResult *
@@ -360,6 +380,8 @@ phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBul
 	MemoryContext caller;
 	PhnswVacuum *v;
 	double		removed_before;
+	double		seconds[3] = {0};
+	instr_time	mark;
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
@@ -380,15 +402,19 @@ phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBul
 	stats->num_index_tuples = 0;
 	stats->estimated_count = false;
 	removed_before = stats->tuples_removed;
+	INSTR_TIME_SET_CURRENT(mark);
 	drop_tids(v);
+	seconds[0] = lap(&mark);
 	if (v->dead_nodes > 0)
 	{
 		phnsw_vacuum_repair(v);
 		phnsw_vacuum_entry(v);
 		phnsw_vacuum_attach(v);
+		seconds[1] = lap(&mark);
 		free_slots(v);
+		seconds[2] = lap(&mark);
 	}
-	count_work(v, stats->tuples_removed - removed_before);
+	report_work(v, stats->tuples_removed - removed_before, seconds);
 	stats->pages_free = count_free_pages(v);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	MemoryContextSwitchTo(caller);
