@@ -75,7 +75,7 @@ phnsw_define_search_settings(void)
 
 	DefineCustomEnumVariable("phnsw.iterative_scan",
 							 "What an index scan does with rows that it finds after farther ones were returned.",
-							 "strict_order leaves them out, relaxed_order returns them late.",
+							 "strict_order keeps them for the very end, relaxed_order returns them as they are found.",
 							 &phnsw_iterative_scan, PHNSW_ORDER_STRICT, phnsw_orders, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 

@@ -26,8 +26,8 @@
 
 typedef enum PhnswOrder
 {
-	PHNSW_ORDER_STRICT,			/* rows found late are left out */
-	PHNSW_ORDER_RELAXED			/* rows found late are returned late */
+	PHNSW_ORDER_STRICT,			/* rows found late come at the very end, behind all others */
+	PHNSW_ORDER_RELAXED			/* rows found late are returned when they are found */
 } PhnswOrder;
 
 extern int	phnsw_ef_search;		/* 0: chosen by phnsw_target_recall and the index's calibration */

@@ -4,8 +4,8 @@
  *
  * A scan hands the executor rows with a lower bound of their distance (xs_recheckorderby), in the order of these bounds; the
  * executor computes the distances and returns the rows in exact order.  Bounds must not be above the distance (it raises an
- * error) and must not go down: a hit that is found after a farther one was returned is "late", and left out or returned late
- * as phnsw.iterative_scan says.  Therefore the scan looks ahead: it returns a hit only while enough others, all farther, are
+ * error) and must not go down: a hit that is found after a farther one was returned is "late", and comes at the very
+ * end of the scan (strict order) or at once (relaxed), as phnsw.iterative_scan says.  Therefore the scan looks ahead: it returns a hit only while enough others, all farther, are
  * known, and goes on with the search before these run out.
  *
  * The graph phase ends in a sweep over all pages (sweep.c) when the graph has no more to give, when its memory exceeds

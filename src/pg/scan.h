@@ -92,6 +92,8 @@ typedef struct PhnswScan
 	uint32		next_id;		/* sweep in any order: first id not yet read */
 	bool		swept;			/* a pass has been made */
 	bool		complete;		/* no pass after this one */
+	bool		straggling;		/* the last passes: what strict order has left out */
+	double		floor;			/* bound at which the sweep began */
 	BufferAccessStrategy strategy;
 
 	/* the node whose rows are being returned */

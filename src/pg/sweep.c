@@ -59,6 +59,8 @@ phnsw_sweep_begin(PhnswScan *so)
 	so->next_id = 0;
 	so->complete = false;
 	so->swept = false;
+	so->straggling = false;
+	so->floor = so->start.bound;
 	if (so->n_emitted > 1)
 		sort_ids(so->emitted, so->n_emitted);
 }
@@ -139,9 +141,10 @@ sweep_page(PhnswScan *so, uint32 id, const PhnswHit *last)
 static void
 sweep_nearest(PhnswScan *so)
 {
+	const PhnswHit below_floor = {.bound = so->floor, .id = 0};
 	Size		affordable = (Size) work_mem * 1024 / 2 / sizeof(PhnswHit);
 	uint32		room = Min(Max(PHNSW_SWEEP_HITS_MIN, affordable), PHNSW_SWEEP_HITS_MAX);
-	PhnswHit	last = behind_all;
+	PhnswHit	last = so->straggling ? below_floor : behind_all;
 
 	so->complete = true;
 	for (uint32 id = 0; id < so->pi->meta.nodes.limit;)
@@ -158,15 +161,30 @@ sweep_nearest(PhnswScan *so)
 	phnsw_hits_heapify(so);
 }
 
+/*
+ * What strict order has left out comes last, when there is nothing else: nodes before the bound at which the sweep began that
+ * the graph phase found late or not at all.  So a scan that is read to its end returns every row.
+ */
+static bool
+begin_stragglers(PhnswScan *so)
+{
+	if (so->straggling || so->kind != PHNSW_QUERY_VECTOR || so->floor == -INFINITY)
+		return false;
+	so->straggling = true;
+	so->start.bound = -INFINITY;
+	so->start.id = 0;
+	so->swept = false;
+	return true;
+}
+
 bool
 phnsw_sweep_next(PhnswScan *so)
 {
 	Assert(so->n_hits == 0);
-	if (so->complete)
-		return false;
-
-	if (so->kind == PHNSW_QUERY_VECTOR)
+	while (so->kind == PHNSW_QUERY_VECTOR && so->n_hits == 0)
 	{
+		if (so->complete && !begin_stragglers(so))
+			return false;
 		if (so->swept)
 		{
 			so->start.bound = so->last_bound;
@@ -176,7 +194,7 @@ phnsw_sweep_next(PhnswScan *so)
 		phnsw_counters.sweeps++;
 		sweep_nearest(so);
 	}
-	else
+	if (so->kind != PHNSW_QUERY_VECTOR && !so->complete)
 	{
 		if (so->next_id == 0)
 			phnsw_counters.sweeps++;
