@@ -26,8 +26,8 @@
 PG_FUNCTION_INFO_V1(phnsw_suggest);
 
 /* Microseconds of one core per row, and per coordinate and row, with the default options. */
-#define BUILD_ROW_US        25.0
-#define BUILD_COORDINATE_US 0.04
+#define BUILD_ROW_US        15.0
+#define BUILD_COORDINATE_US 0.03
 /* What one more thread adds. */
 #define BUILD_THREAD_GAIN   0.85
 
