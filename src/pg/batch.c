@@ -10,23 +10,31 @@
  *    - before this backend reads the index (phnsw_batch_flush, from scans and checks),
  *    - before a parallel query, whose workers would read the index without us (ExecutorStart hook),
  *    - before a utility statement that might move or drop relations (ProcessUtility hook),
- *    - before commit and prepare.
+ *    - before commit and prepare; rows that others' callbacks insert after that go directly into the index.
  *
- * Memory: half of maintenance_work_mem, then a temporary file of PostgreSQL's.  Rows of an aborted subtransaction are
- * forgotten at once: their TIDs may belong to other rows by the time of the flush.  A batch whose index has got another file
- * (REINDEX, TRUNCATE in the same transaction) is dropped: whatever made the new file has seen the rows in the table.
+ * Subtransactions.  Rows of an aborted one are forgotten at once: their TIDs may belong to other rows by the time of the
+ * flush.  A flush that fails leaves in the batch the rows that are not in the index yet, so that a savepoint rolled back
+ * around it loses nothing; a flush that succeeds stays, whatever becomes of the subtransaction that caused it, like every
+ * change of an index.
  *
- * A flush that fails leaves the rows that are not in the index yet in the batch, so that a rolled back savepoint around it
- * loses nothing.
+ * The file.  AccessShareLock until the end of the transaction keeps others from moving the index to another file (ALTER
+ * INDEX SET TABLESPACE does not lock the table).  What this backend itself moves or rewrites has been flushed before; a batch
+ * whose index has another file nevertheless (TRUNCATE by an apply worker) is ignored, and dropped at commit: whatever made
+ * the new file has seen the rows in the table.
+ *
+ * Two writers.  An index goes from empty to not empty once in the life of its file, under a tuple lock (block 0, offset 1)
+ * that both a bulk build and the insert of a first row hold; who comes second finds the index filled and goes row by row.
+ * Readers take no notice: until the meta page changes the index is empty.
  */
+#include "batch.h"
 #include "build.h"
 
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_am.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "storage/buffile.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/memutils.h"
@@ -45,30 +53,27 @@ typedef struct Batch
 {
 	Oid			relid;
 	PhnswFile	file;
-	uint32		dims;
-	Size		record_bytes;	/* phnsw_tid, padding, dims floats */
-
-	uint64		rows;
-	uint64		flushed;		/* the first rows, which a failed flush has brought into the index */
-	char	   *memory;			/* the first rows_in_memory records */
-	uint64		memory_rows;	/* room */
-	uint64		memory_rows_max;
-	BufFile    *spill;			/* the others */
-	uint64		spill_position; /* row that the next sequential access of `spill` touches */
-	char	   *record;			/* one record, for reading and writing the file */
-
+	bool		filter;			/* the rows are this transaction's own (batch_heap.c) */
+	PhnswRows	rows;
 	Run		   *runs;			/* who inserted which rows, ascending */
 	int			n_runs;
 	int			runs_max;
+
+	/* what a flush that failed has left */
+	uint64		flushed;		/* the first rows, which are in the index */
+	bool		in_doubt;		/* the insert of the next one failed half-way */
+	uint64		built;			/* or, if the index bears this build_id, the first rows */
+	uint64		build_id;		/* 0: no bulk build was tried */
+
 	struct Batch *next;
 } Batch;
 
 static Batch *batches = NULL;	/* in batch_context, a child of TopTransactionContext */
 static MemoryContext batch_context = NULL;
+static Size memory_used = 0;
+static bool closed = false;		/* the last flush before commit is over */
 static ExecutorStart_hook_type next_executor_start = NULL;
 static ProcessUtility_hook_type next_process_utility = NULL;
-
-#define RECORD_VECTOR(record) ((float *) ((record) + MAXALIGN(sizeof(phnsw_tid))))
 
 /* ---- collecting ---------------------------------------------------------------------------------------------------------- */
 
@@ -86,8 +91,13 @@ find_batch(Relation index)
 static Batch *
 new_batch(Relation index, PhnswIndex *pi)
 {
+	ResourceOwner owner = CurrentResourceOwner;
 	MemoryContext old;
 	Batch	   *batch;
+
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	LockRelation(index, AccessShareLock);
+	CurrentResourceOwner = owner;
 
 	if (batch_context == NULL)
 		batch_context = AllocSetContextCreate(TopTransactionContext, "phnsw bulk insert", ALLOCSET_DEFAULT_SIZES);
@@ -95,14 +105,9 @@ new_batch(Relation index, PhnswIndex *pi)
 	batch = palloc0(sizeof(Batch));
 	batch->relid = RelationGetRelid(index);
 	batch->file = PhnswRelationFile(index);
-	batch->dims = pi->meta.codec.dims;
-	batch->record_bytes = MAXALIGN(sizeof(phnsw_tid)) + batch->dims * sizeof(float);
-	batch->memory_rows_max = Max(16, (Size) maintenance_work_mem * 1024 / 2 / batch->record_bytes);
-	batch->memory_rows = 16;
-	batch->memory = palloc(batch->memory_rows * batch->record_bytes);
-	batch->record = palloc(batch->record_bytes);
 	batch->runs_max = 4;
 	batch->runs = palloc(batch->runs_max * sizeof(Run));
+	phnsw_rows_init(&batch->rows, batch_context, pi->meta.codec.dims, &memory_used);
 	batch->next = batches;
 	batches = batch;
 	MemoryContextSwitchTo(old);
@@ -122,94 +127,29 @@ note_subtransaction(Batch *batch)
 		batch->runs_max *= 2;
 	}
 	batch->runs[batch->n_runs].subid = subid;
-	batch->runs[batch->n_runs].first = batch->rows;
+	batch->runs[batch->n_runs].first = batch->rows.n;
 	batch->n_runs++;
 }
 
-/* Positions the file at a row of its own. */
-static void
-seek_spill(Batch *batch, uint64 row)
-{
-	if (batch->spill_position == row)
-		return;
-	if (BufFileSeek(batch->spill, 0, (off_t) ((row - batch->memory_rows_max) * batch->record_bytes), SEEK_SET) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not seek in the temporary file of a bulk insert")));
-	batch->spill_position = row;
-}
-
-static void
-write_spill(Batch *batch)
-{
-	ResourceOwner owner = CurrentResourceOwner;
-
-	/* The file outlives the statement and the subtransaction that happen to open it. */
-	CurrentResourceOwner = TopTransactionResourceOwner;
-	PG_TRY();
-	{
-		if (batch->spill == NULL)
-		{
-			MemoryContext old = MemoryContextSwitchTo(batch_context);
-
-			batch->spill = BufFileCreateTemp(false);
-			batch->spill_position = batch->memory_rows_max;
-			MemoryContextSwitchTo(old);
-		}
-		seek_spill(batch, batch->rows);
-		BufFileWrite(batch->spill, batch->record, batch->record_bytes);
-		batch->spill_position++;
-	}
-	PG_FINALLY();
-	{
-		CurrentResourceOwner = owner;
-	}
-	PG_END_TRY();
-}
-
 bool
-phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid)
+phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid, Relation heap, bool validation)
 {
-	Batch	   *batch = find_batch(index);
-	char	   *record;
+	Batch	   *batch;
 
+	/* Another table access method may have TIDs of another kind. */
+	if (closed || heap->rd_rel->relam != HEAP_TABLE_AM_OID)
+		return false;
+	batch = find_batch(index);
 	if (batch == NULL)
 	{
 		if (pi->meta.nodes.limit != 0)
 			return false;
 		batch = new_batch(index, pi);
-	}
-
-	if (batch->rows == batch->memory_rows && batch->memory_rows < batch->memory_rows_max)
-	{
-		uint64		grown = Min(batch->memory_rows * 2, batch->memory_rows_max);
-
-		batch->memory = repalloc_huge(batch->memory, grown * batch->record_bytes);
-		batch->memory_rows = grown;
+		batch->filter = !validation;
 	}
 	note_subtransaction(batch);
-	record = batch->rows < batch->memory_rows ? batch->memory + batch->rows * batch->record_bytes : batch->record;
-	memcpy(record, heap_tid, sizeof(phnsw_tid));
-	memcpy(RECORD_VECTOR(record), vector, batch->dims * sizeof(float));
-	if (record == batch->record)
-		write_spill(batch);
-	batch->rows++;
+	phnsw_rows_add(&batch->rows, vector, heap_tid);
 	return true;
-}
-
-/* Row `row`, valid until the next call. */
-static char *
-batch_record(Batch *batch, uint64 row)
-{
-	if (row < batch->memory_rows)
-		return batch->memory + row * batch->record_bytes;
-	seek_spill(batch, row);
-	if (BufFileRead(batch->spill, batch->record, batch->record_bytes) != batch->record_bytes)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read from the temporary file of a bulk insert")));
-	batch->spill_position++;
-	return batch->record;
 }
 
 static void
@@ -223,79 +163,177 @@ drop_batch(Batch *batch)
 			break;
 		}
 	}
-	if (batch->spill != NULL)
-		BufFileClose(batch->spill);
-	pfree(batch->memory);
-	pfree(batch->record);
+	phnsw_rows_free(&batch->rows);
 	pfree(batch->runs);
 	pfree(batch);
 }
 
+void
+phnsw_batch_forget(Relation index)
+{
+	Batch	   *batch = find_batch(index);
+
+	if (batch != NULL)
+		drop_batch(batch);
+}
+
 /* ---- flushing -------------------------------------------------------------------------------------------------------------- */
+
+static void
+lock_empty(Relation index)
+{
+	ItemPointerData tid;
+
+	ItemPointerSet(&tid, 0, FirstOffsetNumber);
+	LockTuple(index, &tid, ExclusiveLock);
+}
+
+static void
+unlock_empty(Relation index)
+{
+	ItemPointerData tid;
+
+	ItemPointerSet(&tid, 0, FirstOffsetNumber);
+	UnlockTuple(index, &tid, ExclusiveLock);
+}
+
+void
+phnsw_insert_now(Relation index, const float *vector, ItemPointer heap_tid)
+{
+	PhnswIndex *pi = phnsw_index_open(index);
+	bool		empty = pi->meta.nodes.limit == 0;
+
+	if (empty)
+	{
+		lock_empty(index);
+		pi = phnsw_index_open(index);
+	}
+	/* A cancel between rows will do, and leaves no doubt about this one. */
+	HOLD_INTERRUPTS();
+	phnsw_insert_vector(index, pi, vector, heap_tid);
+	RESUME_INTERRUPTS();
+	if (empty)
+		unlock_empty(index);
+}
+
+typedef struct Flush
+{
+	Batch	   *batch;
+	PhnswRowFilter filter;
+	uint64		kept;
+} Flush;
+
+/* The record of a row that must be in the index; NULL for one that does not count any more. */
+static char *
+wanted_record(Flush *flush, uint64 row)
+{
+	char	   *record = phnsw_rows_get(&flush->batch->rows, row);
+
+	if (flush->batch->filter && !phnsw_filter_keeps(&flush->filter, row, phnsw_record_tid(record)))
+		return NULL;
+	flush->kept++;
+	return record;
+}
 
 /* PhnswRowSource */
 static double
-batch_rows(PhnswBuild *build, void *arg)
+feed_rows(PhnswBuild *build, void *arg)
 {
-	Batch	   *batch = arg;
+	Flush	   *flush = arg;
 
-	for (uint64 row = 0; row < batch->rows; row++)
+	phnsw_filter_begin(&flush->filter, build->heap, &flush->batch->rows);
+	for (uint64 row = 0; row < flush->batch->rows.n; row++)
 	{
-		char	   *record = batch_record(batch, row);
+		char	   *record = wanted_record(flush, row);
 
-		phnsw_build_add(build, RECORD_VECTOR(record), (ItemPointer) record);
+		if (record != NULL)
+			phnsw_build_add(build, phnsw_record_vector(record), phnsw_record_tid(record));
 	}
-	return batch->rows;
+	phnsw_filter_end(&flush->filter);
+	return flush->kept;
 }
 
-/*
- * The bulk build into the empty index.  Writers are kept out by a lock that is only taken when it is free, so there is
- * nothing to wait for and no deadlock; readers go on seeing an empty index until the meta page changes.
- */
+/* The bulk build into the empty index; false when it is not empty, or the rows are few. */
 static bool
-flush_bulk(Relation index, Batch *batch)
+flush_bulk(Relation heap, Relation index, Flush *flush)
 {
-	bool		done = false;
+	Batch	   *batch = flush->batch;
+	bool		empty;
 
-	if (batch->rows < PHNSW_BATCH_BULK_ROWS || batch->flushed > 0 ||
-		!ConditionalLockRelation(index, ShareRowExclusiveLock))
+	if (batch->rows.n < PHNSW_BATCH_BULK_ROWS || phnsw_index_open(index)->meta.nodes.limit != 0)
 		return false;
-	if (phnsw_index_open(index)->meta.nodes.limit == 0)
+	lock_empty(index);
+	empty = phnsw_index_open(index)->meta.nodes.limit == 0;
+	if (empty)
 	{
-		Relation	heap = table_open(index->rd_index->indrelid, NoLock);
 		PhnswIndexStats *stats;
 
-		phnsw_bulk_replace(heap, index, batch->rows, batch_rows, batch);
+		batch->built = batch->rows.n;
+		phnsw_bulk_replace(heap, index, batch->rows.n, feed_rows, flush, &batch->build_id);
+		batch->flushed = batch->rows.n;
 		stats = phnsw_stats_of(RelationGetRelid(index));
 		stats->bulk_flushes++;
-		stats->inserts_bulk += batch->rows;
-		table_close(heap, NoLock);
-		done = true;
+		stats->inserts_bulk += flush->kept;
 	}
-	UnlockRelation(index, ShareRowExclusiveLock);
-	return done;
+	unlock_empty(index);
+	return empty;
+}
+
+static void
+flush_rows(Relation heap, Relation index, Flush *flush)
+{
+	Batch	   *batch = flush->batch;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = CurrentMemoryContext;
+
+	phnsw_filter_begin(&flush->filter, heap, &batch->rows);
+	MemoryContextSwitchTo(context);
+	for (; batch->flushed < batch->rows.n; batch->flushed++)
+	{
+		char	   *record = wanted_record(flush, batch->flushed);
+
+		CHECK_FOR_INTERRUPTS();
+		if (record == NULL)
+			continue;
+		batch->in_doubt = true;
+		phnsw_insert_now(index, phnsw_record_vector(record), phnsw_record_tid(record));
+		batch->in_doubt = false;
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	phnsw_filter_end(&flush->filter);
+}
+
+/* What an earlier flush, which failed, has brought into the index. */
+static void
+take_stock(Relation index, Batch *batch)
+{
+	if (batch->build_id != 0 && phnsw_index_open(index)->meta.build_id == batch->build_id)
+		batch->flushed = Max(batch->flushed, batch->built);
+	if (batch->in_doubt)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot go on with rows for index \"%s\"", RelationGetRelationName(index)),
+				 errdetail("An error in this transaction left it open whether one of them is in the index."),
+				 errhint("Roll back the transaction, or to a savepoint before the rows were inserted.")));
 }
 
 static void
 flush_batch(Relation index, Batch *batch)
 {
-	if (!flush_bulk(index, batch))
+	take_stock(index, batch);
+	if (batch->flushed < batch->rows.n)
 	{
-		PhnswIndex *pi = phnsw_index_open(index);
-		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
-		MemoryContext old = MemoryContextSwitchTo(context);
+		/* The table is locked since the rows were inserted. */
+		Relation	heap = table_open(index->rd_index->indrelid, NoLock);
+		Flush		flush = {.batch = batch};
 
-		while (batch->flushed < batch->rows)
-		{
-			char	   *record = batch_record(batch, batch->flushed);
-
-			CHECK_FOR_INTERRUPTS();
-			phnsw_insert_vector(index, pi, RECORD_VECTOR(record), (ItemPointer) record);
-			batch->flushed++;
-			MemoryContextReset(context);
-		}
-		MemoryContextSwitchTo(old);
-		MemoryContextDelete(context);
+		LockRelation(index, RowExclusiveLock);
+		if (!flush_bulk(heap, index, &flush))
+			flush_rows(heap, index, &flush);
+		UnlockRelation(index, RowExclusiveLock);
+		table_close(heap, NoLock);
 	}
 	drop_batch(batch);
 }
@@ -312,24 +350,23 @@ phnsw_batch_flush(Relation index)
 		flush_batch(index, batch);
 }
 
+/* At the end of the transaction a batch without an index is dropped; before, a rolled back savepoint may bring it back. */
 static void
-flush_all(void)
+flush_all(bool ending)
 {
-	while (batches != NULL)
-	{
-		Batch	   *batch = batches;
-		Relation	index = try_relation_open(batch->relid, RowExclusiveLock);
+	Batch	   *next;
 
-		if (index == NULL)
-		{
-			drop_batch(batch);
-			continue;
-		}
-		if (PhnswFileEquals(batch->file, PhnswRelationFile(index)))
+	for (Batch *batch = batches; batch != NULL; batch = next)
+	{
+		Relation	index = batch->rows.n > 0 ? try_relation_open(batch->relid, AccessShareLock) : NULL;
+
+		next = batch->next;
+		if (index != NULL && PhnswFileEquals(batch->file, PhnswRelationFile(index)))
 			flush_batch(index, batch);
-		else
+		else if (ending)
 			drop_batch(batch);
-		relation_close(index, RowExclusiveLock);
+		if (index != NULL)
+			relation_close(index, AccessShareLock);
 	}
 }
 
@@ -342,7 +379,8 @@ on_transaction(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			flush_all();
+			flush_all(true);
+			closed = true;
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
@@ -350,6 +388,8 @@ on_transaction(XactEvent event, void *arg)
 			/* The memory goes with the transaction's context, the file with its resource owner. */
 			batches = NULL;
 			batch_context = NULL;
+			memory_used = 0;
+			closed = false;
 			break;
 		default:
 			break;
@@ -365,18 +405,19 @@ on_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId p
 	for (Batch *batch = batches; batch != NULL; batch = batch->next)
 	{
 		while (batch->n_runs > 0 && batch->runs[batch->n_runs - 1].subid >= subid)
-		{
-			batch->n_runs--;
-			batch->rows = Max(batch->runs[batch->n_runs].first, batch->flushed);
-		}
+			phnsw_rows_truncate(&batch->rows, batch->runs[--batch->n_runs].first);
+		/* Of these the ones that the index has are dead there, and vacuum's. */
+		batch->in_doubt &= batch->flushed < batch->rows.n;
+		batch->flushed = Min(batch->flushed, batch->rows.n);
+		batch->built = Min(batch->built, batch->rows.n);
 	}
 }
 
 static void
 before_executor(QueryDesc *query, int flags)
 {
-	if (batches != NULL && query->plannedstmt->parallelModeNeeded)
-		flush_all();
+	if (batches != NULL && query->plannedstmt->parallelModeNeeded && !(flags & EXEC_FLAG_EXPLAIN_ONLY))
+		flush_all(false);
 	if (next_executor_start)
 		next_executor_start(query, flags);
 	else
@@ -390,6 +431,8 @@ is_harmless(Node *statement)
 	switch (nodeTag(statement))
 	{
 		case T_CopyStmt:
+		case T_CreateStmt:
+		case T_CreateTableAsStmt:
 		case T_TransactionStmt:
 		case T_VariableSetStmt:
 		case T_VariableShowStmt:
@@ -418,7 +461,7 @@ before_utility(PlannedStmt *statement, const char *query, bool read_only_tree, P
 			   ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
 {
 	if (batches != NULL && !is_harmless(statement->utilityStmt))
-		flush_all();
+		flush_all(false);
 	if (next_process_utility)
 		next_process_utility(statement, query, read_only_tree, context, params, environment, receiver, completion);
 	else

@@ -212,13 +212,14 @@ phnsw_ambuild(Relation heap, Relation index, IndexInfo *info)
 
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
+	phnsw_batch_forget(index);
 	phnsw_build_describe(heap, index, &build.params);
 	phnsw_build_run(&build, counts);
 	return counts;
 }
 
 void
-phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg)
+phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg, uint64 *build_id)
 {
 	IndexBuildResult counts;
 	PhnswBuild	build = {.heap = heap, .index = index, .source = source, .source_arg = arg, .replace = true};
@@ -227,6 +228,7 @@ phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource so
 	build.params.rows_expected = Min(rows, PG_UINT32_MAX);
 	/* The other half holds the rows (batch.c). */
 	build.params.memory_bytes /= 2;
+	*build_id = build.params.build_id;
 	phnsw_build_run(&build, &counts);
 }
 

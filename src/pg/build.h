@@ -49,8 +49,12 @@ struct PhnswBuild
 /* Threads of a build, the backend's own not counted. */
 extern uint32 phnsw_build_threads(Relation heap);
 
-/* Builds the rows of `source` into an empty index that is in use.  REQUIRES: a lock that keeps other writers out. */
-extern void phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg);
+/*
+ * Builds the rows of `source` into an empty index that is in use.  REQUIRES: a lock that keeps other writers out.  *build_id
+ * is set first: after an error, the meta page has it if the rows are in the index nevertheless.
+ */
+extern void phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg,
+							   uint64 *build_id);
 
 /* build_feed.c */
 

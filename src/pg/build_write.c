@@ -37,6 +37,8 @@ typedef struct PhnswWriter
 	bool		wal;
 	bool		sync;			/* not temporary: must be on disk some day */
 	XLogRecPtr	redo;			/* as of before the first record */
+
+	BlockNumber blocks_in_file; /* phnsw_put_buffers() */
 } PhnswWriter;
 
 static void
@@ -116,18 +118,21 @@ phnsw_format_finish(PhnswBuild *build)
 	phnsw_ensure(status, &error);
 }
 
-void
-phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result)
+/* Takes formatted pages away. */
+typedef void (*PhnswPageSink) (PhnswWriter *writer, BlockNumber first, uint32 n, char *pages);
+
+/* Has the pages from block `first` on formatted, and puts them while the next ones are. */
+static void
+phnsw_write_pages(PhnswBuild *build, const phnsw_build_result *result, PhnswWriter *writer, BlockNumber first, PhnswPageSink put)
 {
-	PhnswWriter writer;
 	BlockNumber blocks = result->total_blocks;
-	uint32		n = Min(blocks, PHNSW_WRITE_PAGES);
+	uint32		n = Min(blocks - first, PHNSW_WRITE_PAGES);
 	char	   *ready = phnsw_aligned_pages(PHNSW_WRITE_PAGES);
 	char	   *next = phnsw_aligned_pages(PHNSW_WRITE_PAGES);
 
-	phnsw_writer_begin(&writer, build->index, MAIN_FORKNUM, blocks, &result->meta);
-	phnsw_format_begin(build, 0, n, ready);
-	for (BlockNumber first = 0; first < blocks;)
+	if (n > 0)
+		phnsw_format_begin(build, first, n, ready);
+	while (first < blocks)
 	{
 		uint32		following = Min(blocks - first - n, PHNSW_WRITE_PAGES);
 		char	   *swap = ready;
@@ -135,7 +140,7 @@ phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result)
 		phnsw_format_finish(build);
 		if (following > 0)
 			phnsw_format_begin(build, first + n, following, next);
-		phnsw_writer_put(&writer, first, n, ready);
+		put(writer, first, n, ready);
 
 		first += n;
 		n = following;
@@ -143,55 +148,68 @@ phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result)
 		next = swap;
 		phnsw_build_report(build, PHNSW_PHASE_WRITE, (uint64) result->nodes * first / blocks, result->nodes);
 	}
+}
+
+void
+phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result)
+{
+	PhnswWriter writer;
+
+	phnsw_writer_begin(&writer, build->index, MAIN_FORKNUM, result->total_blocks, &result->meta);
+	phnsw_write_pages(build, result, &writer, 0, phnsw_writer_put);
 	phnsw_writer_end(&writer);
 }
 
-/* One formatted page into shared buffers, unlogged: nothing refers to it until the meta page does. */
-static void
-phnsw_put_buffer(Relation index, BlockNumber block, BlockNumber *blocks_in_file, char *page)
-{
-	bool		extend = block >= *blocks_in_file;
-	Buffer		buffer = ReadBufferExtended(index, MAIN_FORKNUM, extend ? P_NEW : block, RBM_ZERO_AND_LOCK, NULL);
+/* ---- into an index in use --------------------------------------------------------------------------------------------------- */
 
-	if (BufferGetBlockNumber(buffer) != block)
-		elog(ERROR, "block %u of index \"%s\" is not where it was expected", block, RelationGetRelationName(index));
-	memcpy(BufferGetPage(buffer), page, BLCKSZ);
-	MarkBufferDirty(buffer);
-	UnlockReleaseBuffer(buffer);
-	if (extend)
-		*blocks_in_file = block + 1;
+/*
+ * Consecutive pages into shared buffers.  Each is logged before it can reach the disk, so that a crash leaves none half
+ * written: blocks that a failed bulk insert leaves behind are used again, and read for that.
+ */
+static void
+phnsw_put_buffers(PhnswWriter *writer, BlockNumber first, uint32 n, char *pages)
+{
+	for (BlockNumber block = first; block < first + n; block++)
+	{
+		char	   *image = pages + (Size) (block - first) * BLCKSZ;
+		bool		extend = block >= writer->blocks_in_file;
+		Buffer		buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		phnsw_page_finish(image, writer->meta);
+		buffer = ReadBufferExtended(writer->index, MAIN_FORKNUM, extend ? P_NEW : block, RBM_ZERO_AND_LOCK, NULL);
+		if (BufferGetBlockNumber(buffer) != block)
+			elog(ERROR, "block %u of index \"%s\" is not where it was expected", block, RelationGetRelationName(writer->index));
+
+		START_CRIT_SECTION();
+		memcpy(BufferGetPage(buffer), image, BLCKSZ);
+		MarkBufferDirty(buffer);
+		if (writer->wal)
+			log_newpage_buffer(buffer, true);
+		END_CRIT_SECTION();
+
+		UnlockReleaseBuffer(buffer);
+		if (extend)
+			writer->blocks_in_file = block + 1;
+	}
 }
 
 /*
- * Into an empty index that is in use: through shared buffers, which also leaves it warm.  All other pages are written and
- * logged first, the meta page makes them the index, in one record.  The caller keeps other writers out.
+ * Readers see an empty index meanwhile, to which no page but the first belongs.  So all other pages are written and logged
+ * first; the meta page makes them the index, in one record.  The caller keeps other writers out.
  */
 void
 phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result)
 {
 	Relation	index = build->index;
-	BlockNumber blocks = result->total_blocks;
-	BlockNumber blocks_in_file = RelationGetNumberOfBlocks(index);
-	char	   *pages = phnsw_aligned_pages(PHNSW_WRITE_PAGES);
+	PhnswWriter writer;
 	GenericXLogState *state;
 	Buffer		buffer;
 	Page		page;
 
-	for (BlockNumber first = 1; first < blocks; first += PHNSW_WRITE_PAGES)
-	{
-		uint32		n = Min(blocks - first, PHNSW_WRITE_PAGES);
-
-		phnsw_format_begin(build, first, n, pages);
-		phnsw_format_finish(build);
-		for (uint32 i = 0; i < n; i++)
-		{
-			phnsw_page_finish(pages + (Size) i * BLCKSZ, &result->meta);
-			phnsw_put_buffer(index, first + i, &blocks_in_file, pages + (Size) i * BLCKSZ);
-		}
-		CHECK_FOR_INTERRUPTS();
-	}
-	if (RelationNeedsWAL(index) && blocks > 1)
-		log_newpage_range(index, MAIN_FORKNUM, 1, blocks, true);
+	phnsw_writer_begin(&writer, index, MAIN_FORKNUM, result->total_blocks, &result->meta);
+	writer.blocks_in_file = RelationGetNumberOfBlocks(index);
+	phnsw_write_pages(build, result, &writer, 1, phnsw_put_buffers);
 
 	buffer = ReadBuffer(index, 0);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);

@@ -143,11 +143,12 @@ check_node_page(PhnswCheck *check, BlockNumber block, uint32 first)
 		check_slot(check, block, i, first + i);
 }
 
-/* A block that is reserved at most: nothing has been written there. */
+/* A block that is reserved at most: nothing has been written there, unless by a bulk insert that failed. */
 static void
 check_unused(const PhnswCheck *check, BlockNumber block)
 {
-	if (!PageIsNew((Page) check->page))
+	if (!PageIsNew((Page) check->page) && (PageGetSpecialSize((Page) check->page) != PHNSW_PAGE_SPECIAL ||
+										   phnsw_page_opaque(check->page)->page_id != PHNSW_PAGE_ID))
 		phnsw_check_fault(check, block, 0, "a page beyond those in use is not empty");
 }
 

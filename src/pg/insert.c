@@ -414,8 +414,13 @@ phnsw_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid
 	pi = phnsw_index_open(index);
 	vector = DatumGetVector(values[0]);
 	phnsw_check_expected_dim(pi->meta.codec.dims, vector->dim);
-	if (!phnsw_batch_add(index, pi, vector->x, heap_tid))
-		phnsw_insert_vector(index, pi, vector->x, heap_tid);
+	if (!phnsw_batch_add(index, pi, vector->x, heap_tid, heap, info->ii_Concurrent))
+	{
+		if (pi->meta.nodes.limit == 0)
+			phnsw_insert_now(index, vector->x, heap_tid);
+		else
+			phnsw_insert_vector(index, pi, vector->x, heap_tid);
+	}
 	if ((Pointer) vector != DatumGetPointer(values[0]))
 		pfree(vector);
 	return false;

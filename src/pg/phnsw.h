@@ -300,8 +300,16 @@ extern void phnsw_stats_init(void); /* from _PG_init */
 
 /* ---- batch.c: rows inserted into an empty index, collected until they are worth a bulk build --------------------------- */
 
-/* true: the row was taken and will be in the index before anybody can see it; false: insert it now. */
-extern bool phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid);
+/*
+ * true: the row was taken and will be in the index before anybody can see it; false: insert it now.  validation: the row
+ * comes from the second pass of a concurrent build, and need not be of this transaction.
+ */
+extern bool phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid, Relation heap,
+							bool validation);
+/* One row now, under the lock that makes an empty index a filled one. */
+extern void phnsw_insert_now(Relation index, const float *vector, ItemPointer heap_tid);
+/* The index is built anew in the same file: the build sees the rows in the table. */
+extern void phnsw_batch_forget(Relation index);
 /* Before this backend reads the index. */
 extern void phnsw_batch_flush(Relation index);
 extern void phnsw_batch_init(void);	/* from _PG_init: callbacks and hooks */
@@ -314,7 +322,7 @@ extern void phnsw_ambuildempty(Relation index);
 /* insert.c */
 extern bool phnsw_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid, Relation heap,
 						   IndexUniqueCheck check_unique, bool index_unchanged, IndexInfo *info);
-/* One row, already detoasted; what aminsert and the bulk insert's small batches call. */
+/* One row, already detoasted.  REQUIRES: if the index is empty, what phnsw_insert_now() does. */
 extern void phnsw_insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid);
 /* scan.c */
 extern IndexScanDesc phnsw_ambeginscan(Relation index, int nkeys, int norderbys);

@@ -1,0 +1,171 @@
+/*
+ * batch_rows.c
+ *    Rows of a bulk insert while they wait: in memory, then in a temporary file of PostgreSQL's.
+ *
+ * All batches of a transaction share half of maintenance_work_mem (the build has the other half).  Room doubles while the
+ * budget has some; after that rows go to the file, through a buffer of some rows.  The file counts for temp_file_limit.
+ *
+ * An error leaves the rows as they were before the call, so that a subtransaction that ends with it loses only its own: file
+ * positions are given with every access, and the buffer is emptied after it has been written.
+ *
+ * Ownership: memory belongs to the context, the file to the transaction's resource owner.  One thread.
+ */
+#include "batch.h"
+
+#include "commands/tablespace.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#define PHNSW_ROWS_MIN     16
+#define PHNSW_BUFFER_BYTES (64 * 1024)
+
+void
+phnsw_rows_init(PhnswRows *rows, MemoryContext context, uint32 dims, Size *memory_used)
+{
+	memset(rows, 0, sizeof(*rows));
+	rows->context = context;
+	rows->dims = dims;
+	rows->record_bytes = MAXALIGN(sizeof(phnsw_tid)) + dims * sizeof(float);
+	rows->memory_used = memory_used;
+	rows->ascending = true;
+	rows->file = -1;
+	rows->memory = MemoryContextAlloc(context, PHNSW_ROWS_MIN * rows->record_bytes);
+	rows->memory_rows = PHNSW_ROWS_MIN;
+	*memory_used += PHNSW_ROWS_MIN * rows->record_bytes;
+}
+
+static void
+begin_file(PhnswRows *rows)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+
+	rows->buffer_rows = Max(1, PHNSW_BUFFER_BYTES / rows->record_bytes);
+	if (rows->tail == NULL)
+		rows->tail = MemoryContextAlloc(rows->context, rows->buffer_rows * rows->record_bytes);
+	if (rows->ahead == NULL)
+		rows->ahead = MemoryContextAlloc(rows->context, rows->buffer_rows * rows->record_bytes);
+	rows->tail_first = rows->n;
+	rows->ahead_rows = 0;
+
+	PrepareTempTablespaces();
+	/* An error restores the owner, as it does wherever PostgreSQL does this. */
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	rows->file = OpenTemporaryFile(false);
+	CurrentResourceOwner = owner;
+}
+
+/* Makes room behind the last row: twice as much, or what the budget has left if that is worth it, or the file. */
+static void
+make_room(PhnswRows *rows)
+{
+	Size		budget = (Size) maintenance_work_mem * 1024 / 2;
+	Size		left = *rows->memory_used < budget ? budget - *rows->memory_used : 0;
+	uint64		more = Min(rows->memory_rows, left / rows->record_bytes);
+
+	if (more < rows->memory_rows / 8)
+	{
+		begin_file(rows);
+		return;
+	}
+	rows->memory = repalloc_huge(rows->memory, (rows->memory_rows + more) * rows->record_bytes);
+	rows->memory_rows += more;
+	*rows->memory_used += more * rows->record_bytes;
+}
+
+static off_t
+file_offset(const PhnswRows *rows, uint64 row)
+{
+	return (off_t) ((row - rows->memory_rows) * rows->record_bytes);
+}
+
+static void
+write_tail(PhnswRows *rows)
+{
+	int			bytes = (rows->n - rows->tail_first) * rows->record_bytes;
+	int			written = FileWrite(rows->file, rows->tail, bytes, file_offset(rows, rows->tail_first), WAIT_EVENT_BUFFILE_WRITE);
+
+	if (written != bytes)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 written < 0
+				 ? errmsg("could not write to file \"%s\": %m", FilePathName(rows->file))
+				 : errmsg("could not write to file \"%s\": wrote only %d of %d bytes", FilePathName(rows->file), written, bytes),
+				 errhint("Raise maintenance_work_mem, or free space in the temporary tablespace.")));
+	rows->tail_first = rows->n;
+}
+
+void
+phnsw_rows_add(PhnswRows *rows, const float *vector, ItemPointer tid)
+{
+	char	   *record;
+
+	if (rows->n == rows->memory_rows && rows->file < 0)
+		make_room(rows);
+	if (rows->n < rows->memory_rows)
+		record = rows->memory + rows->n * rows->record_bytes;
+	else
+	{
+		if (rows->n - rows->tail_first == rows->buffer_rows)
+			write_tail(rows);
+		record = rows->tail + (rows->n - rows->tail_first) * rows->record_bytes;
+	}
+	memcpy(record, tid, sizeof(phnsw_tid));
+	memcpy(phnsw_record_vector(record), vector, rows->dims * sizeof(float));
+	if (rows->n > 0 && ItemPointerCompare(tid, &rows->highest) <= 0)
+		rows->ascending = false;
+	else
+		rows->highest = *tid;
+	rows->n++;
+}
+
+void
+phnsw_rows_truncate(PhnswRows *rows, uint64 n)
+{
+	if (n >= rows->n)
+		return;
+	rows->n = n;
+	if (rows->file >= 0 && n < rows->tail_first)
+		rows->tail_first = Max(n, rows->memory_rows);
+	rows->ahead_rows = 0;
+	if (n == 0)
+		rows->ascending = true;
+}
+
+char *
+phnsw_rows_get(PhnswRows *rows, uint64 row)
+{
+	Assert(row < rows->n);
+	if (row < rows->memory_rows)
+		return rows->memory + row * rows->record_bytes;
+	if (row >= rows->tail_first)
+		return rows->tail + (row - rows->tail_first) * rows->record_bytes;
+	if (row < rows->ahead_first || row >= rows->ahead_first + rows->ahead_rows)
+	{
+		uint64		count = Min(rows->buffer_rows, rows->tail_first - row);
+		int			bytes = count * rows->record_bytes;
+
+		rows->ahead_rows = 0;
+		if (FileRead(rows->file, rows->ahead, bytes, file_offset(rows, row), WAIT_EVENT_BUFFILE_READ) != bytes)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not read from file \"%s\"", FilePathName(rows->file))));
+		rows->ahead_first = row;
+		rows->ahead_rows = count;
+	}
+	return rows->ahead + (row - rows->ahead_first) * rows->record_bytes;
+}
+
+void
+phnsw_rows_free(PhnswRows *rows)
+{
+	if (rows->file >= 0)
+		FileClose(rows->file);
+	if (rows->tail != NULL)
+		pfree(rows->tail);
+	if (rows->ahead != NULL)
+		pfree(rows->ahead);
+	pfree(rows->memory);
+	*rows->memory_used -= rows->memory_rows * rows->record_bytes;
+}
