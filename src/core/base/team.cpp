@@ -13,21 +13,18 @@ Team::Team(unsigned threads, const std::atomic<bool> &stop)
     : stop_(stop), threads_(threads < kThreadsMax ? threads : kThreadsMax) {}
 
 void Team::fail(Status status) noexcept {
-  const std::lock_guard<std::mutex> lock(failure_mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (failed_.load(std::memory_order_relaxed)) return;
   failure_ = status;
   failed_.store(true, std::memory_order_relaxed);
 }
 
-void Team::work(std::atomic<std::size_t> &next, std::size_t items, void *context, Item body, unsigned worker) noexcept {
-  if (worker_tids_[worker].load(std::memory_order_relaxed) == 0) {
-    worker_tids_[worker].store(static_cast<int>(syscall(SYS_gettid)), std::memory_order_relaxed);
-  }
+void Team::work(const Job &job, unsigned worker) noexcept {
   try {
     while (!stopped()) {
-      const std::size_t item = next.fetch_add(1, std::memory_order_relaxed);
-      if (item >= items) break;
-      body(context, item, worker);
+      const std::size_t item = next_.fetch_add(1, std::memory_order_relaxed);
+      if (item >= job.items) break;
+      job.body(job.context, item, worker);
     }
   } catch (const std::bad_alloc &) {
     fail({PHNSW_OUT_OF_MEMORY, "out of memory in a build worker"});
@@ -37,20 +34,60 @@ void Team::work(std::atomic<std::size_t> &next, std::size_t items, void *context
 }
 
 Status Team::run(std::size_t items, void *context, Item body) {
-  std::atomic<std::size_t> next{0};
-  failed_.store(false, std::memory_order_relaxed);
-  failure_ = Status();
-  if (threads_ == 1 || items <= 1) {
-    work(next, items, context, body, 0);
-  } else {
-    const unsigned width = items < threads_ ? static_cast<unsigned>(items) : threads_;
-    std::atomic<unsigned> worker{0};
-#pragma omp parallel num_threads(width) default(shared)
-    work(next, items, context, body, worker.fetch_add(1, std::memory_order_relaxed));
+  const Job job{items, context, body};
+  const bool shared = threads_ > 1 && items > 1;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    failure_ = Status();
+    failed_.store(false, std::memory_order_relaxed);
+    next_.store(0, std::memory_order_relaxed);
+    job_ = job;
+    open_ = shared;
+    jobs_++;
   }
+  if (shared) wake_.notify_all();
+  work(job, 0);
+  std::unique_lock<std::mutex> lock(mutex_);
+  open_ = false;
+  idle_.wait(lock, [this] { return active_ == 0; });
   if (failed_.load(std::memory_order_relaxed)) return failure_;
   if (stop_.load(std::memory_order_relaxed)) return {PHNSW_CANCELLED, "the build was stopped"};
   return {};
+}
+
+void Team::serve(unsigned worker) noexcept {
+  worker_tids_[worker].store(static_cast<int>(syscall(SYS_gettid)), std::memory_order_relaxed);
+  std::uint64_t seen = 0;
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [&] { return leaving_ || (open_ && jobs_ != seen); });
+    if (leaving_) return;
+    seen = jobs_;
+    active_++;
+    const Job job = job_;
+    lock.unlock();
+    work(job, worker);
+    lock.lock();
+    if (--active_ == 0) idle_.notify_all();
+  }
+}
+
+void Team::lead(void (*main)(void *), void *context) noexcept {
+  probe();
+  leaving_ = false;
+  const pthread_t leader = pthread_self();
+  std::atomic<unsigned> number{1};
+#pragma omp parallel num_threads(threads_) default(shared)
+  {
+    if (pthread_equal(pthread_self(), leader) != 0) {
+      main(context);
+      const std::lock_guard<std::mutex> lock(mutex_);
+      leaving_ = true;
+      wake_.notify_all();
+    } else {
+      serve(number.fetch_add(1, std::memory_order_relaxed));
+    }
+  }
 }
 
 void Team::probe() noexcept {

@@ -1,17 +1,19 @@
 // Team: the OpenMP threads of a bulk build, and Conductor: the one thread that owns them.
 //
-// team.cpp holds the only `#pragma omp` of the tree.  A region has an explicit number of threads; nothing is thrown out
-// of it: the first failure is kept and returned as a Status, later ones are dropped.  One atomic flag stops everything:
-// the loops of for_each() look at it between items, long items look at it themselves through stopped().
+// team.cpp holds the only `#pragma omp` of the tree: one parallel region that lasts as long as the build.  Its first
+// thread, the conductor's, runs the build; the others serve for_each() and sleep in between (the barriers of many short
+// regions would spin, and take the processor from the backend's own thread).  Nothing is thrown out of the region: the
+// first failure of a for_each() is kept and returned as a Status, later ones are dropped.  One atomic flag stops
+// everything: for_each() looks at it between items, long items look at it themselves through stopped().
 //
-// A Team is used by one thread at a time, the conductor.  libgomp keeps its pool of threads per calling thread and frees
-// it when that thread ends, so a Team must not outlive its conductor's last region; await_workers() tells when the last
-// of the pool has left the process.
+// A Team is used by one thread at a time, the conductor; without lead() it is a team of one.  libgomp keeps its pool of
+// threads until the thread that made it ends; await_workers() tells when the last of the pool has left the process.
 #pragma once
 
 #include <pthread.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -38,6 +40,9 @@ class Team {
   // Called by a worker: ends the running for_each() with this status.  The first one wins.
   void fail(Status status) noexcept;
 
+  // Runs main(context) with the team's threads at its service.  REQUIRES: main does not throw.
+  void lead(void (*main)(void *), void *context) noexcept;
+
   // Calls body(item, worker) for item = 0 ... items - 1; items are begun in order, worker < threads().  What body throws
   // becomes the Status (bad_alloc: PHNSW_OUT_OF_MEMORY).  PHNSW_CANCELLED: the stop flag was seen.
   template <class Body>
@@ -48,22 +53,38 @@ class Team {
     });
   }
 
-  // The team shrinks to the threads that the system grants now: libgomp ends the process when it cannot have a thread.
-  void probe() noexcept;
   // REQUIRES: the conductor has ended.  Returns when its pool has left the process.
   void await_workers() const noexcept;
 
  private:
+  // The team shrinks to the threads that the system grants now: libgomp ends the process when it cannot have a thread.
+  void probe() noexcept;
+
   using Item = void (*)(void *context, std::size_t item, unsigned worker);
+  struct Job {
+    std::size_t items;
+    void *context;
+    Item body;
+  };
   Status run(std::size_t items, void *context, Item body);
-  void work(std::atomic<std::size_t> &next, std::size_t items, void *context, Item body, unsigned worker) noexcept;
+  void work(const Job &job, unsigned worker) noexcept;
+  void serve(unsigned worker) noexcept;
 
   const std::atomic<bool> &stop_;
   unsigned threads_;
   std::atomic<int> worker_tids_[kThreadsMax] = {};  // kernel thread ids, 0 for one not yet seen
   std::atomic<bool> failed_{false};
-  std::mutex failure_mutex_;
-  Status failure_;  // protected by failure_mutex_
+  std::atomic<std::size_t> next_{0};  // item of the current job
+
+  std::mutex mutex_;
+  std::condition_variable wake_, idle_;
+  // Protected by mutex_.
+  Status failure_;
+  Job job_{};
+  std::uint64_t jobs_ = 0;  // begun
+  bool open_ = false;       // workers may join the current one
+  bool leaving_ = false;
+  unsigned active_ = 0;     // workers within the current one, the conductor aside
 };
 
 // A joinable thread that is born with every signal blocked, as are all threads that it creates.

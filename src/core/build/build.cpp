@@ -169,14 +169,13 @@ void Build::join() noexcept {
 // ---- the conductor's side -----------------------------------------------------------------------------------------------
 
 void *Build::main(void *build) noexcept {
-  static_cast<Build *>(build)->conduct();
+  static_cast<Build *>(build)->team_.lead([](void *self) { static_cast<Build *>(self)->conduct(); }, build);
   return nullptr;
 }
 
 void Build::conduct() noexcept {
   Status status;
   try {
-    team_.probe();
     status = load();
     if (status.ok()) status = build_graph();
     if (status.ok()) {

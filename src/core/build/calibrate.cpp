@@ -9,7 +9,7 @@
 namespace phnsw {
 namespace {
 
-constexpr std::uint32_t kSamples = 300;
+constexpr std::uint32_t kSamples = 200;
 constexpr std::uint32_t kWanted = 10;
 constexpr std::uint32_t kKept = kWanted + 1;  // the sample itself is always found
 constexpr float kEnough = 0.999f;

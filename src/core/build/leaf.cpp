@@ -14,6 +14,8 @@ void LeafWorkspace::allocate(const GemmKernels &gemm, std::uint32_t groups, std:
   column_keys.reset(padded * kNeighboursMax);
   scratch.reset(gemm.scratch_bytes(groups));
   sketch.reset(std::size_t{points_max} * Sketches::kBits);
+  offers.reset(std::size_t{points_max} * kNeighboursMax * 2);
+  offers_end.reset(points_max + 1);
 }
 
 void Leaves::process(const std::uint32_t *ids, std::uint32_t n, std::uint32_t neighbours, LeafWorkspace &work) noexcept {
@@ -53,34 +55,43 @@ void Leaves::process_whole_level(std::uint32_t n, LeafWorkspace &work) {
 }
 
 void Leaves::offer_all(const std::uint32_t *ids, std::uint32_t n, std::uint32_t k, LeafWorkspace &work) noexcept {
-  constexpr std::uint32_t kAhead = 4;
-  for (std::uint32_t i = 0; i < n; i++) sketches_.load(ids[i], &work.sketch[i * Sketches::kBits]);
   const std::uint32_t *keys = work.keys.data();
-  for (std::uint32_t i = 0; i < n; i++) {
-    if (i + kAhead < n) {
-      reservoirs_.prefetch(ids[i + kAhead]);
+  // Calls body(i, j, key) for each pair of which at least one is in the other's list, once.
+  const auto each_pair = [&](auto &&body) {
+    for (std::uint32_t i = 0; i < n; i++) {
       for (std::uint32_t x = 0; x < k; x++) {
-        const std::uint32_t key = keys[(i + kAhead) * std::size_t{k} + x];
-        if (short_key_valid(key)) reservoirs_.prefetch(ids[short_key_index(key)]);
+        const std::uint32_t key = keys[i * std::size_t{k} + x];
+        if (!short_key_valid(key)) break;
+        const std::uint32_t j = short_key_index(key);
+        bool mutual = false;
+        for (std::uint32_t y = 0; y < k; y++) {
+          const std::uint32_t back = keys[j * std::size_t{k} + y];
+          mutual |= short_key_valid(back) && short_key_index(back) == i;
+        }
+        if (!mutual || i < j) body(i, j, key);
       }
     }
-    const float *own = &work.sketch[i * Sketches::kBits];
-    for (std::uint32_t x = 0; x < k; x++) {
-      const std::uint32_t key = keys[i * std::size_t{k} + x];
-      if (!short_key_valid(key)) break;
-      const std::uint32_t j = short_key_index(key);
-      // A pair that is in both lists is offered once.
-      const std::uint32_t *others = keys + j * std::size_t{k};
-      bool mutual = false;
-      if (j < i) {
-        for (std::uint32_t y = 0; y < k; y++) mutual |= short_key_valid(others[y]) && short_key_index(others[y]) == i;
-      }
-      if (mutual) continue;
-      const float distance = short_key_distance(key);
-      const float *other = &work.sketch[j * Sketches::kBits];
-      reservoirs_.offer(ids[i], neighbour_key(distance, ids[j]), sketches_.bucket(own, other, ids[j]));
-      reservoirs_.offer(ids[j], neighbour_key(distance, ids[i]), sketches_.bucket(other, own, ids[i]));
-    }
+  };
+  // Offers are sorted by the point they are for, so that each reservoir is visited once.
+  std::uint32_t *end = work.offers_end.data();
+  std::fill(end, end + n + 1, 0u);
+  each_pair([&](std::uint32_t i, std::uint32_t j, std::uint32_t) {
+    end[i + 1]++;
+    end[j + 1]++;
+  });
+  for (std::uint32_t i = 1; i <= n; i++) end[i] += end[i - 1];
+  for (std::uint32_t i = 0; i < n; i++) sketches_.load(ids[i], &work.sketch[i * Sketches::kBits]);
+  each_pair([&](std::uint32_t i, std::uint32_t j, std::uint32_t key) {
+    const float *own = &work.sketch[i * Sketches::kBits], *other = &work.sketch[j * Sketches::kBits];
+    const float distance = short_key_distance(key);
+    work.offers[end[i]++] = {neighbour_key(distance, ids[j]), sketches_.bucket(own, other, ids[j])};
+    work.offers[end[j]++] = {neighbour_key(distance, ids[i]), sketches_.bucket(other, own, ids[i])};
+  });
+  constexpr std::uint32_t kAhead = 4;
+  for (std::uint32_t i = 0; i < n; i++) {
+    if (i + kAhead < n) reservoirs_.prefetch(ids[i + kAhead]);
+    const std::uint32_t begin = i == 0 ? 0 : end[i - 1];
+    reservoirs_.offer(ids[i], &work.offers[begin], end[i] - begin);
   }
 }
 

@@ -24,8 +24,15 @@ class Sketches {
   // The bucket of `other`, seen from the point of sketch `own`.  With fewer coordinates than bits, the rest are bits of
   // the other's id: a direction then keeps several nearest.
   [[nodiscard]] std::uint16_t bucket(const float *own, const float *other, std::uint32_t other_id) const noexcept {
-    std::uint32_t bucket = 0;
-    for (std::uint32_t j = 0; j < kBits; j++) bucket |= static_cast<std::uint32_t>(other[j] > own[j]) << j;
+    typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+    typedef std::int32_t Bits __attribute__((vector_size(16)));
+    static_assert(kBits == 12);
+    Bits bits{};
+    for (std::uint32_t j = 0; j < kBits; j += 4) {
+      const Bits larger = *reinterpret_cast<const Four *>(other + j) > *reinterpret_cast<const Four *>(own + j);
+      bits |= larger & (Bits{1, 2, 4, 8} << static_cast<std::int32_t>(j));
+    }
+    std::uint32_t bucket = static_cast<std::uint32_t>((bits[0] | bits[1]) | (bits[2] | bits[3]));
     if (bits_ < kBits) bucket |= ((other_id * 2654435769u) >> (32 - kBits)) & ~((1u << bits_) - 1u);
     return static_cast<std::uint16_t>(bucket);
   }
@@ -48,6 +55,8 @@ class LeafWorkspace {
   Array<std::int32_t> column_keys;   // as many, for whole panels
   Array<std::uint8_t> scratch;       // a tile's left operand
   Array<float> sketch;               // points_max * kBits
+  Array<Reservoirs::Offer> offers;   // 2 * points_max * kNeighboursMax, by the point they are for
+  Array<std::uint32_t> offers_end;   // points_max + 1
 
  private:
   Array<std::uint8_t> data_;

@@ -7,9 +7,6 @@
 
 namespace phnsw {
 
-// Points up to this number are one leaf.
-constexpr std::uint32_t kBruteForcePoints = 1024;
-
 // Locality of a level's points, a by-product: see Partition.
 struct HomeOrder {
   ArenaArray<std::uint32_t> order;

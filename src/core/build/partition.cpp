@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "base/rng.hpp"
+#include "build/prune.hpp"
 
 namespace phnsw {
 namespace {
@@ -41,7 +42,22 @@ void Partition::pack_leaders(const Part &part, std::uint32_t leaders, GemmPanels
     const std::uint32_t row = begin + rng.below(end - begin);
     ids[i] = part.ids != nullptr ? part.ids[row] : row;
   }
+  if (part.depth == 0) tour(&ids);
   gemm_.pack(points_.rows, ids.data(), 0, leaders, points_.groups(), panels);
+}
+
+void Partition::tour(std::vector<std::uint32_t> *ids) const {
+  const std::uint32_t n = static_cast<std::uint32_t>(ids->size());
+  std::vector<std::int32_t> dots(n);
+  for (std::uint32_t i = 0; i + 2 < n && !context_.team.stopped(); i++) {
+    std::uint32_t *rest = ids->data() + i + 1;
+    gemm_.dots(points_.rows.row((*ids)[i]), points_.rows, rest, n - i - 1, points_.row_bytes(), dots.data());
+    std::uint64_t nearest = kNoNeighbour;
+    for (std::uint32_t k = 0; k < n - i - 1; k++) {
+      nearest = std::min(nearest, neighbour_key(coded_distance(points_, (*ids)[i], rest[k], dots[k]), k));
+    }
+    if (nearest != kNoNeighbour) std::swap(rest[0], rest[neighbour_index(nearest)]);
+  }
 }
 
 std::uint32_t Partition::rows_per_step(std::uint32_t leaders) const noexcept {
@@ -181,8 +197,6 @@ Status Partition::run() {
       (child.n > kTeamPart && child.depth < kDepthMax ? large : parts).push_back(child);
     }
   }
-  // The largest first: the threads then end together.
-  std::stable_sort(parts.begin(), parts.end(), [](const Part &a, const Part &b) { return a.n > b.n; });
   std::uint64_t total = 0;
   for (const Part &part : parts) total += part.n;
   if (context_.progress.phase() == PHNSW_PHASE_PARTITION) context_.progress.begin(PHNSW_PHASE_LEAVES, total);

@@ -39,6 +39,9 @@ class Partition {
 
   [[nodiscard]] std::uint32_t leader_count(const Part &part, std::uint32_t *fanout) const noexcept;
   void pack_leaders(const Part &part, std::uint32_t leaders, GemmPanels *panels) const;
+  // Brings leaders into an order in which neighbours follow each other, from one to the nearest not yet visited: what is
+  // done part by part then finds in the cache what the part before left there.
+  void tour(std::vector<std::uint32_t> *ids) const;
   [[nodiscard]] std::uint32_t rows_per_step(std::uint32_t leaders) const noexcept;
   void assign(const Part &part, std::uint32_t begin, std::uint32_t end, const GemmPanels &leaders, std::uint32_t fanout,
               LeafWorkspace &work, std::uint16_t *assigned) const noexcept;

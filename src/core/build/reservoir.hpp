@@ -44,22 +44,33 @@ class Reservoirs {
 
   void prefetch(std::uint32_t point) const noexcept {
     const std::uint8_t *at = bytes_.data() + point * stride_;
-    __builtin_prefetch(at, 1);
-    __builtin_prefetch(at + 64, 1);
-    __builtin_prefetch(at + 128, 1);
+    for (std::size_t i = 0; i < stride_; i += kCacheLine) {
+      __builtin_prefetch(at + i, 1);
+      std::atomic_signal_fence(std::memory_order_seq_cst);  // gcc 12 may drop a prefetch from a loop without it
+    }
   }
 
-  void offer(std::uint32_t point, std::uint64_t key, std::uint16_t bucket) noexcept {
+  struct Offer {
+    std::uint64_t key;
+    std::uint16_t bucket;
+  };
+  void offer(std::uint32_t point, const Offer *offers, std::uint32_t n) noexcept {
     Header *head = header(point);
     const std::atomic_ref<std::uint64_t> limit(head->limit);
-    if (key >= limit.load(std::memory_order_relaxed)) return;
+    std::uint32_t first = 0;
+    while (first < n && offers[first].key >= limit.load(std::memory_order_relaxed)) first++;
+    if (first == n) return;
     const std::atomic_ref<std::uint8_t> lock(head->lock);
     while (lock.exchange(1, std::memory_order_acquire) != 0) {
       while (lock.load(std::memory_order_relaxed) != 0) {
       }
     }
-    insert(head, key, bucket);
+    for (std::uint32_t i = first; i < n; i++) insert(head, offers[i].key, offers[i].bucket);
     lock.store(0, std::memory_order_release);
+  }
+  void offer(std::uint32_t point, std::uint64_t key, std::uint16_t bucket) noexcept {
+    const Offer one{key, bucket};
+    offer(point, &one, 1);
   }
 
   // Copies the candidates of a point, in no particular order, to keys[capacity()]; returns how many.
