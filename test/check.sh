@@ -37,7 +37,7 @@ step() {
 	FAILED=$((FAILED + failed))
 	if ((failed > 0)); then
 		echo "---- $name: what it said last"
-		tail -n 200 "$log"
+		tail -n 150 "$log"
 		((rc != 124)) || echo "$name: stopped after $limit s"
 	fi
 	printf '%-28s %5d passed %5d failed %5d s\n' "$name" "$passed" "$failed" $((SECONDS - started))
@@ -66,7 +66,7 @@ build_unit() {
 	cmake -S "$SRC" -B "$WORK/unit" -DCMAKE_BUILD_TYPE=RelWithDebInfo && cmake --build "$WORK/unit" -j"$(nproc)"
 }
 run_unit() { # LEVEL
-	ctest --test-dir "$WORK/unit" -V --timeout 300 -R "^$1\$"
+	ctest --test-dir "$WORK/unit" -V --timeout 600 -R "^$1\$"
 }
 # Levels that this machine can run: a test that forces another one could only be skipped.
 simd_levels() {
@@ -85,12 +85,11 @@ run_tap() { # FILE
 	local pgxs
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")
 	cd "$SRC"
-	as_server mkdir -p "$WORK/tap"
 	as_server env PATH="$PG_BIN:$PATH" TESTDIR="$WORK/tap" TESTDATADIR="$WORK/tap" TESTLOGDIR="$WORK/tap" top_builddir="$WORK/tap" \
 		PG_REGRESS="$pgxs/../test/regress/pg_regress" PGHOST= PGPORT=54330 \
 		prove -v -I "$pgxs/../test/perl" "$1" || {
 		local rc=$?
-		tail -n 60 "$WORK"/tap/*/log/*"$(basename "$1" .pl)"* "$WORK"/tap/log/*"$(basename "$1" .pl)"* 2>/dev/null
+		tail -n 60 "$WORK"/tap/tmp_check/log/*"$(basename "$1" .pl)"* 2>/dev/null
 		return "$rc"
 	}
 }
@@ -99,9 +98,9 @@ export SRC WORK PG_CONFIG PG_BIN SERVER_USER
 export -f build_extension build_unit run_unit run_regress run_tap as_server
 
 echo "phnsw: tests with $("$PG_CONFIG" --version), $(gcc --version | head -n 1), $(nproc) cores"
-step "build of the extension" 600 count_none bash -ec build_extension
+step "build of the extension" 900 count_none bash -ec build_extension
 if ((FAILED == 0)) && { wanted unit || wanted tools; }; then
-	step "build of core and unit tests" 600 count_none bash -ec build_unit
+	step "build of core and unit tests" 900 count_none bash -ec build_unit
 fi
 if ((FAILED == 0)); then
 	if wanted tools; then
@@ -113,7 +112,7 @@ if ((FAILED == 0)); then
 	fi
 	if wanted unit; then
 		for level in $(simd_levels); do
-			step "unit tests, $level" 400 count_gtest bash -ec "run_unit unit_$level"
+			step "unit tests, $level" 600 count_gtest bash -ec "run_unit unit_$level"
 		done
 		step "C interface from C" 60 count_gtest bash -ec "run_unit capi"
 	fi
@@ -128,6 +127,7 @@ if ((FAILED == 0)); then
 		unset PGHOST PGPORT PGUSER PGDATABASE
 	fi
 	if wanted tap; then
+		install -d -o "$SERVER_USER" "$WORK/tap"
 		for file in "$SRC"/test/t/*.pl; do
 			[[ -e $file ]] || continue
 			step "${file##*/}" 300 count_tap bash -ec "run_tap test/t/${file##*/}"
