@@ -1,0 +1,255 @@
+# Bulk insert with other sessions: two fill the same empty index, one moves it or builds another beside it, it is
+# vacuumed, the flush is cancelled or runs out of memory.  Afterwards the checker passes, and a scan of the index finds exactly
+# the rows of the table.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use IPC::Run;
+use PhnswTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+seed_from_env();
+my $node = new_node('sessions', 'restart_after_crash = on', 'autovacuum = off',
+	'allow_in_place_tablespaces = on');
+my $random = random_vectors_sql(8, 'i');
+my $query = "'[1,0,0,0,0,0,0,0]'";
+
+sub run
+{
+	return $node->safe_psql('postgres', shift);
+}
+
+sub rows
+{
+	my ($table, $first, $last) = @_;
+
+	return "INSERT INTO $table SELECT i, $random FROM generate_series($first, $last) i;";
+}
+
+sub fresh
+{
+	my ($table) = @_;
+
+	return "CREATE TABLE $table (id int, v vector(8)); CREATE INDEX ${table}_v ON $table USING phnsw (v);";
+}
+
+sub complete
+{
+	my ($table, $expected, $what, $where) = @_;
+
+	$where //= $node;
+	is($where->safe_psql('postgres', "SELECT count(*) FROM $table"), $expected, "$what: rows of the table");
+	is(count_through_index($where, $table, 'v', '<->', $query), $expected, "$what: the index returns every row");
+	my $nearest = "SELECT array_agg(d) FROM (SELECT v <-> $query d FROM $table ORDER BY v <-> $query LIMIT 10) x";
+	is($where->safe_psql('postgres', "SET phnsw.ef_search = 2000; SET enable_seqscan = off; $nearest"),
+		$where->safe_psql('postgres', "SET enable_indexscan = off; $nearest"), "$what: the nearest");
+	check_index($where, "${table}_v", $what);
+	return;
+}
+
+# A psql that stays.  say() sends, and waits until everything before has been answered; ask() does not wait.
+my %sessions;
+
+sub session
+{
+	my ($name, $where) = @_;
+	my %s = (in => '', out => '', err => '', n => 0);
+
+	$s{run} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', ($where // $node)->connstr('postgres') ],
+		'<', \$s{in}, '>', \$s{out}, '2>', \$s{err}, IPC::Run::timeout(120));
+	$sessions{$name} = \%s;
+	say_to($name, 'SET client_min_messages = warning;');
+	$s{pid} = say_to($name, 'SELECT pg_backend_pid();');
+	return;
+}
+
+sub ask
+{
+	my ($name, $sql) = @_;
+	my $s = $sessions{$name};
+
+	$s->{n}++;
+	$s->{in} .= "$sql\n\\echo done$s->{n}\n";
+	$s->{run}->pump_nb;
+	return;
+}
+
+sub answer
+{
+	my ($name) = @_;
+	my $s = $sessions{$name};
+
+	$s->{run}->pump until $s->{out} =~ /^done$s->{n}$/m;
+	my $out = $s->{out} =~ s/^done\d+\n//gmr;
+	$s->{out} = '';
+	chomp $out;
+	return $out;
+}
+
+sub say_to
+{
+	my ($name, $sql) = @_;
+
+	ask($name, $sql);
+	return answer($name);
+}
+
+# What the session complained about since the last time.
+sub complaints
+{
+	my ($name) = @_;
+	my $err = $sessions{$name}{err};
+
+	$sessions{$name}{err} = '';
+	return $err;
+}
+
+sub waits
+{
+	my ($name) = @_;
+	return wait_until(20, sub { run("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $sessions{$name}{pid}") > 0 });
+}
+
+session($_) foreach qw(a b c);
+
+# Two sessions fill one empty index.  Both hold rows; who commits first builds, the other goes row by row.
+run(fresh('pair'));
+say_to('a', 'BEGIN;' . rows('pair', 1, 900));
+say_to('b', 'BEGIN;' . rows('pair', 1001, 1700));
+is(say_to('c', "SET enable_seqscan = off; SELECT count(*) FROM (SELECT 1 FROM pair ORDER BY v <-> $query OFFSET 0) x;"), 0,
+	'nobody else sees the rows');
+say_to('a', 'COMMIT;');
+say_to('b', rows('pair', 1701, 1800) . 'COMMIT;');
+is(say_to('a', "SELECT bulk_flushes, inserts_bulk, inserts FROM phnsw_stats WHERE index = 'pair_v'::regclass;"), '1|900|0', 'the first builds');
+is(say_to('b', "SELECT bulk_flushes, inserts_bulk, inserts FROM phnsw_stats WHERE index = 'pair_v'::regclass;"), '0|0|800', 'the second goes row by row');
+complete('pair', 1700, 'two sessions, one after the other');
+is(complaints($_), '', "no complaint of $_") foreach qw(a b);
+
+# The same at once, several times, with loads of all sizes.
+foreach my $round (1 .. 5)
+{
+	my @size = map { (3, 300, 700, 3000)[ rand 4 ] } 1 .. 3;
+	my @names = qw(a b c);
+
+	run('DROP TABLE IF EXISTS race;' . fresh('race'));
+	say_to($names[$_], 'BEGIN;' . rows('race', 1, $size[$_])) foreach 0 .. 2;
+	ask($_, 'COMMIT;') foreach @names;
+	answer($_) foreach @names;
+	is(join('', map { complaints($_) } @names), '', "round $round: no complaints");
+	complete('race', $size[0] + $size[1] + $size[2], "round $round: commits at once, @size rows");
+}
+
+# A reader whose scan of the empty index is open goes on, and its next scan finds the rows.
+run(fresh('reader'));
+say_to('b', "BEGIN; SET LOCAL enable_seqscan = off; DECLARE c CURSOR FOR SELECT id FROM reader ORDER BY v <-> $query; FETCH 1 FROM c;");
+run(rows('reader', 1, 900));
+is(say_to('b', 'FETCH 1 FROM c;'), '', 'a cursor on the empty index is at its end');
+is(say_to('b', "SELECT count(*) FROM (SELECT 1 FROM reader ORDER BY v <-> $query OFFSET 0) x; COMMIT;"), 900, 'the next scan finds the rows');
+is(complaints('b'), '', 'no complaint of the reader');
+
+# An index cannot be moved while rows wait for it, though nobody locks the table for that.
+run(fresh('moved') . "CREATE TABLESPACE elsewhere LOCATION '';");
+say_to('a', 'BEGIN;' . rows('moved', 1, 900));
+ask('b', 'ALTER INDEX moved_v SET TABLESPACE elsewhere;');
+ok(waits('b'), 'who moves the index waits');
+say_to('a', rows('moved', 901, 1000) . 'COMMIT;');
+answer('b');
+is(complaints('a') . complaints('b'), '', 'both are content');
+complete('moved', 1000, 'moved by another session');
+
+# Concurrent builds beside rows in waiting, of this index and of another; also on a table that is empty at first, whose rows
+# the second pass of the build inserts.
+run(fresh('beside'));
+say_to('a', 'BEGIN;' . rows('beside', 1, 700));
+ask('b', 'CREATE INDEX CONCURRENTLY beside_w ON beside USING phnsw (v vector_cosine_ops);');
+ok(waits('b'), 'a concurrent build waits for the transaction');
+say_to('a', rows('beside', 701, 900) . 'COMMIT;');
+answer('b');
+ask('b', 'REINDEX INDEX CONCURRENTLY beside_v;');
+answer('b');
+say_to('a', 'BEGIN;' . rows('beside', 901, 1000));
+ask('b', 'REINDEX INDEX CONCURRENTLY beside_v;');
+ok(waits('b'), 'a concurrent rebuild waits');
+say_to('a', 'COMMIT;');
+answer('b');
+check_index($node, 'beside_w', 'built beside rows in waiting');
+complete('beside', 1000, 'rebuilt beside rows in waiting');
+run('CREATE TABLE second_pass (id int, v vector(8))');
+say_to('a', 'BEGIN; SELECT count(*) FROM second_pass;');
+say_to('c', 'BEGIN; LOCK TABLE second_pass IN ROW EXCLUSIVE MODE;');
+ask('b', 'CREATE INDEX CONCURRENTLY second_pass_v ON second_pass USING phnsw (v);');
+ok(waits('b'), 'the build waits before its first pass');
+say_to('a', rows('second_pass', 1, 900));
+say_to('c', 'COMMIT;');
+say_to('a', 'COMMIT;');
+answer('b');
+is(join('', map { complaints($_) } qw(a b c)), '', 'no complaints');
+complete('second_pass', 900, 'built concurrently');
+
+# VACUUM while rows wait: some of them are dead by then.
+run(fresh('vac'));
+say_to('a', 'BEGIN;' . rows('vac', 1, 600) . 'SAVEPOINT a;' . rows('vac', 601, 1200) . 'ROLLBACK TO a;');
+run('VACUUM vac');
+run(rows('vac', 2001, 2300));
+say_to('a', 'DELETE FROM vac WHERE id <= 100; COMMIT;');
+run('VACUUM vac');
+complete('vac', 800, 'vacuum while rows wait');
+
+# ON CONFLICT takes a row back when another session was faster; vacuum and a third session use its place again.
+run(fresh('spec') . q{
+	CREATE FUNCTION pause(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+		IF current_setting('phnsw_test.pause', true) = 'on' THEN PERFORM pg_advisory_xact_lock_shared(7); END IF;
+		RETURN $1; END $$;
+	CREATE INDEX ON spec (pause(id)) WHERE id = 5;
+	CREATE UNIQUE INDEX ON spec (id);});
+say_to('c', 'SELECT pg_advisory_lock(7);');
+say_to('a', 'BEGIN;' . rows('spec', 10, 900) . 'SET LOCAL phnsw_test.pause = on;');
+ask('a', "INSERT INTO spec VALUES (5, '[9,9,9,9,9,9,9,9]') ON CONFLICT (id) DO NOTHING;");
+ok(waits('a'), 'in the middle of ON CONFLICT');
+run("INSERT INTO spec VALUES (5, '[8,8,8,8,8,8,8,8]') ON CONFLICT (id) DO NOTHING");
+say_to('c', 'SELECT pg_advisory_unlock(7);');
+answer('a');
+run('VACUUM spec');
+run(rows('spec', 1001, 1010));
+my ($place) = split /\n/, run('SELECT ctid FROM spec WHERE id = 1001');
+like($place, qr/^\(\d+,\d+\)$/, "a row at $place");
+say_to('a', 'COMMIT;');
+is(join('', map { complaints($_) } qw(a b c)), '', 'no complaints');
+complete('spec', 902, 'ON CONFLICT that lost');
+
+# Cancelled during the flush at commit: nothing is left, and the session works.
+run(fresh('cancel'));
+say_to('a', 'BEGIN;' . rows('cancel', 1, 40000));
+ask('a', 'COMMIT;');
+ok(wait_until(20, sub { run("SELECT pg_cancel_backend($sessions{a}{pid}) FROM pg_stat_activity
+	WHERE pid = $sessions{a}{pid} AND state = 'active' AND query ~ 'COMMIT' AND clock_timestamp() > query_start + '20 ms'") ne '' }),
+	'a commit is cancelled');
+answer('a');
+like(complaints('a'), qr/canceling statement/, 'a flush at commit can be cancelled');
+complete('cancel', 0, 'cancelled at commit');
+is(say_to('a', rows('cancel', 1, 900) . 'SELECT count(*) FROM cancel;'), 900, 'the session goes on');
+complete('cancel', 900, 'after the cancel');
+
+# Out of memory during the flush: the backend's address space is limited just before.
+SKIP:
+{
+	skip 'no prlimit', 5 if system('prlimit --version >/dev/null 2>&1') != 0;
+	run(fresh('oom'));
+	say_to('a', "SET maintenance_work_mem = '2GB'; BEGIN;" . rows('oom', 1, 30000));
+	my ($pages) = split / /, PostgreSQL::Test::Utils::slurp_file("/proc/$sessions{a}{pid}/statm");
+	system_or_bail('prlimit', '--pid', $sessions{a}{pid}, '--as=' . ($pages * 4096 + 24 * 1024 * 1024) . ':');
+	say_to('a', 'COMMIT;');
+	like(complaints('a'), qr/out of memory|could not .*thread|Cannot allocate/i, 'out of memory at commit');
+	complete('oom', 0, 'out of memory at commit');
+	run("SELECT pg_terminate_backend($sessions{a}{pid})");
+}
+
+$_->{run}->kill_kill foreach values %sessions;
+$node->stop;
+done_testing();
