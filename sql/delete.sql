@@ -9,7 +9,8 @@ CREATE INDEX del_v ON del USING phnsw (v) WITH (m = 8);
 
 -- What a scan of the whole index returns beyond the table, and the table beyond the scan; then what the index consists of.
 CREATE FUNCTION state(OUT extra bigint, OUT missing bigint, OUT rows bigint, OUT live bigint, OUT dead bigint, OUT duplicates bigint)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET phnsw.max_scan_tuples = 0 AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET phnsw.max_scan_tuples = 0
+SET phnsw.iterative_scan = relaxed_order AS $$
 BEGIN
 	PERFORM phnsw_check('del_v', true, true);
 	CREATE TEMP TABLE found AS SELECT id FROM del ORDER BY v <-> wave(0);

@@ -12,8 +12,7 @@ phnsw_corrupt(Relation index, BlockNumber block, uint32 offset, const char *what
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INDEX_CORRUPTED),
-			 errmsg("index \"%s\" is corrupted: %s", RelationGetRelationName(index), what),
-			 errdetail("The fault is at block %u, offset %u.", block, offset),
+			 errmsg("index \"%s\" is corrupted at block %u, offset %u: %s", RelationGetRelationName(index), block, offset, what),
 			 errhint("REINDEX the index; its table is not affected.")));
 }
 

@@ -117,6 +117,9 @@ phnsw_vacuum_entry(PhnswVacuum *v)
 /* Nodes that the search may choose from. */
 #define ATTACH_EF_MIN 32
 
+/* Links that walk_away() follows. */
+#define WALK_STEPS 32
+
 typedef struct Attach
 {
 	PhnswVacuum *v;
@@ -402,6 +405,30 @@ find_lost(Attach *a, uint32 first, uint32 count, uint32 *lost)
 	return n;
 }
 
+/*
+ * Where the walk starts: not at the entry point itself but some steps away from it, among nodes that have nodes before them.
+ * A search meets level 0 somewhere else every time, so a node that only the entry point leads to is as good as lost; and the
+ * entry point too needs a link that leads to it.
+ */
+static uint32
+walk_away(PhnswVacuum *v, uint32 node)
+{
+	uint32		links[PHNSW_LINKS_MAX];
+
+	for (uint32 step = 0; step < WALK_STEPS; step++)
+	{
+		uint32		n = phnsw_links(v->index, v->pi, node, 0, links);
+		uint32		i = 0;
+
+		while (i < n && is_dead(v, links[(step + i) % n]))
+			i++;
+		if (i == n)
+			break;
+		node = links[(step + i) % n];
+	}
+	return node;
+}
+
 void
 phnsw_vacuum_attach(PhnswVacuum *v)
 {
@@ -419,7 +446,7 @@ phnsw_vacuum_attach(PhnswVacuum *v)
 	/* Not only nodes of the first look: an insert may have found nothing but dead ones meanwhile. */
 	limit = pi->meta.nodes.limit;
 	phnsw_reach_init(&a.reach, limit, v->dead, v->limit);
-	phnsw_reach_from(v->index, pi, &a.reach, pi->meta.entry);
+	phnsw_reach_from(v->index, pi, &a.reach, walk_away(v, pi->meta.entry));
 	for (uint32 first = 0; first < limit; first += pi->slots_per_page)
 	{
 		uint32		lost[PHNSW_SLOTS_MAX];

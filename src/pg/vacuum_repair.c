@@ -1,10 +1,10 @@
 /*
  * vacuum_repair.c
- *    Lists that name dead nodes are chosen anew, from what the lists themselves offer.
+ *    Lists that name dead nodes get others in their place, from what the lists themselves offer.
  *
- * A list that names a dead node is replaced by HNSW's heuristic over its live links and the live links of the dead nodes it
- * names: whoever was near a dead neighbour is likely to be near.  No search.  A list that would stay thinner than M/2 also
- * gets its neighbours' neighbours.
+ * The live links of such a list stay; the places of the dead go to the dead nodes' own live links, by HNSW's heuristic:
+ * whoever was near a dead neighbour is likely to be near.  No search.  A list that would stay thinner than M/2 also gets its
+ * neighbours' neighbours.
  *
  * The unit of work is a page: all its lists need much the same nodes, which are copied once into a pool, in one batch per
  * round:
@@ -24,12 +24,11 @@
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 
-/* New candidates that a list may get from dead nodes, and from neighbours' neighbours. */
-#define EXTRA_CANDIDATES 32
-#define THIN_CANDIDATES  64
-#define CANDIDATES_MAX   (PHNSW_LINKS_MAX + EXTRA_CANDIDATES + THIN_CANDIDATES)
-
-StaticAssertDecl(CANDIDATES_MAX <= PHNSW_SELECT_MAX, "phnsw_select() takes all candidates");
+/* New candidates that a list may get from each dead node, from all of them, and from neighbours' neighbours. */
+#define CANDIDATES_PER_DEAD 12
+#define DEAD_CANDIDATES     128
+#define THIN_CANDIDATES     64
+#define CANDIDATES_MAX      (PHNSW_LINKS_MAX + DEAD_CANDIDATES + THIN_CANDIDATES)
 
 typedef struct Job
 {
@@ -40,7 +39,8 @@ typedef struct Job
 	uint32		count;			/* links as on the page */
 	const uint32 *links;		/* in the copy of the page */
 	const phnsw_slot *slot;		/* of the owner, in the copy of the page; NULL: in the pool */
-	uint32		n;				/* candidates */
+	uint32		n;				/* candidates: first the live links, then new ones */
+	uint32		n_live;
 	uint32		candidates[CANDIDATES_MAX]; /* pool indexes */
 	uint32		chosen_count;
 	uint32		chosen[PHNSW_LINKS_MAX];
@@ -100,37 +100,30 @@ links_of_dead(Repair *r, const Job *job, uint32 id, uint32 *links)
 	return n;
 }
 
-/* Round 2: the live links, then the links of the dead ones, from each about as many. */
+/* Round 2: the live links, then some links of each dead one. */
 static void
 collect(Repair *r, Job *job)
 {
 	uint32		links[PHNSW_LINKS_MAX];
-	uint32		dead = 0;
 	uint32		max;
-	uint32		share;
 
 	r->stamp++;
 	job->n = 0;
 	for (uint32 i = 0; i < job->count; i++)
 	{
-		if (is_dead(r->v, job->links[i]))
-			dead++;
-		else
+		if (!is_dead(r->v, job->links[i]))
 			add_candidate(r, job, job->links[i], CANDIDATES_MAX);
 	}
-	if (dead == 0)
-		return;
-	max = job->n + EXTRA_CANDIDATES;
-	share = Max(EXTRA_CANDIDATES / dead, 4);
+	job->n_live = job->n;
+	max = job->n + DEAD_CANDIDATES;
 	for (uint32 i = 0; i < job->count && job->n < max; i++)
 	{
 		uint32		n;
-		uint32		end;
+		uint32		end = Min(job->n + CANDIDATES_PER_DEAD, max);
 
 		if (!is_dead(r->v, job->links[i]))
 			continue;
 		n = links_of_dead(r, job, job->links[i], links);
-		end = Min(job->n + share, max);
 		for (uint32 j = 0; j < n && job->n < end; j++)
 			add_candidate(r, job, links[j], end);
 	}
@@ -173,35 +166,91 @@ collect_more(Repair *r, Job *job)
 	return job->n > before;
 }
 
+/* A new candidate, at its distance from the list's owner. */
+typedef struct Fresh
+{
+	float		distance;
+	uint32		index;			/* into the pool */
+} Fresh;
+
+/* The usable new candidates, nearest first. */
+static uint32
+sort_fresh(const Repair *r, const Job *job, const phnsw_slot *owner, Fresh *fresh)
+{
+	uint32		n = 0;
+
+	for (uint32 i = job->n_live; i < job->n; i++)
+	{
+		uint32		index = job->candidates[i];
+		uint32		j;
+		float		distance;
+
+		if (!is_usable(r, job, index))
+			continue;
+		distance = phnsw_codec_distance(r->v->pi->codec, owner, phnsw_pool_slot(&r->pool, index));
+		if (!isfinite(distance))
+			continue;
+		for (j = n++; j > 0 && fresh[j - 1].distance > distance; j--)
+			fresh[j] = fresh[j - 1];
+		fresh[j] = (Fresh) {.distance = distance, .index = index};
+	}
+	return n;
+}
+
+/* Some entry of the list is nearer to the candidate than the owner is, and so leads to it. */
+static bool
+is_covered(const Repair *r, const Fresh *candidate, const phnsw_slot *const *kept, uint32 n)
+{
+	const phnsw_slot *slot = phnsw_pool_slot(&r->pool, candidate->index);
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (phnsw_codec_distance(r->v->pi->codec, kept[i], slot) < candidate->distance)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The live links stay: they were chosen when more was known.  The places of the dead go to new candidates, nearest first,
+ * by HNSW's rule: who is not covered by the list so far, then who was passed over.
+ */
 static void
 choose(Repair *r, Job *job)
 {
 	PhnswIndex *pi = r->v->pi;
-	const phnsw_slot *owner = job->slot != NULL ? job->slot : phnsw_pool_slot(&r->pool, phnsw_pool_add(&r->pool, job->owner));
-	const phnsw_slot *slots[CANDIDATES_MAX];
-	float		distances[CANDIDATES_MAX];
-	uint32		ids[CANDIDATES_MAX];
-	uint16		chosen[PHNSW_LINKS_MAX];
+	const phnsw_slot *owner = job->slot != NULL ? job->slot :
+		phnsw_pool_slot(&r->pool, phnsw_pool_add(&r->pool, job->owner));
+	const phnsw_slot *kept[PHNSW_LINKS_MAX];
+	Fresh		fresh[CANDIDATES_MAX];
+	uint32		passed[CANDIDATES_MAX];
+	uint32		n_passed = 0;
+	uint32		n_fresh;
 	uint32		n = 0;
-	uint32		m;
-
-	for (uint32 i = 0; i < job->n; i++)
-	{
-		uint32		index = job->candidates[i];
-
-		if (!is_usable(r, job, index))
-			continue;
-		slots[n] = phnsw_pool_slot(&r->pool, index);
-		ids[n] = r->pool.ids[index];
-		distances[n] = phnsw_codec_distance(pi->codec, owner, slots[n]);
-		if (isfinite(distances[n]))
-			n++;
-	}
 	/* As many links as the list had, so that vacuum neither thins nor fattens the graph. */
-	m = job->level > 0 ? pi->m : Min(Max(job->count, pi->m), 2 * pi->m);
-	job->chosen_count = phnsw_select(pi->codec, slots, distances, ids, n, m, chosen);
-	for (uint32 i = 0; i < job->chosen_count; i++)
-		job->chosen[i] = ids[chosen[i]];
+	uint32		m = job->level > 0 ? pi->m : Min(Max(job->count, pi->m), 2 * pi->m);
+
+	for (uint32 i = 0; i < job->n_live && n < m; i++)
+	{
+		if (!is_usable(r, job, job->candidates[i]))
+			continue;
+		kept[n] = phnsw_pool_slot(&r->pool, job->candidates[i]);
+		job->chosen[n++] = r->pool.ids[job->candidates[i]];
+	}
+	n_fresh = sort_fresh(r, job, owner, fresh);
+	for (uint32 i = 0; i < n_fresh && n < m; i++)
+	{
+		if (is_covered(r, &fresh[i], kept, n))
+		{
+			passed[n_passed++] = fresh[i].index;
+			continue;
+		}
+		kept[n] = phnsw_pool_slot(&r->pool, fresh[i].index);
+		job->chosen[n++] = r->pool.ids[fresh[i].index];
+	}
+	for (uint32 i = 0; i < n_passed && n < m; i++)
+		job->chosen[n++] = r->pool.ids[passed[i]];
+	job->chosen_count = n;
 }
 
 static void
@@ -408,7 +457,7 @@ phnsw_vacuum_repair(PhnswVacuum *v)
 	r->image = palloc(BLCKSZ);
 	r->jobs = palloc_extended(jobs * sizeof(Job), MCXT_ALLOC_HUGE);
 	/* Owner, links, candidates of every job. */
-	phnsw_pool_init(&r->pool, v->index, pi, jobs * (1 + 2 * pi->m + 2 * pi->m + EXTRA_CANDIDATES + THIN_CANDIDATES));
+	phnsw_pool_init(&r->pool, v->index, pi, jobs * (1 + 2 * pi->m + 2 * pi->m + DEAD_CANDIDATES + THIN_CANDIDATES));
 
 	phnsw_index_refresh(v->index, pi);
 	aux_limit = pi->meta.aux.limit;
