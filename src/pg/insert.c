@@ -19,6 +19,8 @@
 
 /* Searches again when all that was found was freed meanwhile. */
 #define PHNSW_INSERT_ATTEMPTS 3
+/* Candidates of the search for a vector that the index is known to have. */
+#define PHNSW_EF_UNCHANGED 16
 
 /* splitmix64's output function. */
 static uint64
@@ -43,12 +45,11 @@ draw_level(const PhnswIndex *pi, ItemPointer tid)
 
 /* ---- search ---------------------------------------------------------------------------------------------------------------- */
 
-/* Searches one level from the copies of the level above; replaces them by what was found, without the slots. */
+/* Searches one level from the nodes found on the level above; replaces them by copies of what was found. */
 static void
-search_from(PhnswInsert *ins, PhnswCopies *found, uint32 level)
+search_from(PhnswInsert *ins, PhnswCopies *found, uint32 level, uint32 ef)
 {
 	const phnsw_candidate *window;
-	uint32		ef = ins->pi->meta.ef_construction;
 	uint32		n;
 	phnsw_error error;
 
@@ -64,13 +65,13 @@ search_from(PhnswInsert *ins, PhnswCopies *found, uint32 level)
 		found->versions[i] = window[i].version;
 	}
 	found->n = n;
+	phnsw_touch_copy(ins->index, ins->pi, found->ids, n, found->slots);
 }
 
-/* Finds the new node's surroundings; chooses its links above level 0.  false: the index is empty. */
+/* The start of the search on a level; false: the index is empty. */
 static bool
-search_graph(PhnswInsert *ins)
+descend(PhnswInsert *ins, uint32 level)
 {
-	uint32		level = Min(ins->slot->level, ins->pi->meta.entry_level);
 	PhnswCopies *near = &ins->near;
 	phnsw_candidate entry;
 
@@ -80,15 +81,35 @@ search_graph(PhnswInsert *ins)
 	near->ids[0] = entry.id;
 	near->distances[0] = entry.score;
 	near->versions[0] = entry.version;
+	return true;
+}
+
+/* Finds the new node's surroundings; chooses its links above level 0.  false: the index is empty. */
+static bool
+search_graph(PhnswInsert *ins)
+{
+	uint32		level = Min(ins->slot->level, ins->pi->meta.entry_level);
+
 	Assert(ins->pi->meta.ef_construction <= PHNSW_SELECT_MAX);
+	if (!descend(ins, level))
+		return false;
 	for (;; level--)
 	{
-		search_from(ins, near, level);
-		phnsw_touch_copy(ins->index, ins->pi, near->ids, near->n, near->slots);
+		search_from(ins, &ins->near, level, ins->pi->meta.ef_construction);
 		if (level == 0)
 			return true;
-		phnsw_choose_links(ins, near, level);
+		phnsw_choose_links(ins, &ins->near, level);
 	}
+}
+
+/* A row whose vector an older version of it has brought into the index: a small search will do. */
+static bool
+join_unchanged(PhnswInsert *ins)
+{
+	if (!descend(ins, 0))
+		return false;
+	search_from(ins, &ins->near, 0, Min(PHNSW_EF_UNCHANGED, ins->pi->meta.ef_construction));
+	return phnsw_join_equal(ins);
 }
 
 /* ---- the node ---------------------------------------------------------------------------------------------------------------- */
@@ -366,8 +387,8 @@ insert_row(PhnswInsert *ins)
 		raise_entry(ins, PHNSW_NONE);
 }
 
-void
-phnsw_insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid)
+static void
+insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid, bool unchanged)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
@@ -395,11 +416,18 @@ phnsw_insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPoi
 		ins->search = phnsw_search_borrow(pi, context);
 		ins->query = phnsw_query_borrow(pi, context);
 		phnsw_query_set(ins->query, vector, PHNSW_FOR_INSERT);
-		insert_row(ins);
+		if (!unchanged || !join_unchanged(ins))
+			insert_row(ins);
 		phnsw_stats_of(RelationGetRelid(index))->inserts++;
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
+}
+
+void
+phnsw_insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid)
+{
+	insert_vector(index, pi, vector, heap_tid, false);
 }
 
 bool
@@ -419,7 +447,7 @@ phnsw_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid
 		if (pi->meta.nodes.limit == 0)
 			phnsw_insert_now(index, vector->x, heap_tid);
 		else
-			phnsw_insert_vector(index, pi, vector->x, heap_tid);
+			insert_vector(index, pi, vector->x, heap_tid, index_unchanged);
 	}
 	if ((Pointer) vector != DatumGetPointer(values[0]))
 		pfree(vector);
