@@ -20,14 +20,15 @@ namespace phnsw {
 
 class Reservoirs {
  public:
-  static constexpr std::uint32_t kCapacityMax = 254;
+  static constexpr std::uint32_t kCapacityMax = 252;
 
-  // The largest capacity not below `wanted` that fills whole cache lines.
+  // A capacity not below `wanted` (up to kCapacityMax) that fills whole cache lines.
   static std::uint32_t capacity_for(std::uint32_t wanted) noexcept {
-    const std::size_t bytes = (sizeof(Header) + wanted * kEntryBytes + kCacheLine - 1) / kCacheLine * kCacheLine;
-    const std::size_t fits = (bytes - sizeof(Header)) / kEntryBytes;
     // Keys are aligned only behind an even number of hashes, four to a key.
-    return static_cast<std::uint32_t>(std::min<std::size_t>(fits / 4 * 4, kCapacityMax / 4 * 4));
+    const std::size_t rounded = (wanted + std::size_t{3}) / 4 * 4;
+    const std::size_t bytes = (sizeof(Header) + rounded * kEntryBytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+    const std::size_t fits = (bytes - sizeof(Header)) / kEntryBytes / 4 * 4;
+    return static_cast<std::uint32_t>(std::min<std::size_t>(fits, kCapacityMax));
   }
 
   Status allocate(BuildContext &context, std::uint32_t n, std::uint32_t capacity) {

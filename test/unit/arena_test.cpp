@@ -1,0 +1,95 @@
+// Arena: addresses that stay, a budget of anonymous memory, the rest in a file that its owner extends.
+#include "base/arena.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace phnsw {
+namespace {
+
+class FileSource : public SpillSource {
+ public:
+  FileSource() : file_(std::tmpfile()) {}
+  ~FileSource() { std::fclose(file_); }
+  Status extend(std::uint64_t bytes, int *fd) override {
+    if (refuse) return {PHNSW_CANCELLED, "refused"};
+    if (bytes > size) {
+      size = bytes;
+      EXPECT_EQ(ftruncate(fileno(file_), static_cast<off_t>(bytes)), 0);
+    }
+    *fd = fileno(file_);
+    return {};
+  }
+  std::uint64_t size = 0;
+  bool refuse = false;
+
+ private:
+  std::FILE *file_;
+};
+
+// A span grows from memory into the file; what was written stays where it was.
+TEST(Arena, GrowsInPlaceFromMemoryIntoTheFile) {
+  FileSource source;
+  Arena arena(5 * Arena::kPiece, source);
+  ArenaArray<std::uint64_t> numbers;
+  ASSERT_TRUE(numbers.reserve(arena, std::size_t{1} << 40).ok());
+  const std::uint64_t *begin = numbers.data();
+  std::size_t filled = 0;
+  for (std::size_t size = 1000; size < 3000000; size *= 2) {
+    ASSERT_TRUE(numbers.grow(size).ok());
+    ASSERT_EQ(numbers.data(), begin);
+    ASSERT_GE(numbers.size(), size);
+    for (; filled < size; filled++) {
+      ASSERT_EQ(numbers[filled], 0u);
+      numbers[filled] = filled * 3;
+    }
+  }
+  for (std::size_t i = 0; i < filled; i++) ASSERT_EQ(numbers[i], i * 3);
+  EXPECT_EQ(arena.anonymous_bytes(), 5 * Arena::kPiece);
+  EXPECT_EQ(arena.file_bytes(), source.size);
+  EXPECT_GT(source.size, 0u);
+}
+
+TEST(Arena, UsesReleasedMemoryAndFileAgain) {
+  FileSource source;
+  Arena arena(4 * Arena::kPiece, source);
+  ArenaArray<char> a, b, c;
+  ASSERT_TRUE(a.allocate(arena, 3 * Arena::kPiece).ok());
+  ASSERT_TRUE(b.allocate(arena, 6 * Arena::kPiece).ok());
+  const std::uint64_t file = arena.file_bytes();
+  EXPECT_EQ(file, 5 * Arena::kPiece);
+  b.release();
+  EXPECT_EQ(arena.anonymous_bytes(), 3 * Arena::kPiece);
+  ASSERT_TRUE(c.allocate(arena, 4 * Arena::kPiece).ok());
+  std::fill_n(c.data(), c.size(), 'x');
+  EXPECT_EQ(arena.file_bytes(), file);
+  a.release();
+  ASSERT_TRUE(b.allocate(arena, 5 * Arena::kPiece).ok());
+  std::fill_n(b.data(), b.size(), 'y');
+  EXPECT_EQ(arena.file_bytes(), file);
+  EXPECT_EQ(std::count(c.data(), c.data() + c.size(), 'x'), static_cast<std::ptrdiff_t>(c.size()));
+}
+
+TEST(Arena, ReportsWhatTheSourceRefuses) {
+  FileSource source;
+  source.refuse = true;
+  Arena arena(0, source);
+  ArenaArray<char> array;
+  EXPECT_EQ(array.allocate(arena, 1).code(), PHNSW_CANCELLED);
+  source.refuse = false;
+  EXPECT_TRUE(array.allocate(arena, 1).ok());
+}
+
+TEST(Arena, RefusesMoreThanWasReserved) {
+  FileSource source;
+  Arena arena(std::size_t{1} << 30, source);
+  ArenaArray<char> array;
+  ASSERT_TRUE(array.reserve(arena, Arena::kPiece).ok());
+  EXPECT_EQ(array.grow(Arena::kPiece + 1).code(), PHNSW_LIMIT);
+}
+
+}  // namespace
+}  // namespace phnsw

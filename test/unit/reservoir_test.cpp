@@ -1,0 +1,99 @@
+// Reservoirs against their definition: of each bucket's nearest offer the nearest `capacity`, whatever the order of offers.
+#include "build/reservoir.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <thread>
+#include <vector>
+
+namespace phnsw {
+namespace {
+
+class NoFile : public SpillSource {
+  Status extend(std::uint64_t, int *) override { return {PHNSW_INTERNAL, "no file"}; }
+};
+
+struct Fixture {
+  std::atomic<bool> stop{false};
+  NoFile no_file;
+  Team team{1, stop};
+  Arena arena{std::size_t{1} << 30, no_file};
+  BuildProgress progress;
+  BuildContext context{team, arena, progress};
+};
+
+std::vector<std::uint64_t> content(const Reservoirs &reservoirs, std::uint32_t point) {
+  std::vector<std::uint64_t> keys(Reservoirs::kCapacityMax);
+  keys.resize(reservoirs.candidates(point, keys.data()));
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
+std::vector<std::uint64_t> by_definition(const std::vector<Reservoirs::Offer> &offers, std::size_t capacity) {
+  std::map<std::uint16_t, std::uint64_t> nearest;
+  for (const Reservoirs::Offer &offer : offers) {
+    const auto [at, fresh] = nearest.emplace(offer.bucket, offer.key);
+    if (!fresh) at->second = std::min(at->second, offer.key);
+  }
+  std::vector<std::uint64_t> keys;
+  for (const auto &[bucket, key] : nearest) keys.push_back(key);
+  std::sort(keys.begin(), keys.end());
+  if (keys.size() > capacity) keys.resize(capacity);
+  return keys;
+}
+
+// Few distances, so that there are ties; more buckets than places, so that there are evictions.
+std::vector<Reservoirs::Offer> random_offers(std::mt19937 &random, std::size_t n, std::uint32_t buckets) {
+  std::vector<Reservoirs::Offer> offers;
+  for (std::size_t i = 0; i < n; i++) {
+    const std::uint32_t id = static_cast<std::uint32_t>(random() % 500);
+    const float distance = static_cast<float>((id * 31) % 60);
+    offers.push_back({neighbour_key(distance, id), static_cast<std::uint16_t>((id * 2654435761u >> 8) % buckets)});
+  }
+  return offers;
+}
+
+TEST(Reservoirs, MatchTheirDefinitionInAnyOrder) {
+  Fixture f;
+  std::mt19937 random(1);
+  for (const std::uint32_t wanted : {4u, 30u, 64u, 250u}) {
+    Reservoirs reservoirs;
+    const std::uint32_t capacity = Reservoirs::capacity_for(wanted);
+    EXPECT_GE(capacity, wanted);
+    ASSERT_TRUE(reservoirs.allocate(f.context, 50, capacity).ok());
+    for (const std::uint32_t buckets : {1u, 20u, 100u, 4096u}) {
+      for (int round = 0; round < 10; round++) {
+        ASSERT_TRUE(reservoirs.allocate(f.context, 2, capacity).ok());
+        std::vector<Reservoirs::Offer> offers = random_offers(random, round * 40, buckets);
+        for (std::uint32_t point : {0u, 1u}) {
+          std::shuffle(offers.begin(), offers.end(), random);
+          reservoirs.offer(point, offers.data(), static_cast<std::uint32_t>(offers.size()));
+          ASSERT_EQ(content(reservoirs, point), by_definition(offers, capacity)) << capacity << " " << buckets;
+        }
+      }
+    }
+  }
+}
+
+TEST(Reservoirs, TakeOffersFromManyThreads) {
+  Fixture f;
+  std::mt19937 random(2);
+  Reservoirs reservoirs;
+  ASSERT_TRUE(reservoirs.allocate(f.context, 3, 64).ok());
+  const std::vector<Reservoirs::Offer> offers = random_offers(random, 20000, 300);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 4; t++) {
+    threads.emplace_back([&, t] {
+      for (std::size_t i = t; i < offers.size(); i += 4) reservoirs.offer(1, offers[i].key, offers[i].bucket);
+    });
+  }
+  for (std::thread &thread : threads) thread.join();
+  EXPECT_EQ(content(reservoirs, 1), by_definition(offers, 64));
+  EXPECT_TRUE(content(reservoirs, 0).empty());
+  EXPECT_TRUE(content(reservoirs, 2).empty());
+}
+
+}  // namespace
+}  // namespace phnsw

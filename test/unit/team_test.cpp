@@ -1,0 +1,125 @@
+// Team: every item once, failures as a Status, the stop flag, and no thread left behind.
+#include "base/team.hpp"
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <functional>
+#include <new>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+namespace phnsw {
+namespace {
+
+int threads_of_process() {
+  DIR *dir = opendir("/proc/self/task");
+  int n = 0;
+  while (const dirent *entry = readdir(dir)) n += entry->d_name[0] != '.';
+  closedir(dir);
+  return n;
+}
+
+// Runs body as the conductor of a team, as a build does.
+void lead(unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop = nullptr) {
+  std::atomic<bool> never{false};
+  struct Context {
+    Team team;
+    const std::function<void(Team &)> &body;
+  } context{{threads, stop != nullptr ? *stop : never}, body};
+  Conductor conductor;
+  const int before = threads_of_process();
+  ASSERT_TRUE(conductor
+                  .start(
+                      [](void *self) -> void * {
+                        static_cast<Context *>(self)->team.lead(
+                            [](void *c) { static_cast<Context *>(c)->body(static_cast<Context *>(c)->team); }, self);
+                        return nullptr;
+                      },
+                      &context)
+                  .ok());
+  conductor.join();
+  context.team.await_workers();
+  EXPECT_EQ(threads_of_process(), before);
+}
+
+TEST(Team, DoesEveryItemOnce) {
+  for (const unsigned threads : {1u, 2u, 3u, 8u}) {
+    lead(threads, [&](Team &team) {
+      for (const std::size_t items : {0u, 1u, 2u, 7u, 1000u}) {
+        std::vector<std::atomic<int>> done(items);
+        const Status status = team.for_each(items, [&](std::size_t item, unsigned worker) {
+          EXPECT_LT(worker, team.threads());
+          done[item]++;
+        });
+        EXPECT_TRUE(status.ok());
+        for (const auto &times : done) EXPECT_EQ(times.load(), 1);
+      }
+    });
+  }
+}
+
+TEST(Team, WorksInParallel) {
+  lead(2, [&](Team &team) {
+    if (team.threads() < 2) GTEST_SKIP();
+    // Each item waits for the other: they end only if two threads run them.
+    std::atomic<int> arrived{0};
+    const Status status = team.for_each(2, [&](std::size_t, unsigned) {
+      arrived++;
+      while (arrived.load() < 2) std::this_thread::yield();
+    });
+    EXPECT_TRUE(status.ok());
+  });
+}
+
+TEST(Team, ReturnsTheFirstFailure) {
+  lead(4, [&](Team &team) {
+    EXPECT_EQ(team.for_each(100, [](std::size_t, unsigned) { throw std::bad_alloc(); }).code(), PHNSW_OUT_OF_MEMORY);
+    EXPECT_EQ(team.for_each(100, [](std::size_t, unsigned) { throw std::runtime_error("x"); }).code(), PHNSW_INTERNAL);
+    EXPECT_EQ(team.for_each(100, [](std::size_t i, unsigned) { if (i == 50) throw 1; }).code(), PHNSW_INTERNAL);
+    const Status failed = team.for_each(100, [&](std::size_t i, unsigned) {
+      if (i != 3) return;
+      team.fail({PHNSW_LIMIT, "first"});
+      team.fail({PHNSW_CORRUPT, "second"});
+    });
+    EXPECT_EQ(failed.code(), PHNSW_LIMIT);
+    EXPECT_STREQ(failed.text(), "first");
+    EXPECT_TRUE(team.for_each(100, [](std::size_t, unsigned) {}).ok());
+  });
+}
+
+TEST(Team, Stops) {
+  std::atomic<bool> stop{false};
+  lead(
+      2,
+      [&](Team &team) {
+        std::atomic<int> begun{0};
+        const Status status = team.for_each(1000000, [&](std::size_t, unsigned) {
+          if (begun++ == 10) stop = true;
+        });
+        EXPECT_EQ(status.code(), PHNSW_CANCELLED);
+        EXPECT_LT(begun.load(), 1000);
+      },
+      &stop);
+}
+
+// The conductor and its workers have every signal blocked: a signal always finds the process's own thread.
+TEST(Team, BlocksSignals) {
+  lead(3, [&](Team &team) {
+    std::atomic<int> open{0};
+    const Status status = team.for_each(64, [&](std::size_t, unsigned) {
+      sigset_t mask;
+      pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+      for (const int signal : {SIGINT, SIGTERM, SIGALRM, SIGUSR1, SIGHUP}) open += sigismember(&mask, signal) == 0;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+    EXPECT_TRUE(status.ok());
+    EXPECT_EQ(open.load(), 0);
+  });
+}
+
+}  // namespace
+}  // namespace phnsw
