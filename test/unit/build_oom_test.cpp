@@ -1,38 +1,12 @@
-// A bulk build runs out of memory at the first, second, third ... allocation: it ends with a status, no thread is left and
-// nothing leaks (run under the address sanitizer).  Allocations of Array, the aligned ones, are oom_test's to fail; these
-// are the others: vectors and handles, on every thread.
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+// A bulk build runs out of memory at the first, second, third ... allocation, on whatever thread: it ends with a status,
+// no thread is left and nothing leaks (run under the address sanitizer).
 #include "build_harness.hpp"
-
-namespace {
-
-std::atomic<long> allocations_left{-1};  // negative: all succeed
-
-void *allocate(std::size_t size) {
-  if (allocations_left.load(std::memory_order_relaxed) >= 0 && allocations_left.fetch_sub(1) <= 0) {
-    allocations_left.store(0);
-    throw std::bad_alloc();
-  }
-  void *memory = std::malloc(size != 0 ? size : 1);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-}  // namespace
-
-void *operator new(std::size_t size) { return allocate(size); }
-void *operator new[](std::size_t size) { return allocate(size); }
-void operator delete(void *memory) noexcept { std::free(memory); }
-void operator delete[](void *memory) noexcept { std::free(memory); }
-void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void *memory, std::size_t) noexcept { std::free(memory); }
+#include "failing_new.hpp"
 
 namespace {
 
 using namespace build_test;
+using phnsw::test::shared_allocations_left;
 
 TEST(BuildOutOfMemory, EndsWithAStatus) {
   const Dataset data = clustered(1500, 8, 1);
@@ -42,7 +16,7 @@ TEST(BuildOutOfMemory, EndsWithAStatus) {
   for (long at = 0;; at += 1 + at / 8) {
     phnsw_build *build = nullptr;
     phnsw_error error{};
-    allocations_left.store(at);
+    shared_allocations_left.store(at);
     phnsw_status status = phnsw_build_create(&params, &build, &error);
     if (status == PHNSW_OK) status = phnsw_build_start(build, &error);
     std::size_t row = 0;
@@ -64,8 +38,8 @@ TEST(BuildOutOfMemory, EndsWithAStatus) {
       while ((status = phnsw_build_wait(build, 100, &progress, &error)) == PHNSW_RUNNING) {
       }
     }
-    const bool enough = allocations_left.load() > 0;
-    allocations_left.store(-1);
+    const bool enough = shared_allocations_left.load() > 0;
+    shared_allocations_left.store(-1);
     phnsw_build_destroy(build);
     if (enough) {
       EXPECT_EQ(status, PHNSW_OK) << error.message;

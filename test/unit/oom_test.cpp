@@ -14,18 +14,24 @@
 namespace phnsw::test {
 
 thread_local long allocations_left = -1;
+std::atomic<long> shared_allocations_left{-1};
 thread_local long blocks_alive = 0;
 
 }  // namespace phnsw::test
 
 using phnsw::test::allocations_left;
 using phnsw::test::blocks_alive;
+using phnsw::test::shared_allocations_left;
 
 namespace {
 
 void *allocate(std::size_t size, std::size_t alignment) {
   if (allocations_left == 0) throw std::bad_alloc();
   if (allocations_left > 0) allocations_left--;
+  if (shared_allocations_left.load(std::memory_order_relaxed) >= 0 && shared_allocations_left.fetch_sub(1) <= 0) {
+    shared_allocations_left.store(0);
+    throw std::bad_alloc();
+  }
   void *block = nullptr;
   if (posix_memalign(&block, alignment, size == 0 ? 1 : size) != 0) throw std::bad_alloc();
   blocks_alive++;
