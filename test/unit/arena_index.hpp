@@ -23,7 +23,7 @@ using Vector = std::vector<float>;
 class ArenaIndex {
  public:
   ArenaIndex(phnsw_metric metric, std::uint32_t dims, std::uint32_t m, std::uint32_t ef_construction)
-      : dims_(dims), m_(m), ef_construction_(ef_construction) {
+      : m_(m), ef_construction_(ef_construction) {
     phnsw_codec_params params;
     EXPECT_EQ(phnsw_codec_choose(metric, dims, m, 99, &params, nullptr), PHNSW_OK);
     EXPECT_EQ(phnsw_codec_create(&params, nullptr, &codec_, nullptr), PHNSW_OK);
@@ -331,7 +331,6 @@ class ArenaIndex {
     set_links(id, level, select_ids(candidates, distances, capacity(level)));
   }
 
-  std::uint32_t dims_;
   std::uint32_t m_;
   std::uint32_t ef_construction_;
   std::uint32_t code_bytes_ = 0;
