@@ -60,7 +60,7 @@ foreach my $round (1 .. 6)
 
 	if ($how eq 'backend killed')
 	{
-		ok(wait_until(30, sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 }), "round $round: the server came back");
+		ok(wait_until(60, sub { server_answers($node) }), "round $round: the server came back");
 	}
 	else
 	{

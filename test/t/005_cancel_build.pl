@@ -114,7 +114,7 @@ my $pid = $1;
 sleep($whole / 2);
 kill 'KILL', $pid;
 $psql->finish;
-ok(wait_until(30, sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 }), 'the server came back after SIGKILL');
+ok(wait_until(60, sub { server_answers($node) }), 'the server came back after SIGKILL');
 is(temporary_files(), '', 'no temporary file after SIGKILL');
 
 $node->safe_psql('postgres', $create . ' WITH (m = 8)');

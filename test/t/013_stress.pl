@@ -103,7 +103,7 @@ sub recover
 {
 	my ($how, $postmaster) = @_;
 
-	return ok(wait_until(60, sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 }), "$how: the server came back")
+	return ok(wait_until(60, sub { server_answers($node) }), "$how: the server came back")
 	  if $how eq 'backend killed';
 	wait_until(30, sub { !kill(0, $postmaster) && !grep { (readlink($_) // '') eq $data } glob('/proc/[0-9]*/cwd') });
 	$node->start;

@@ -9,12 +9,14 @@ use warnings;
 use Exporter 'import';
 use File::Basename;
 use Cwd 'abs_path';
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_node load_words random_vectors_sql check_index count_through_index recall seed_from_env
-  index_pages page_differences same_pages wait_until);
+  index_pages page_differences same_pages wait_until
+  server_answers);
 
 my $top = abs_path(dirname(__FILE__) . '/../..');
 
@@ -150,6 +152,15 @@ sub same_pages
 	ok($a ne '' && !@different, $what)
 	  or diag(scalar(@different) . ' blocks differ: ' . join(' ', @different[0 .. ($#different < 9 ? $#different : 9)]));
 	return;
+}
+
+# Whether the server takes connections.  Not by $node->psql(), which dies of a broken pipe when psql gives up before it has
+# read its input.
+sub server_answers
+{
+	my ($node) = @_;
+
+	return IPC::Run::run([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT 1' ], '>', \my $out, '2>', \my $err);
 }
 
 # Polls $condition (a code reference) for at most $seconds.
