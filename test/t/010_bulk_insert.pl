@@ -96,6 +96,12 @@ complete('few', 10, 'few rows');
 my $out = run(fresh('counted') . 'BEGIN;' . rows('counted', 1, 700) . rows('counted', 701, 1400) . 'COMMIT;' . how('counted'));
 is($out, 'how 1 1400 0', 'all rows of a transaction are built together');
 
+# What a first small batch measured does not decide how an index is searched that has grown since.
+$out = run(fresh('grown') . rows('grown', 1, 600) . rows('grown', 601, 4000)
+	. "SET enable_seqscan = off; SELECT count(*) FROM (SELECT id FROM grown ORDER BY v <-> '[1,1,1,1,1,1,1,1]' LIMIT 10) x;
+	SELECT ef >= 100 FROM phnsw_last_scan();");
+is($out, "10\nt", 'a grown index is searched with more candidates than its first batch needed');
+
 # Savepoints, with rows in memory and in the file (1 MB of maintenance_work_mem holds 13,000 rows in memory).
 foreach my $size (700, 9000)
 {

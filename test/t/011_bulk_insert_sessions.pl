@@ -236,6 +236,28 @@ complete('cancel', 0, 'cancelled at commit');
 is(say_to('a', rows('cancel', 1, 900) . 'SELECT count(*) FROM cancel;'), 900, 'the session goes on');
 complete('cancel', 900, 'after the cancel');
 
+# A backend that is terminated during the flush.
+run(fresh('terminated'));
+session('t');
+say_to('t', 'BEGIN;' . rows('terminated', 1, 40000));
+ask('t', 'COMMIT;');
+ok(wait_until(20, sub { run("SELECT pg_terminate_backend($sessions{t}{pid}) FROM pg_stat_activity
+	WHERE pid = $sessions{t}{pid} AND state = 'active' AND query ~ 'COMMIT' AND clock_timestamp() > query_start + '50 ms'") ne '' }),
+	'a committing backend is terminated');
+$sessions{t}{run}->finish;
+like(complaints('t'), qr/terminating connection/, 'a flush at commit can be terminated');
+complete('terminated', 0, 'terminated at commit');
+
+# A flush row by row that is interrupted within a savepoint: afterwards every row is there, once.
+run(fresh('halfway'));
+say_to('a', 'BEGIN;' . rows('halfway', 1, 4000));
+run(rows('halfway', 5001, 5600));
+say_to('a', "SAVEPOINT a; SET LOCAL statement_timeout = '40ms'; SET LOCAL enable_seqscan = off;
+	SELECT count(*) FROM (SELECT 1 FROM halfway ORDER BY v <-> $query LIMIT 1) x;
+	ROLLBACK TO a;" . rows('halfway', 4001, 4100) . 'COMMIT;');
+like(complaints('a'), qr/statement timeout/, 'a flush row by row is interrupted');
+complete('halfway', 4700, 'interrupted row by row');
+
 # Out of memory during the flush: the backend's address space is limited just before.
 SKIP:
 {
