@@ -4,6 +4,7 @@
 #include <dirent.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -237,6 +238,39 @@ TEST(Build, RefusesWrongUse) {
   std::vector<std::uint8_t> page(PHNSW_PAGE_BYTES);
   EXPECT_EQ(phnsw_build_format_begin(driver.build, result.total_blocks, 1, page.data(), &error), PHNSW_BAD_ARGUMENT);
   EXPECT_EQ(phnsw_build_start(driver.build, &error), PHNSW_BAD_ARGUMENT);
+}
+
+std::size_t anonymous_bytes_of_process() {
+  std::FILE *file = std::fopen("/proc/self/status", "r");
+  char line[256];
+  std::size_t kilobytes = 0;
+  while (std::fgets(line, sizeof line, file) != nullptr) std::sscanf(line, "RssAnon: %zu", &kilobytes);
+  std::fclose(file);
+  return kilobytes * 1024;
+}
+
+// What does not fit the budget lives in the file: private memory stays within it and 64 MB for buffers.
+TEST(Build, StaysWithinItsMemory) {
+  const Dataset data = clustered(60000, 128, 13);
+  phnsw_build_params params = default_params(data);
+  params.memory_bytes = std::size_t{8} << 20;
+  const std::size_t before = anonymous_bytes_of_process();
+  std::atomic<bool> over{false};
+  std::atomic<std::size_t> peak{0};
+  Driver driver(params);
+  std::thread observer([&] {
+    while (!over) {
+      peak = std::max(peak.load(), anonymous_bytes_of_process());
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  driver.feed(data);
+  driver.wait();
+  over = true;
+  observer.join();
+  EXPECT_EQ(driver.status, PHNSW_OK) << driver.error.message;
+  EXPECT_GT(driver.spill_bytes, std::uint64_t{40} << 20);
+  EXPECT_LT(peak - before, params.memory_bytes + (std::size_t{64} << 20));
 }
 
 // Recall of the finished pages, searched with the codec's own query.

@@ -15,7 +15,6 @@ constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 constexpr std::uint32_t kChunkRowsMax = 4096;
 constexpr std::uint32_t kFormatBlock = 8;
 constexpr Status kRunning{PHNSW_RUNNING, "the build is running"};
-constexpr Status kStopped{PHNSW_CANCELLED, "the build was stopped"};
 
 // Independent streams of randomness from the build's seed.
 enum Stream : std::uint64_t { kRotationStream, kLevelStream, kPartitionStream, kOrderStream, kSampleStream };

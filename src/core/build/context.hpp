@@ -83,4 +83,8 @@ struct GraphParams {
 // One worker's share of multiply-adds between two looks at the stop flag: 4 ms with the fastest kernels, 50 with the slowest.
 constexpr std::uint64_t kMultiplyAddsPerStep = std::uint64_t{1} << 26;
 
+// Sequential loops over points look at it when (i & kPollMask) == 0.
+constexpr std::uint32_t kPollMask = 0xFFFF;
+constexpr Status kStopped{PHNSW_CANCELLED, "the build was stopped"};
+
 }  // namespace phnsw

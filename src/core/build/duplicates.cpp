@@ -26,7 +26,7 @@ Status Rows::find_owners(ArenaArray<std::uint32_t> *owner) {
     const std::size_t mask = begin[shard + 1] - begin[shard] - 1;
     std::fill(slots, slots + mask + 1, PHNSW_NONE);
     for (std::uint32_t row = 0; row < rows_; row++) {
-      if ((row & 0xFFFF) == 0 && context_.team.stopped()) return;
+      if ((row & kPollMask) == 0 && context_.team.stopped()) return;
       const std::uint64_t hash = hashes_[row];
       if (shard_of(hash) != shard) continue;
       std::size_t place = hash & mask;
@@ -65,7 +65,7 @@ Status Rows::compact(const ArenaArray<std::uint32_t> &owner) {
   if (!status.ok()) return status;
   std::uint32_t point = 0, found = 0;
   for (std::uint32_t row = 0; row < rows_; row++) {
-    if ((row & 0xFFFF) == 0 && context_.team.stopped()) return {PHNSW_CANCELLED, "the build was stopped"};
+    if ((row & kPollMask) == 0 && context_.team.stopped()) return kStopped;
     if (owner[row] != row) {
       point_of_row[row] = point_of_row[owner[row]];  // the owner comes first
       duplicate_[found++] = std::uint64_t{point_of_row[row]} << 32 | row;

@@ -24,6 +24,7 @@ Status draw_levels(BuildContext &context, std::uint64_t seed, std::uint32_t m, G
   if (!status.ok()) return status;
   std::vector<std::uint32_t> count(PHNSW_LEVEL_MAX + 1);
   for (std::uint32_t i = 0; i < n; i++) {
+    if ((i & kPollMask) == 0 && context.team.stopped()) return kStopped;
     const std::uint32_t level = draw_level(seed, i, m);
     graph->level[i] = static_cast<std::uint8_t>(level);
     if (graph->entry == PHNSW_NONE || level > graph->level[graph->entry]) graph->entry = i;
@@ -38,6 +39,7 @@ Status draw_levels(BuildContext &context, std::uint64_t seed, std::uint32_t m, G
     if (!status.ok()) return status;
   }
   for (std::uint32_t i = 0; i < n; i++) {
+    if ((i & kPollMask) == 0 && context.team.stopped()) return kStopped;
     for (std::uint32_t level = 1; level <= graph->level[i]; level++) {
       UpperLevel &upper = *graph->upper[level - 1];
       upper.points[upper.n++] = i;

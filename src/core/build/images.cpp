@@ -15,12 +15,14 @@ std::uint32_t Images::duplicates_of(std::uint32_t point) const noexcept {
   return rows_.duplicates() == 0 ? 0 : first_duplicate_[point + 1] - first_duplicate_[point];
 }
 
-Status Images::lay_out_aux(Arena &arena, std::uint32_t *records) {
+Status Images::lay_out_aux(BuildContext &context, std::uint32_t *records) {
+  Arena &arena = context.arena;
   const std::uint32_t n = graph_.points.n, per_record = phnsw_aux_tids_max(rows_.codec().params().m);
   if (rows_.duplicates() != 0) {
     if (const Status status = first_duplicate_.allocate(arena, std::size_t{n} + 1); !status.ok()) return status;
     std::uint32_t at = 0;
     for (std::uint32_t point = 0; point <= n; point++) {
+      if ((point & kPollMask) == 0 && context.team.stopped()) return kStopped;
       while (at < rows_.duplicates() && rows_.duplicate()[at] >> 32 < point) at++;
       first_duplicate_[point] = at;
     }
@@ -28,6 +30,7 @@ Status Images::lay_out_aux(Arena &arena, std::uint32_t *records) {
   if (const Status status = first_aux_.allocate(arena, std::size_t{n} + 1); !status.ok()) return status;
   std::uint64_t at = 0;
   for (std::uint32_t id = 0; id < n; id++) {
+    if ((id & kPollMask) == 0 && context.team.stopped()) return kStopped;
     const std::uint32_t point = graph_.point_at[id];
     first_aux_[id] = static_cast<std::uint32_t>(at);
     at += graph_.level[point] + (duplicates_of(point) + per_record - 1) / per_record;
@@ -42,7 +45,7 @@ Status Images::prepare(BuildContext &context, const Calibration &calibration, ph
   const phnsw_codec_params &codec = rows_.codec().params();
   const std::uint32_t n = graph_.points.n;
   meta_ = meta;
-  if (const Status status = lay_out_aux(context.arena, &aux_records_); !status.ok()) return status;
+  if (const Status status = lay_out_aux(context, &aux_records_); !status.ok()) return status;
 
   meta->magic = PHNSW_MAGIC;
   meta->format_version = PHNSW_FORMAT_VERSION;

@@ -22,7 +22,7 @@ class Images {
   void format(std::uint32_t block, std::uint8_t *page) const noexcept;
 
  private:
-  Status lay_out_aux(Arena &arena, std::uint32_t *records);
+  Status lay_out_aux(BuildContext &context, std::uint32_t *records);
   void format_centre(std::uint32_t index, std::uint8_t *content, phnsw_opaque *opaque) const noexcept;
   void format_slot(std::uint32_t id, phnsw_slot *slot) const noexcept;
   void format_aux(std::uint32_t record, phnsw_aux *aux) const noexcept;

@@ -8,7 +8,6 @@ namespace phnsw {
 namespace {
 
 constexpr std::uint32_t kWalkWidth = 32;
-constexpr Status kStopped{PHNSW_CANCELLED, "the build was stopped"};
 
 class Reach {
  public:
