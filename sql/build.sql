@@ -96,9 +96,10 @@ SELECT indisvalid, reltuples FROM pg_index JOIN pg_class ON oid = indexrelid WHE
 SELECT agreement('b', '<->', 16) >= 180 AS concurrently;
 SELECT phnsw_check('b_v');
 
--- all rows: in strict order the few found late are left out, in relaxed order they come late
-SELECT count(*) BETWEEN 2900 AND 3000 AS most, count(*) - count(DISTINCT id) AS twice, bool_and(d >= before OR before IS NULL) AS ascending
-FROM (SELECT id, d, lag(d) OVER () AS before FROM (SELECT id, v <-> pseudo(0, 16) AS d FROM b ORDER BY v <-> pseudo(0, 16)) t) t;
+-- all rows: in strict order the few found late come at the very end, in relaxed order when they are found
+SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM b ORDER BY v <-> pseudo(0, 16)) t;
+SELECT count(*), count(DISTINCT id), bool_and(d >= before OR before IS NULL) AS ascending
+FROM (SELECT id, d, lag(d) OVER () AS before FROM (SELECT id, v <-> pseudo(0, 16) AS d FROM b ORDER BY v <-> pseudo(0, 16) LIMIT 2900) t) t;
 SET phnsw.iterative_scan = relaxed_order;
 SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM b ORDER BY v <-> pseudo(0, 16)) t;
 RESET phnsw.iterative_scan;
