@@ -3,6 +3,9 @@
 #include <csignal>
 #include <cerrno>
 #include <new>
+#ifdef __clang__
+#include <omp.h>
+#endif
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -88,6 +91,10 @@ void Team::lead(void (*main)(void *), void *context) noexcept {
       serve(number.fetch_add(1, std::memory_order_relaxed));
     }
   }
+#ifdef __clang__
+  // libgomp ends the pool with its leader; clang's libomp would keep the threads for ever.
+  omp_pause_resource_all(omp_pause_hard);
+#endif
 }
 
 void Team::probe() noexcept {
