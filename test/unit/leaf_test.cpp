@@ -25,9 +25,9 @@ TEST(Leaf, OffersTheNearestPairsBothWays) {
       work.allocate(gemm_kernels(), world.points.groups(), 300);
       Leaves(world.team, world.points, reservoirs).process(ids.data(), 300, k, work);
 
-      std::vector<std::map<std::uint16_t, std::uint64_t>> expected(600);
+      std::vector<std::map<std::uint32_t, std::uint64_t>> expected(600);
       const auto offer = [&](std::uint32_t to, std::uint32_t candidate, float distance) {
-        float own[Sketches::kBits], other[Sketches::kBits];
+        float own[Sketches::kLanes], other[Sketches::kLanes];
         sketches.load(to, own);
         sketches.load(candidate, other);
         const std::uint64_t key = neighbour_key(distance, candidate);
@@ -64,8 +64,8 @@ TEST(Leaf, OffersTheNearestPairsBothWays) {
 TEST(Leaf, BucketsOfFewCoordinatesKeepSeveral) {
   World world(400, 1, 5);
   const Sketches sketches(world.points);
-  const float own[Sketches::kBits] = {0.5f}, other[Sketches::kBits] = {0.7f};
-  std::set<std::uint16_t> buckets;
+  const float own[Sketches::kLanes] = {0.5f}, other[Sketches::kLanes] = {0.7f};
+  std::set<std::uint32_t> buckets;
   for (std::uint32_t id = 0; id < 50; id++) {
     buckets.insert(sketches.bucket(own, other, id));
     EXPECT_EQ(sketches.bucket(own, other, id) & 1u, 1u);

@@ -31,28 +31,39 @@ std::vector<std::uint64_t> content(const Reservoirs &reservoirs, std::uint32_t p
   return keys;
 }
 
-std::vector<std::uint64_t> by_definition(const std::vector<Reservoirs::Offer> &offers, std::size_t capacity) {
-  std::map<std::uint16_t, std::uint64_t> nearest;
-  for (const Reservoirs::Offer &offer : offers) {
-    const auto [at, fresh] = nearest.emplace(offer.bucket, offer.key);
-    if (!fresh) at->second = std::min(at->second, offer.key);
+std::vector<std::uint64_t> by_definition(const std::vector<std::uint64_t> &offers, std::size_t capacity) {
+  std::map<std::uint64_t, std::uint64_t> nearest;
+  for (const std::uint64_t offer : offers) {
+    const auto [at, fresh] = nearest.emplace(offer % (1u << kBucketBits), offer);
+    if (!fresh) at->second = std::min(at->second, offer);
   }
   std::vector<std::uint64_t> keys;
-  for (const auto &[bucket, key] : nearest) keys.push_back(key);
+  for (const auto &[bucket, entry] : nearest) keys.push_back(entry_key(entry));
   std::sort(keys.begin(), keys.end());
   if (keys.size() > capacity) keys.resize(capacity);
   return keys;
 }
 
 // Few distances, so that there are ties; more buckets than places, so that there are evictions.
-std::vector<Reservoirs::Offer> random_offers(std::mt19937 &random, std::size_t n, std::uint32_t buckets) {
-  std::vector<Reservoirs::Offer> offers;
+std::vector<std::uint64_t> random_offers(std::mt19937 &random, std::size_t n, std::uint32_t buckets) {
+  std::vector<std::uint64_t> offers;
   for (std::size_t i = 0; i < n; i++) {
     const std::uint32_t id = static_cast<std::uint32_t>(random() % 500);
-    const float distance = static_cast<float>((id * 31) % 60);
-    offers.push_back({neighbour_key(distance, id), static_cast<std::uint16_t>((id * 2654435761u >> 8) % buckets)});
+    offers.push_back(reservoir_entry(static_cast<float>((id * 31) % 60), id, (id * 2654435761u >> 8) % buckets));
   }
   return offers;
+}
+
+TEST(Reservoirs, EntriesKeepDistanceIdAndOrder) {
+  for (const float distance : {0.0f, 1.0f, 1.5f, 3.0e38f}) {
+    for (const std::uint32_t id : {0u, 77u, 0xFFFFFFFEu}) {
+      const std::uint64_t key = entry_key(reservoir_entry(distance, id, 2047));
+      EXPECT_EQ(neighbour_index(key), id);
+      EXPECT_NEAR(neighbour_distance(key), distance, distance * 2e-4f);
+      EXPECT_LT(reservoir_entry(distance, id, 2047), reservoir_entry(distance * 1.01f + 1e-30f, 0, 0));
+      EXPECT_LT(reservoir_entry(distance, id, 2047), reservoir_entry(distance, id + 1, 0));
+    }
+  }
 }
 
 TEST(Reservoirs, MatchTheirDefinitionInAnyOrder) {
@@ -63,10 +74,10 @@ TEST(Reservoirs, MatchTheirDefinitionInAnyOrder) {
     const std::uint32_t capacity = Reservoirs::capacity_for(wanted);
     EXPECT_GE(capacity, wanted);
     ASSERT_TRUE(reservoirs.allocate(f.context, 50, capacity).ok());
-    for (const std::uint32_t buckets : {1u, 20u, 100u, 4096u}) {
+    for (const std::uint32_t buckets : {1u, 20u, 100u, 2048u}) {
       for (int round = 0; round < 10; round++) {
         ASSERT_TRUE(reservoirs.allocate(f.context, 2, capacity).ok());
-        std::vector<Reservoirs::Offer> offers = random_offers(random, round * 40, buckets);
+        std::vector<std::uint64_t> offers = random_offers(random, round * 40, buckets);
         for (std::uint32_t point : {0u, 1u}) {
           std::shuffle(offers.begin(), offers.end(), random);
           reservoirs.offer(point, offers.data(), static_cast<std::uint32_t>(offers.size()));
@@ -82,11 +93,11 @@ TEST(Reservoirs, TakeOffersFromManyThreads) {
   std::mt19937 random(2);
   Reservoirs reservoirs;
   ASSERT_TRUE(reservoirs.allocate(f.context, 3, 64).ok());
-  const std::vector<Reservoirs::Offer> offers = random_offers(random, 20000, 300);
+  const std::vector<std::uint64_t> offers = random_offers(random, 20000, 300);
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < 4; t++) {
     threads.emplace_back([&, t] {
-      for (std::size_t i = t; i < offers.size(); i += 4) reservoirs.offer(1, offers[i].key, offers[i].bucket);
+      for (std::size_t i = t; i < offers.size(); i += 4) reservoirs.offer(1, offers[i]);
     });
   }
   for (std::thread &thread : threads) thread.join();

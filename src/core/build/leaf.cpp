@@ -13,7 +13,7 @@ void LeafWorkspace::allocate(const GemmKernels &gemm, std::uint32_t groups, std:
   keys.reset(padded * kNeighboursMax);
   column_keys.reset(padded * kNeighboursMax);
   scratch.reset(gemm.scratch_bytes(groups));
-  sketch.reset(std::size_t{points_max} * Sketches::kBits);
+  sketch.reset(std::size_t{points_max} * Sketches::kLanes);
   offers.reset(std::size_t{points_max} * kNeighboursMax * 2);
   offers_end.reset(points_max + 1);
 }
@@ -37,7 +37,7 @@ void Leaves::process_whole_level(std::uint32_t n, LeafWorkspace &work) {
   const std::uint32_t groups = points_.groups(), k = std::min(n, reservoirs_.capacity());
   Array<std::uint64_t> best(k);
   float distance;
-  float own[Sketches::kBits], other[Sketches::kBits];
+  float own[Sketches::kLanes], other[Sketches::kLanes];
   gemm_.pack(points_.rows, nullptr, 0, n, groups, &work.panels);
   for (std::uint32_t i = 0; i < n && !team_.stopped(); i++) {
     const GemmNearest nearest{best.data(), &distance, k};
@@ -48,8 +48,8 @@ void Leaves::process_whole_level(std::uint32_t n, LeafWorkspace &work) {
       const std::uint32_t j = neighbour_index(key);
       if (j == i || j >= n) continue;
       sketches_.load(j, other);
-      reservoirs_.offer(i, key, sketches_.bucket(own, other, j));
-      reservoirs_.offer(j, neighbour_key(neighbour_distance(key), i), sketches_.bucket(other, own, i));
+      reservoirs_.offer(i, reservoir_entry(neighbour_distance(key), j, sketches_.bucket(own, other, j)));
+      reservoirs_.offer(j, reservoir_entry(neighbour_distance(key), i, sketches_.bucket(other, own, i)));
     }
   }
 }
@@ -80,12 +80,12 @@ void Leaves::offer_all(const std::uint32_t *ids, std::uint32_t n, std::uint32_t 
     end[j + 1]++;
   });
   for (std::uint32_t i = 1; i <= n; i++) end[i] += end[i - 1];
-  for (std::uint32_t i = 0; i < n; i++) sketches_.load(ids[i], &work.sketch[i * Sketches::kBits]);
+  for (std::uint32_t i = 0; i < n; i++) sketches_.load(ids[i], &work.sketch[i * Sketches::kLanes]);
   each_pair([&](std::uint32_t i, std::uint32_t j, std::uint32_t key) {
-    const float *own = &work.sketch[i * Sketches::kBits], *other = &work.sketch[j * Sketches::kBits];
+    const float *own = &work.sketch[i * Sketches::kLanes], *other = &work.sketch[j * Sketches::kLanes];
     const float distance = short_key_distance(key);
-    work.offers[end[i]++] = {neighbour_key(distance, ids[j]), sketches_.bucket(own, other, ids[j])};
-    work.offers[end[j]++] = {neighbour_key(distance, ids[i]), sketches_.bucket(other, own, ids[i])};
+    work.offers[end[i]++] = reservoir_entry(distance, ids[j], sketches_.bucket(own, other, ids[j]));
+    work.offers[end[j]++] = reservoir_entry(distance, ids[i], sketches_.bucket(other, own, ids[i]));
   });
   constexpr std::uint32_t kAhead = 4;
   for (std::uint32_t i = 0; i < n; i++) {

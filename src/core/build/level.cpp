@@ -8,8 +8,10 @@
 namespace phnsw {
 namespace {
 
-// Bytes of a packed leaf: it should stay in the second-level cache.
-constexpr std::uint32_t kLeafBytes = 512u << 10;
+// A packed leaf should stay in the second-level cache beside its reservoirs.
+constexpr std::uint32_t kLeafBytes = 288u << 10;
+constexpr std::uint32_t kLeafPointsMin = 128, kLeafPointsMax = 512;
+static_assert(kLeafPointsMax <= kShortIndexes);
 
 Status brute_force(BuildContext &context, const Points &points, Reservoirs &reservoirs) {
   LeafWorkspace work;
@@ -39,11 +41,11 @@ Status prune_all(BuildContext &context, const Points &points, const Reservoirs &
 GraphParams graph_params(std::uint32_t dims, std::uint32_t ef_construction, std::uint64_t seed) noexcept {
   GraphParams params{};
   const std::uint32_t padded = (dims + 3) & ~3u;
-  params.leaf_points = std::clamp(kLeafBytes / padded, 128u, kShortIndexes);
+  params.leaf_points = std::clamp(kLeafBytes / padded, kLeafPointsMin, kLeafPointsMax);
   params.leaf_neighbours = ef_construction < 128 ? 2 : ef_construction < 400 ? 4 : 8;
   params.fanout_top = std::clamp(ef_construction / 8, 4u, 8u);
   params.fanout_below = std::clamp(ef_construction / 21, 1u, 8u);
-  params.reservoir = Reservoirs::capacity_for(std::clamp(ef_construction, 32u, Reservoirs::kCapacityMax));
+  params.reservoir = Reservoirs::capacity_for(std::clamp(ef_construction - 2, 30u, Reservoirs::kCapacityMax));
   params.seed = seed;
   return params;
 }

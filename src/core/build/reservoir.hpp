@@ -18,22 +18,30 @@
 
 namespace phnsw {
 
+// A candidate in one number, nearest first: 21 bits of distance (a short key's, the sign left out), 32 of id, 11 of bucket.
+constexpr std::uint32_t kBucketBits = 11;
+inline std::uint64_t reservoir_entry(float distance, std::uint32_t id, std::uint32_t bucket) noexcept {
+  std::uint32_t bits;
+  std::memcpy(&bits, &distance, 4);
+  return std::uint64_t{bits >> 10} << (32 + kBucketBits) | std::uint64_t{id} << kBucketBits | bucket;
+}
+inline std::uint64_t entry_key(std::uint64_t entry) noexcept {
+  return entry >> (32 + kBucketBits) << 42 | (entry >> kBucketBits & 0xFFFFFFFF);
+}
+
 class Reservoirs {
  public:
-  static constexpr std::uint32_t kCapacityMax = 252;
+  static constexpr std::uint32_t kCapacityMax = 254;
 
   // A capacity not below `wanted` (up to kCapacityMax) that fills whole cache lines.
   static std::uint32_t capacity_for(std::uint32_t wanted) noexcept {
-    // Keys are aligned only behind an even number of hashes, four to a key.
-    const std::size_t rounded = (wanted + std::size_t{3}) / 4 * 4;
-    const std::size_t bytes = (sizeof(Header) + rounded * kEntryBytes + kCacheLine - 1) / kCacheLine * kCacheLine;
-    const std::size_t fits = (bytes - sizeof(Header)) / kEntryBytes / 4 * 4;
-    return static_cast<std::uint32_t>(std::min<std::size_t>(fits, kCapacityMax));
+    const std::size_t bytes = (sizeof(Header) + wanted * sizeof(std::uint64_t) + kCacheLine - 1) / kCacheLine * kCacheLine;
+    return static_cast<std::uint32_t>(std::min<std::size_t>((bytes - sizeof(Header)) / sizeof(std::uint64_t), kCapacityMax));
   }
 
   Status allocate(BuildContext &context, std::uint32_t n, std::uint32_t capacity) {
     capacity_ = capacity;
-    stride_ = (sizeof(Header) + capacity * kEntryBytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+    stride_ = (sizeof(Header) + capacity * sizeof(std::uint64_t) + kCacheLine - 1) / kCacheLine * kCacheLine;
     if (const Status status = bytes_.allocate(context.arena, n * stride_); !status.ok()) return status;
     constexpr std::uint32_t kBlock = 4096;
     return context.team.for_each((n + kBlock - 1) / kBlock, [&](std::size_t block, unsigned) {
@@ -51,104 +59,65 @@ class Reservoirs {
     }
   }
 
-  struct Offer {
-    std::uint64_t key;
-    std::uint16_t bucket;
-  };
-  void offer(std::uint32_t point, const Offer *offers, std::uint32_t n) noexcept {
+  // entries: as reservoir_entry() makes them.
+  void offer(std::uint32_t point, const std::uint64_t *entries, std::uint32_t n) noexcept {
     Header *head = header(point);
     const std::atomic_ref<std::uint64_t> limit(head->limit);
     std::uint32_t first = 0;
-    while (first < n && offers[first].key >= limit.load(std::memory_order_relaxed)) first++;
+    while (first < n && entries[first] >= limit.load(std::memory_order_relaxed)) first++;
     if (first == n) return;
     const std::atomic_ref<std::uint8_t> lock(head->lock);
     while (lock.exchange(1, std::memory_order_acquire) != 0) {
       while (lock.load(std::memory_order_relaxed) != 0) {
       }
     }
-    for (std::uint32_t i = first; i < n; i++) insert(head, offers[i].key, offers[i].bucket);
+    for (std::uint32_t i = first; i < n; i++) insert(head, entries[i]);
     lock.store(0, std::memory_order_release);
   }
-  void offer(std::uint32_t point, std::uint64_t key, std::uint16_t bucket) noexcept {
-    const Offer one{key, bucket};
-    offer(point, &one, 1);
-  }
+  void offer(std::uint32_t point, std::uint64_t entry) noexcept { offer(point, &entry, 1); }
 
-  // Copies the candidates of a point, in no particular order, to keys[capacity()]; returns how many.
+  // Stores the candidates of a point as keys (distance, id), in no particular order, in keys[capacity()]; returns how many.
   std::uint32_t candidates(std::uint32_t point, std::uint64_t *keys) const noexcept {
     Header *head = header(point);
-    std::memcpy(keys, keys_of(head), head->count * sizeof(std::uint64_t));
+    for (std::uint32_t i = 0; i < head->count; i++) keys[i] = entry_key(entries_of(head)[i]);
     return head->count;
   }
   [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
  private:
   struct Header {
-    std::uint64_t limit = kNoNeighbour;  // keys at or above it are refused: the largest key of a full reservoir
+    std::uint64_t limit = ~std::uint64_t{0};  // entries at or above it are refused: the largest of a full reservoir
     std::uint16_t count = 0;
     std::uint8_t lock = 0;
     std::uint8_t farthest = 0;  // its place, when full
     std::uint32_t unused = 0;
   };
-  static constexpr std::size_t kEntryBytes = sizeof(std::uint64_t) + sizeof(std::uint16_t);
+  static_assert(sizeof(Header) == 16);
 
   [[nodiscard]] Header *header(std::uint32_t point) const noexcept {
     return reinterpret_cast<Header *>(bytes_.data() + point * stride_);
   }
-  static std::uint16_t *buckets_of(Header *head) noexcept { return reinterpret_cast<std::uint16_t *>(head + 1); }
-  std::uint64_t *keys_of(Header *head) const noexcept {
-    return reinterpret_cast<std::uint64_t *>(buckets_of(head) + capacity_);
-  }
+  static std::uint64_t *entries_of(Header *head) noexcept { return reinterpret_cast<std::uint64_t *>(head + 1); }
 
-  void insert(Header *head, std::uint64_t key, std::uint16_t bucket) noexcept {
-    if (key >= head->limit) return;
-    std::uint16_t *buckets = buckets_of(head);
-    std::uint64_t *keys = keys_of(head);
-    const std::uint32_t count = head->count;
-    std::uint32_t place = find(buckets, count, bucket);
-    if (place < count) {
-      if (key >= keys[place]) return;
-      keys[place] = key;
-      if (count == capacity_ && place == head->farthest) find_limit(head, keys);
-      return;
-    }
-    if (count < capacity_) {
+  void insert(Header *head, std::uint64_t entry) noexcept {
+    if (entry >= head->limit) return;
+    constexpr std::uint64_t kBucketMask = (std::uint64_t{1} << kBucketBits) - 1;
+    std::uint64_t *entries = entries_of(head);
+    std::uint32_t place = gemm_.find_low_bits(entries, head->count, entry & kBucketMask, kBucketMask);
+    if (place < head->count) {
+      if (entry >= entries[place]) return;
+    } else if (head->count < capacity_) {
       head->count++;
     } else {
       place = head->farthest;
     }
-    buckets[place] = bucket;
-    keys[place] = key;
-    if (head->count == capacity_) find_limit(head, keys);
+    entries[place] = entry;
+    if (head->count < capacity_ || (head->limit != ~std::uint64_t{0} && place != head->farthest)) return;
+    head->farthest = static_cast<std::uint8_t>(gemm_.find_largest(entries, capacity_));
+    std::atomic_ref<std::uint64_t>(head->limit).store(entries[head->farthest], std::memory_order_relaxed);
   }
 
-  static std::uint32_t find(const std::uint16_t *buckets, std::uint32_t count, std::uint16_t bucket) noexcept {
-    // Four at a time: a zero lane of the difference borrows into its top bit.
-    const std::uint64_t wanted = bucket * std::uint64_t{0x0001000100010001};
-    for (std::uint32_t i = 0; i < count; i += 4) {
-      std::uint64_t four;
-      std::memcpy(&four, buckets + i, 8);
-      four ^= wanted;
-      const std::uint64_t zero = (four - 0x0001000100010001) & ~four & 0x8000800080008000;
-      if (zero != 0) {
-        const std::uint32_t place = i + static_cast<std::uint32_t>(__builtin_ctzll(zero)) / 16;
-        return place < count ? place : count;
-      }
-    }
-    return count;
-  }
-
-  void find_limit(Header *head, const std::uint64_t *keys) const noexcept {
-    std::uint64_t largest = keys[0];
-    std::uint32_t place = 0;
-    for (std::uint32_t i = 1; i < capacity_; i++) {
-      place = keys[i] > largest ? i : place;
-      largest = keys[i] > largest ? keys[i] : largest;
-    }
-    head->farthest = static_cast<std::uint8_t>(place);
-    std::atomic_ref<std::uint64_t>(head->limit).store(largest, std::memory_order_relaxed);
-  }
-
+  const GemmKernels &gemm_ = gemm_kernels();
   ArenaArray<std::uint8_t> bytes_;
   std::size_t stride_ = 0;
   std::uint32_t capacity_ = 0;

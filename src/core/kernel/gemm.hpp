@@ -97,6 +97,11 @@ struct GemmKernels {
   // dots[i] = <a, row ids[i]> for n rows.  REQUIRES: bytes is a multiple of 64 within the stride, zero padded.
   void (*dots)(const std::int8_t *a, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n, std::uint32_t bytes,
                std::int32_t *dots);
+
+  // For reservoirs: the place of the first of n numbers with these low bits (mask is 2^b - 1), n when there is none; and
+  // the place of the largest of n >= 1 distinct numbers.
+  std::uint32_t (*find_low_bits)(const std::uint64_t *numbers, std::uint32_t n, std::uint64_t bits, std::uint64_t mask);
+  std::uint32_t (*find_largest)(const std::uint64_t *numbers, std::uint32_t n);
 };
 
 // The table that goes with the distance kernels in use.

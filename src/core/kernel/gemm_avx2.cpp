@@ -100,9 +100,29 @@ void dots256(const std::int8_t *a, const CodeRows &from, const std::uint32_t *id
   for (std::uint32_t i = 0; i < n; i++) dots[i] = dot256(a, from.row(ids[i]), bytes);
 }
 
+std::uint32_t find_low_bits(const std::uint64_t *numbers, std::uint32_t n, std::uint64_t bits, std::uint64_t mask) {
+  const __m256i wanted = _mm256_set1_epi64x(static_cast<std::int64_t>(bits));
+  const __m256i low = _mm256_set1_epi64x(static_cast<std::int64_t>(mask));
+  std::uint32_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(numbers + i));
+    const __m256i equal = _mm256_cmpeq_epi64(_mm256_and_si256(x, low), wanted);
+    const int found = _mm256_movemask_pd(_mm256_castsi256_pd(equal));
+    if (found != 0) return i + static_cast<std::uint32_t>(__builtin_ctz(static_cast<unsigned>(found)));
+  }
+  while (i < n && (numbers[i] & mask) != bits) i++;
+  return i;
+}
+
+std::uint32_t find_largest(const std::uint64_t *numbers, std::uint32_t n) {
+  std::uint32_t place = 0;
+  for (std::uint32_t i = 1; i < n; i++) place = numbers[i] > numbers[place] ? i : place;
+  return place;
+}
+
 }  // namespace
 
 extern const GemmKernels kAvx2Gemm;
-const GemmKernels kAvx2Gemm = make_gemm<Tile256>("avx2", dots256);
+const GemmKernels kAvx2Gemm = make_gemm<Tile256>("avx2", dots256, find_low_bits, find_largest);
 
 }  // namespace phnsw

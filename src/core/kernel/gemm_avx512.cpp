@@ -116,9 +116,30 @@ void dots512(const std::int8_t *a, const CodeRows &from, const std::uint32_t *id
   }
 }
 
+std::uint32_t find_low_bits(const std::uint64_t *numbers, std::uint32_t n, std::uint64_t bits, std::uint64_t mask) {
+  const __m512i wanted = _mm512_set1_epi64(static_cast<std::int64_t>(bits));
+  const __m512i low = _mm512_set1_epi64(static_cast<std::int64_t>(mask));
+  for (std::uint32_t i = 0; i < n; i += 8) {
+    const __mmask8 inside = static_cast<__mmask8>(n - i >= 8 ? 0xFF : (1u << (n - i)) - 1);
+    const __m512i x = _mm512_maskz_loadu_epi64(inside, numbers + i);
+    const __mmask8 found = _mm512_mask_testn_epi64_mask(inside, _mm512_xor_si512(x, wanted), low);
+    if (found != 0) return i + static_cast<std::uint32_t>(__builtin_ctz(found));
+  }
+  return n;
+}
+
+std::uint32_t find_largest(const std::uint64_t *numbers, std::uint32_t n) {
+  __m512i largest = _mm512_setzero_si512();
+  for (std::uint32_t i = 0; i < n; i += 8) {
+    const __mmask8 inside = static_cast<__mmask8>(n - i >= 8 ? 0xFF : (1u << (n - i)) - 1);
+    largest = _mm512_max_epu64(largest, _mm512_maskz_loadu_epi64(inside, numbers + i));
+  }
+  return find_low_bits(numbers, n, _mm512_reduce_max_epu64(largest), ~std::uint64_t{0});
+}
+
 }  // namespace
 
 extern const GemmKernels kAvx512Gemm;
-const GemmKernels kAvx512Gemm = make_gemm<Tile512>("avx512", dots512);
+const GemmKernels kAvx512Gemm = make_gemm<Tile512>("avx512", dots512, find_low_bits, find_largest);
 
 }  // namespace phnsw

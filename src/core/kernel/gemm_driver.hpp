@@ -286,10 +286,13 @@ struct Driver {
 };
 
 template <class Tile>
-constexpr GemmKernels make_gemm(const char *name, decltype(GemmKernels::dots) dots) noexcept {
+constexpr GemmKernels make_gemm(const char *name, decltype(GemmKernels::dots) dots,
+                                decltype(GemmKernels::find_low_bits) find_low_bits,
+                                decltype(GemmKernels::find_largest) find_largest) noexcept {
   using D = Driver<Tile>;
   return {name,    Tile::kColumns, Tile::kRows, Tile::packed_bytes, Tile::scratch_bytes,
-          D::pack, D::few_of,      D::self_of,  D::nearest,         dots};
+          D::pack, D::few_of,      D::self_of,  D::nearest,         dots,
+          find_low_bits, find_largest};
 }
 
 }  // namespace

@@ -72,9 +72,21 @@ void dots_scalar(const std::int8_t *a, const CodeRows &from, const std::uint32_t
   }
 }
 
+std::uint32_t find_low_bits(const std::uint64_t *numbers, std::uint32_t n, std::uint64_t bits, std::uint64_t mask) {
+  std::uint32_t i = 0;
+  while (i < n && (numbers[i] & mask) != bits) i++;
+  return i;
+}
+
+std::uint32_t find_largest(const std::uint64_t *numbers, std::uint32_t n) {
+  std::uint32_t place = 0;
+  for (std::uint32_t i = 1; i < n; i++) place = numbers[i] > numbers[place] ? i : place;
+  return place;
+}
+
 }  // namespace
 
 extern const GemmKernels kScalarGemm;
-const GemmKernels kScalarGemm = make_gemm<TileScalar>("scalar", dots_scalar);
+const GemmKernels kScalarGemm = make_gemm<TileScalar>("scalar", dots_scalar, find_low_bits, find_largest);
 
 }  // namespace phnsw
