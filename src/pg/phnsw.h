@@ -87,9 +87,10 @@ typedef struct PhnswIndex
 	Buffer	   *map;			/* block -> buffer that last held it */
 	BlockNumber map_size;
 	BlockNumber open_page;		/* node page that this backend last inserted into */
+	bool		cold;			/* the last hop had blocks that the map could not serve */
 
 	struct PhnswUpper *upper;	/* upper.c */
-	uint32		descents;		/* since there is no copy of the upper levels */
+	uint32		descents;		/* through pages in memory, since there is no copy of the upper levels */
 
 	bool		stale;			/* the relation was invalidated: verify before use */
 	phnsw_search *idle_search;	/* machines of ended scans and inserts, for the next */
@@ -227,6 +228,8 @@ typedef struct PhnswUpper PhnswUpper;
  */
 extern uint32 phnsw_upper_descend(Relation index, PhnswIndex *pi, const phnsw_query *query, uint32 level,
 								  phnsw_candidate *entry);
+/* A descent through pages has ended; blocks_read: how many of them were not in shared buffers. */
+extern void phnsw_upper_descended(PhnswIndex *pi, int64 blocks_read);
 
 /* ---- stats.c: what scans, inserts and vacuums have done ---------------------------------------------------------------- */
 

@@ -6,12 +6,16 @@
  * prefetched through the backend's block-to-buffer map before the first is used, pages are pinned with ReadRecentBuffer,
  * and ids on one page share a pin.  Codes are read without a content lock: those of a live slot never change, and a slot
  * that is reused meanwhile has another version, which the caller checks before it believes anything (README.md, Reading).
+ *
+ * While the pages of hops are not in shared buffers, all those of a hop are asked for before the first is waited for.
  */
 #include "phnsw.h"
 
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "storage/buf_internals.h"
 #include "utils/float.h"
+#include "utils/spccache.h"
 
 /* Every so many pins go through ReadBuffer, whose usage count keeps hot pages in the cache. */
 #define PHNSW_USAGE_PERIOD 64
@@ -30,6 +34,7 @@ phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block)
 		return pi->map[block];
 
 	phnsw_counters.misses++;
+	pi->cold = true;
 	buffer = ReadBuffer(index, block);
 	if (block < pi->map_size)
 		pi->map[block] = buffer;
@@ -64,6 +69,47 @@ prefetch_slot(const PhnswIndex *pi, const Place *place)
 	}
 }
 
+/* Does the map lead to the block?  Looks without a lock: a wrong answer costs time only. */
+static inline bool
+map_knows(const PhnswIndex *pi, BlockNumber block)
+{
+	Buffer		buffer = pi->map[block];
+
+	if (buffer <= InvalidBuffer)
+		return buffer != InvalidBuffer;
+	return GetBufferDescriptor(buffer - 1)->tag.blockNum == block;
+}
+
+/*
+ * Asks for the blocks of a hop that are not in shared buffers, so that the disk reads them side by side.  Blocks that only
+ * the map does not know come into the map.  Called while the hop before needed it too: in memory there is nothing to look for.
+ */
+static pg_noinline void
+ask_for_blocks(Relation index, PhnswIndex *pi, const Place *places, uint32 n)
+{
+	bool		cold = false;
+
+	if (get_tablespace_io_concurrency(index->rd_rel->reltablespace) > 0)
+	{
+		for (uint32 i = 0; i < n; i++)
+		{
+			BlockNumber block = places[i].block;
+			PrefetchBufferResult result;
+
+			if (block >= pi->map_size || (i > 0 && places[i - 1].block == block) || map_knows(pi, block))
+				continue;
+			cold = true;
+			result = PrefetchBuffer(index, MAIN_FORKNUM, block);
+			if (!BufferIsInvalid(result.recent_buffer))
+			{
+				phnsw_counters.misses++;
+				pi->map[block] = result.recent_buffer;
+			}
+		}
+	}
+	pi->cold = cold;
+}
+
 /* Places of n <= PHNSW_LINKS_MAX ids, sorted; the whole hop prefetched. */
 static void
 find_places(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, Place *places)
@@ -82,6 +128,8 @@ find_places(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, Place *
 			places[j] = places[j - 1];
 		places[j] = place;
 	}
+	if (unlikely(pi->cold))
+		ask_for_blocks(index, pi, places, n);
 }
 
 void
@@ -294,9 +342,11 @@ phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_
 			  phnsw_candidate *entry)
 {
 	phnsw_error error;
+	int64		read_before = pgBufferUsage.shared_blks_read;
 	uint32		l = phnsw_upper_descend(index, pi, query, level, entry);
+	bool		copied = l != PHNSW_NONE;
 
-	if (l == PHNSW_NONE)
+	if (!copied)
 	{
 		if (!entry_point(index, pi, query, entry))
 			return 0;
@@ -314,5 +364,7 @@ phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_
 		if (n > 0)
 			*entry = window[0];
 	}
+	if (!copied)
+		phnsw_upper_descended(pi, pgBufferUsage.shared_blks_read - read_before);
 	return 1;
 }

@@ -1,0 +1,55 @@
+# A cold cache: after a restart of the server the answers are the same, whether pages are asked for ahead or read one by one,
+# in an index that fits shared buffers and in one that does not.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PhnswTest;
+use PostgreSQL::Test::Cluster;
+use Test::More;
+
+my $node = new_node('cold', 'autovacuum = off', 'track_io_timing = on');
+
+load_words($node);
+$node->safe_psql('postgres', 'CREATE INDEX words_index ON words USING phnsw (embedding)');
+
+my $statement = q{CREATE TEMP TABLE few AS SELECT * FROM queries ORDER BY id LIMIT 40;
+	SET enable_seqscan = off;
+	SELECT string_agg(q.id || ' ' || r.id || ' ' || r.d, ',' ORDER BY q.id, r.d, r.id) FROM few q
+	CROSS JOIN LATERAL (SELECT id, embedding <-> q.embedding AS d FROM words ORDER BY embedding <-> q.embedding LIMIT 10) r;
+	SELECT 'work', scans, hops, rechecks FROM phnsw_stats WHERE index = 'words_index'::regclass};
+my $warm = $node->safe_psql('postgres', $statement);
+like($warm, qr/^work\|40\|/m, 'the statement searches the index');
+
+my $blocks_read = "SELECT idx_blks_read FROM pg_statio_user_indexes WHERE indexrelname = 'words_index'";
+my $blocks = $node->safe_psql('postgres', "SELECT pg_relation_size('words_index') / 8192");
+
+# The statistics of the server's last run are behind: a session reports when it ends.
+sub cold_run
+{
+	my ($what, $settings) = @_;
+
+	$node->append_conf('postgresql.conf', $settings);
+	$node->restart;
+	$node->safe_psql('postgres', 'SELECT pg_stat_reset()');
+	is($node->safe_psql('postgres', $statement), $warm, "$what: same answers, same work");
+	ok(wait_until(20, sub { ($node->safe_psql('postgres', $blocks_read) || 0) > 0 }), "$what: the index came from disk");
+	return $node->safe_psql('postgres', $blocks_read);
+}
+
+my $one_by_one = cold_run('one by one', 'effective_io_concurrency = 0');
+my $ahead = cold_run('asked for ahead', 'effective_io_concurrency = 16');
+
+# Blocks are asked for only to be used: the same ones are read.
+is($ahead, $one_by_one, 'as many blocks are read');
+cmp_ok($ahead, '<', $blocks, 'and not the whole index');
+
+# 128 buffers: the map leads to buffers that hold other pages by now, and the upper levels are copied later.
+cold_run('128 buffers, one by one', "shared_buffers = '1MB'\neffective_io_concurrency = 0");
+cold_run('128 buffers, asked for ahead', 'effective_io_concurrency = 16');
+check_index($node, 'words_index', 'with 128 buffers');
+
+$node->stop;
+done_testing();
