@@ -1,32 +1,222 @@
 -- What the planner chooses: the index where it is cheaper, something else where that is.
 \set VERBOSITY terse
-CREATE TABLE p (id int PRIMARY KEY, rare int, common int, v vector(8));
-INSERT INTO p SELECT i, i, i % 2,
-	(SELECT array_agg((hashint4(i * 16 + j) & 65535) / 65536.0)::real[]::vector FROM generate_series(1, 8) j)
-FROM generate_series(1, 5000) i;
+-- The defaults, wherever the tests run.
+SET jit = off;
+SET effective_cache_size = '4GB';
+SET work_mem = '4MB';
+SET random_page_cost = 4;
+SET max_parallel_workers_per_gather = 2;
+SET cursor_tuple_fraction = 0.1;
+
+CREATE FUNCTION test_vector(id int, dims int) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
+	SELECT array_agg((hashint8extended(id, i) & 65535) / 65536.0)::real[]::vector FROM generate_series(1, dims) i
+$$;
+CREATE TABLE p (id int PRIMARY KEY, rare int, common int, seldom int, v vector(8));
+INSERT INTO p SELECT i, i, i % 2, i % 500, test_vector(i, 8) FROM generate_series(1, 5000) i;
 CREATE INDEX p_v ON p USING phnsw (v);
 CREATE INDEX p_rare ON p (rare);
-ANALYZE p;
-\set q '[.5,.5,.5,.5,.5,.5,.5,.5]'
 
--- nearest neighbours
-EXPLAIN (COSTS OFF) SELECT id FROM p ORDER BY v <-> :'q' LIMIT 10;
-EXPLAIN (COSTS OFF) SELECT id FROM p ORDER BY v <-> (SELECT v FROM p WHERE id = 3) LIMIT 10;
-EXPLAIN (COSTS OFF) SELECT a.id, n.id FROM p a CROSS JOIN LATERAL
-	(SELECT id FROM p b ORDER BY b.v <-> a.v LIMIT 3) n WHERE a.id < 4;
+-- 1,000 rows for each operator class
+CREATE TABLE k (id int, v vector(16));
+INSERT INTO k SELECT i, test_vector(i, 16) FROM generate_series(1, 1000) i;
+CREATE TABLE k_l2 AS TABLE k;
+CREATE INDEX k_l2_v ON k_l2 USING phnsw (v vector_l2_ops);
+CREATE TABLE k_ip AS TABLE k;
+CREATE INDEX k_ip_v ON k_ip USING phnsw (v vector_ip_ops);
+CREATE TABLE k_cosine AS TABLE k;
+CREATE INDEX k_cosine_v ON k_cosine USING phnsw (v vector_cosine_ops);
+CREATE TABLE k_all (LIKE k);
+INSERT INTO k_all SELECT i, test_vector(i, 16) FROM generate_series(1, 3000) i;
+CREATE INDEX k_all_l2 ON k_all USING phnsw (v vector_l2_ops);
+CREATE INDEX k_all_ip ON k_all USING phnsw (v vector_ip_ops);
+CREATE INDEX k_all_cosine ON k_all USING phnsw (v vector_cosine_ops);
 
--- a filter that half of the rows pass, and one that hardly any does
-EXPLAIN (COSTS OFF) SELECT id FROM p WHERE common = 1 ORDER BY v <-> :'q' LIMIT 10;
-EXPLAIN (COSTS OFF) SELECT id FROM p WHERE rare = 17 ORDER BY v <-> :'q' LIMIT 10;
-EXPLAIN (COSTS OFF) SELECT id FROM p WHERE rare BETWEEN 17 AND 30 ORDER BY v <-> :'q' LIMIT 10;
+-- vectors that are stored out of line: the table itself is small
+CREATE TABLE k_long (id int PRIMARY KEY, v vector(600));
+ALTER TABLE k_long ALTER v SET STORAGE external;
+INSERT INTO k_long SELECT i, test_vector(i, 600) FROM generate_series(1, 1000) i;
+CREATE INDEX k_long_v ON k_long USING phnsw (v);
 
--- all rows in order: reading and sorting the table is cheaper
-EXPLAIN (COSTS OFF) SELECT id FROM p ORDER BY v <-> :'q';
+-- 10 rows
+CREATE TABLE tiny AS SELECT * FROM k WHERE id <= 10;
+CREATE INDEX tiny_v ON tiny USING phnsw (v);
 
--- not for this operator, nor backwards, nor without an order
-EXPLAIN (COSTS OFF) SELECT id FROM p ORDER BY v <=> :'q' LIMIT 10;
-EXPLAIN (COSTS OFF) SELECT id FROM p ORDER BY v <-> :'q' DESC LIMIT 10;
-EXPLAIN (COSTS OFF) SELECT count(*) FROM p WHERE v <-> :'q' < 1;
+-- an expression, a part of the rows
+CREATE TABLE texts AS SELECT id, id % 4 AS kind, v::text AS t, v FROM k_all;
+CREATE INDEX texts_expression ON texts USING phnsw ((t::vector(16)));
+CREATE INDEX texts_kind_1 ON texts USING phnsw (v) WHERE kind = 1;
+
+-- partitions
+CREATE TABLE parts (id int, v vector(16)) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (1500);
+CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (1500) TO (5000);
+INSERT INTO parts SELECT id, v FROM k_all;
+CREATE INDEX parts_v ON parts USING phnsw (v);
+
+-- loaded behind the index, never analyzed
+CREATE TABLE loaded (id int, v vector(16)) WITH (autovacuum_enabled = off);
+CREATE INDEX loaded_v ON loaded USING phnsw (v);
+INSERT INTO loaded SELECT id, v FROM k_all;
+
+CREATE TABLE groups (id int PRIMARY KEY, name text);
+INSERT INTO groups VALUES (0, 'even'), (1, 'odd');
+ANALYZE p, k_l2, k_ip, k_cosine, k_all, k_long, tiny, texts, parts, groups;
+
+-- A plan in short: node types, with the index or table of a scan; what lies below a node stands in its parentheses.
+CREATE FUNCTION nodes_of(plan json) RETURNS text LANGUAGE sql AS $$
+	SELECT concat(
+		plan->>'Node Type', ' ' || coalesce(plan->>'Index Name', plan->>'Relation Name'),
+		'(' || (SELECT string_agg(nodes_of(below), ', ') FROM json_array_elements(plan->'Plans') below) || ')')
+$$;
+CREATE FUNCTION plan_of(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
+	RETURN nodes_of(plan->0->'Plan');
+END
+$$;
+
+-- Parameters of the prepared statements are not known when these are planned.
+SET plan_cache_mode = force_generic_plan;
+PREPARE by_vector(vector) AS SELECT id FROM p ORDER BY v <-> $1 LIMIT 10;
+PREPARE by_vector_and_limit(vector, int) AS SELECT id FROM p ORDER BY v <-> $1 LIMIT $2;
+
+-- Q and Q16 stand for vectors of 8 and 16 dimensions.
+CREATE TABLE cases (n int GENERATED ALWAYS AS IDENTITY, name text UNIQUE, expected text, query text);
+INSERT INTO cases (name, expected, query) VALUES
+('L2, 1,000 rows', 'Limit(Index Scan k_l2_v)',
+	$$SELECT id FROM k_l2 ORDER BY v <-> Q16 LIMIT 10$$),
+('inner product, 1,000 rows', 'Limit(Index Scan k_ip_v)',
+	$$SELECT id FROM k_ip ORDER BY v <#> Q16 LIMIT 10$$),
+('cosine, 1,000 rows', 'Limit(Index Scan k_cosine_v)',
+	$$SELECT id FROM k_cosine ORDER BY v <=> Q16 LIMIT 10$$),
+('1,000 rows, vectors out of line', 'Limit(Index Scan k_long_pkey, Index Scan k_long_v)',
+	$$SELECT id FROM k_long ORDER BY v <-> (SELECT v FROM k_long WHERE id = 1) LIMIT 10$$),
+('three indexes: L2', 'Limit(Index Scan k_all_l2)',
+	$$SELECT id FROM k_all ORDER BY v <-> Q16 LIMIT 10$$),
+('three indexes: inner product', 'Limit(Index Scan k_all_ip)',
+	$$SELECT id FROM k_all ORDER BY v <#> Q16 LIMIT 10$$),
+('three indexes: cosine', 'Limit(Index Scan k_all_cosine)',
+	$$SELECT id FROM k_all ORDER BY v <=> Q16 LIMIT 10$$),
+('5,000 rows', 'Limit(Index Scan p_v)',
+	$$SELECT id FROM p ORDER BY v <-> Q LIMIT 10$$),
+('LIMIT 1', 'Limit(Index Scan p_v)',
+	$$SELECT id FROM p ORDER BY v <-> Q LIMIT 1$$),
+('LIMIT 500', 'Limit(Index Scan p_v)',
+	$$SELECT id FROM p ORDER BY v <-> Q LIMIT 500$$),
+('LIMIT of all rows', 'Limit(Sort(Seq Scan p))',
+	$$SELECT id FROM p ORDER BY v <-> Q LIMIT 5000$$),
+('no LIMIT', 'Sort(Seq Scan p)',
+	$$SELECT id FROM p ORDER BY v <-> Q$$),
+('OFFSET 100', 'Limit(Index Scan p_v)',
+	$$SELECT id FROM p ORDER BY v <-> Q LIMIT 10 OFFSET 100$$),
+('OFFSET behind nearly all', 'Limit(Sort(Seq Scan p))',
+	$$SELECT id FROM p ORDER BY v <-> Q LIMIT 10 OFFSET 4900$$),
+('LIMIT is an expression', 'Limit(Aggregate(Seq Scan groups), Index Scan p_v)',
+	$$SELECT id FROM p ORDER BY v <-> Q LIMIT (SELECT 3 + count(*) FROM groups)$$),
+('the distance is returned', 'Limit(Index Scan p_v)',
+	$$SELECT id, v <-> Q FROM p ORDER BY 2 LIMIT 10$$),
+('distance first, then another column', 'Limit(Sort(Seq Scan p)) or Limit(Incremental Sort(Index Scan p_v))',
+	$$SELECT id FROM p ORDER BY v <-> Q, id LIMIT 10$$),
+('the query on the left', 'Limit(Index Scan p_v)',
+	$$SELECT id FROM p ORDER BY Q <-> v LIMIT 10$$),
+('filter: half of the rows', 'Limit(Index Scan p_v)',
+	$$SELECT id FROM p WHERE common = 1 ORDER BY v <-> Q LIMIT 10$$),
+('filter: one row in 500, without an index', 'Limit(Sort(Seq Scan p))',
+	$$SELECT id FROM p WHERE seldom = 17 ORDER BY v <-> Q LIMIT 10$$),
+('filter: one row, by a b-tree', 'Limit(Sort(Index Scan p_rare))',
+	$$SELECT id FROM p WHERE rare = 17 ORDER BY v <-> Q LIMIT 10$$),
+('filter: 14 rows, by a b-tree', 'Limit(Sort(Index Scan p_rare))',
+	$$SELECT id FROM p WHERE rare BETWEEN 17 AND 30 ORDER BY v <-> Q LIMIT 10$$),
+('filter: nearly all rows, with a b-tree', 'Limit(Index Scan p_v)',
+	$$SELECT id FROM p WHERE rare > 17 ORDER BY v <-> Q LIMIT 10$$),
+('filter: a range of the distance', 'Limit(Index Scan p_v)',
+	$$SELECT id FROM p WHERE v <-> Q < 0.5 ORDER BY v <-> Q LIMIT 10$$),
+('10 rows', 'Limit(Sort(Seq Scan tiny)) or Limit(Index Scan tiny_v)',
+	$$SELECT id FROM tiny ORDER BY v <-> Q16 LIMIT 10$$),
+('no order', 'Limit(Seq Scan p)',
+	$$SELECT id FROM p WHERE v <-> Q < 0.5 LIMIT 10$$),
+('no order: count', 'Aggregate(Seq Scan p)',
+	$$SELECT count(*) FROM p$$),
+('DESC', 'Limit(Sort(Seq Scan p))',
+	$$SELECT id FROM p ORDER BY v <-> Q DESC LIMIT 10$$),
+('DESC NULLS LAST', 'Limit(Sort(Seq Scan p))',
+	$$SELECT id FROM p ORDER BY v <-> Q DESC NULLS LAST LIMIT 10$$),
+('NULLS FIRST', 'Limit(Sort(Seq Scan p))',
+	$$SELECT id FROM p ORDER BY v <-> Q NULLS FIRST LIMIT 10$$),
+('another operator', 'Limit(Sort(Seq Scan p))',
+	$$SELECT id FROM p ORDER BY v <=> Q LIMIT 10$$),
+('the function instead of the operator', 'Limit(Sort(Seq Scan p))',
+	$$SELECT id FROM p ORDER BY l2_distance(v, Q) LIMIT 10$$),
+('an expression of the distance', 'Limit(Sort(Seq Scan p))',
+	$$SELECT id FROM p ORDER BY (v <-> Q) * 2 LIMIT 10$$),
+('the minimum', 'Result(Limit(Index Scan p_v))',
+	$$SELECT min(v <-> Q) FROM p$$),
+('expression index', 'Limit(Index Scan texts_expression)',
+	$$SELECT id FROM texts ORDER BY t::vector(16) <-> Q16 LIMIT 10$$),
+('expression index, another expression', 'Limit(Sort(Seq Scan texts))',
+	$$SELECT id FROM texts ORDER BY t::vector <-> Q16 LIMIT 10$$),
+('partial index, implied', 'Limit(Index Scan texts_kind_1)',
+	$$SELECT id FROM texts WHERE kind = 1 ORDER BY v <-> Q16 LIMIT 10$$),
+('partial index, not implied', 'Limit(Sort(Seq Scan texts))',
+	$$SELECT id FROM texts WHERE kind IN (1, 2) ORDER BY v <-> Q16 LIMIT 10$$),
+('prepared, generic plan', 'Limit(Index Scan p_v)',
+	$$EXECUTE by_vector(Q)$$),
+('prepared, LIMIT too', 'Limit(Index Scan p_v)',
+	$$EXECUTE by_vector_and_limit(Q, 10)$$),
+('NULL query', 'Limit(Seq Scan p)',
+	$$SELECT id FROM p ORDER BY v <-> NULL LIMIT 10$$),
+('NULL query, not known to the planner', 'Limit(Result, Index Scan p_v)',
+	$$SELECT id FROM p ORDER BY v <-> (SELECT NULL::vector) LIMIT 10$$),
+('query from a subquery', 'Limit(Index Scan p_pkey, Index Scan p_v)',
+	$$SELECT id FROM p ORDER BY v <-> (SELECT v FROM p WHERE id = 3) LIMIT 10$$),
+('LATERAL', 'Nested Loop(Index Scan p_pkey, Limit(Index Scan p_v))',
+	$$SELECT a.id, n.id FROM p a CROSS JOIN LATERAL (SELECT id FROM p b ORDER BY b.v <-> a.v LIMIT 3) n WHERE a.id < 4$$),
+('join, the order comes through', 'Limit(Nested Loop(Index Scan p_v, Materialize(Seq Scan groups)))',
+	$$SELECT p.id, name FROM p JOIN groups g ON g.id = p.common ORDER BY v <-> Q LIMIT 10$$),
+('subquery in FROM', 'Aggregate(Limit(Index Scan p_v))',
+	$$SELECT count(*) FROM (SELECT id FROM p ORDER BY v <-> Q LIMIT 100) t$$),
+('subquery, filtered outside', 'Subquery Scan(Limit(Index Scan p_v))',
+	$$SELECT id FROM (SELECT id, common FROM p ORDER BY v <-> Q LIMIT 100) t WHERE common = 1$$),
+('partitions', 'Limit(Merge Append(Index Scan parts_1_v_idx, Index Scan parts_2_v_idx))',
+	$$SELECT id FROM parts ORDER BY v <-> Q16 LIMIT 10$$),
+('partitions, one is left', 'Limit(Index Scan parts_1_v_idx)',
+	$$SELECT id FROM parts WHERE id < 1000 ORDER BY v <-> Q16 LIMIT 10$$),
+('UNION ALL', 'Limit(Merge Append(Index Scan k_l2_v, Index Scan k_all_l2))',
+	$$SELECT * FROM (SELECT v <-> Q16 AS d FROM k_l2 UNION ALL SELECT v <-> Q16 FROM k_all) t ORDER BY d LIMIT 10$$),
+('cursor without LIMIT', 'Index Scan p_v',
+	$$DECLARE c CURSOR FOR SELECT id FROM p ORDER BY v <-> Q$$),
+('FOR UPDATE', 'Limit(LockRows(Index Scan p_v))',
+	$$SELECT id FROM p ORDER BY v <-> Q LIMIT 10 FOR UPDATE$$),
+('UPDATE of the nearest', 'ModifyTable p(Nested Loop(Aggregate(Subquery Scan(Limit(Index Scan p_v))), Index Scan p_pkey))',
+	$$UPDATE p SET common = 2 WHERE id IN (SELECT id FROM p ORDER BY v <-> Q LIMIT 1)$$),
+('loaded, not analyzed', 'Limit(Index Scan loaded_v)',
+	$$SELECT id FROM loaded ORDER BY v <-> Q16 LIMIT 10$$);
+UPDATE cases SET query = regexp_replace(regexp_replace(query, '\mQ16\M', quote_literal(array_fill(0.5, ARRAY[16])::real[]::vector), 'g'),
+	'\mQ\M', quote_literal(array_fill(0.5, ARRAY[8])::real[]::vector), 'g');
+
+-- What was expected, and the plan where it is another.
+CREATE FUNCTION planned(cases) RETURNS text LANGUAGE sql AS $$
+	SELECT CASE WHEN plan = ANY (string_to_array($1.expected, ' or ')) THEN 'so' ELSE plan END FROM plan_of($1.query) plan
+$$;
+SELECT name, expected, planned(cases) FROM cases ORDER BY n;
+
+-- A parallel sequential scan that costs nothing to start does not beat the index; it does beat a plain one.
+SET min_parallel_table_scan_size = 0;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SELECT name, plan_of(query) FROM cases WHERE name IN ('5,000 rows', 'LIMIT 500', 'filter: half of the rows', 'no LIMIT', 'no order: count')
+ORDER BY n;
+RESET min_parallel_table_scan_size;
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+
+-- Without statistics of the table, too, and right after most of its rows are gone.
+DELETE FROM loaded WHERE id % 3 > 0;
+SELECT name, expected, planned(cases) FROM cases WHERE name = 'loaded, not analyzed';
+VACUUM loaded;
+SELECT name, expected, planned(cases) FROM cases WHERE name = 'loaded, not analyzed';
 
 -- a larger ef costs more, never less
 CREATE FUNCTION startup(ef int) RETURNS numeric LANGUAGE plpgsql AS
@@ -62,5 +252,7 @@ RESET phnsw.iterative_scan;
 RESET enable_seqscan;
 
 SELECT phnsw_check('p_v');
-DROP FUNCTION startup;
-DROP TABLE p, small;
+DEALLOCATE ALL;
+DROP FUNCTION startup, planned, plan_of, nodes_of;
+DROP TABLE p, k, k_l2, k_ip, k_cosine, k_all, k_long, tiny, texts, parts, loaded, groups, small, cases;
+DROP FUNCTION test_vector;
