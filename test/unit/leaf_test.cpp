@@ -30,10 +30,11 @@ TEST(Leaf, OffersTheNearestPairsBothWays) {
         float own[Sketches::kLanes], other[Sketches::kLanes];
         sketches.load(to, own);
         sketches.load(candidate, other);
-        const std::uint64_t key = neighbour_key(distance, candidate);
+        const std::uint64_t key = entry_key(reservoir_entry(distance, candidate, 0));  // 21 bits of the distance
         const auto [at, fresh] = expected[to].emplace(sketches.bucket(own, other, candidate), key);
         if (!fresh) at->second = std::min(at->second, key);
       };
+      std::uint32_t met_far = 0;
       for (std::uint32_t i = 0; i < 300; i++) {
         std::vector<std::pair<std::uint32_t, std::uint32_t>> near;
         for (std::uint32_t j = 0; j < 300; j++) {
@@ -48,7 +49,14 @@ TEST(Leaf, OffersTheNearestPairsBothWays) {
           offer(ids[i], ids[near[x].second], distance);
           offer(ids[near[x].second], ids[i], distance);
         }
+        const std::uint32_t far = far_member(ids.data(), 300, i);
+        if (far == i) continue;
+        met_far++;
+        offer(ids[i], ids[far], world.distance(ids[i], ids[far]));
+        offer(ids[far], ids[i], world.distance(ids[i], ids[far]));
       }
+      EXPECT_GT(met_far, 40u);
+      EXPECT_LT(met_far, 110u);
       for (std::uint32_t i = 0; i < 600; i++) {
         std::uint64_t keys[Reservoirs::kCapacityMax];
         const std::uint32_t n = reservoirs.candidates(i, keys);

@@ -22,7 +22,8 @@ std::vector<std::uint32_t> by_definition(const World &world, std::vector<std::ui
     (keep ? kept : others).push_back(key);
   }
   for (const std::uint64_t key : others) {
-    if (kept.size() < m) kept.push_back(key);
+    const bool near = neighbour_distance(key) <= kFillShare * neighbour_distance(keys[keys.size() / 4]);
+    if (near && kept.size() < m) kept.push_back(key);
   }
   std::sort(kept.begin(), kept.end());
   std::vector<std::uint32_t> ids;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/rng.hpp"
+#include "build/prune.hpp"
+
 namespace phnsw {
 
 void LeafWorkspace::allocate(const GemmKernels &gemm, std::uint32_t groups, std::uint32_t points_max) {
@@ -14,7 +17,7 @@ void LeafWorkspace::allocate(const GemmKernels &gemm, std::uint32_t groups, std:
   column_keys.reset(padded * kNeighboursMax);
   scratch.reset(gemm.scratch_bytes(groups));
   sketch.reset(std::size_t{points_max} * Sketches::kLanes);
-  offers.reset(std::size_t{points_max} * kNeighboursMax * 2);
+  offers.reset(std::size_t{points_max} * (kNeighboursMax + 1) * 2);
   offers_end.reset(points_max + 1);
 }
 
@@ -54,6 +57,17 @@ void Leaves::process_whole_level(std::uint32_t n, LeafWorkspace &work) {
   }
 }
 
+namespace {
+
+constexpr std::uint64_t kNoOffer = ~std::uint64_t{0};  // every reservoir refuses it
+
+}  // namespace
+
+std::uint32_t far_member(const std::uint32_t *ids, std::uint32_t n, std::uint32_t i) noexcept {
+  const std::uint64_t random = mix64((std::uint64_t{ids[i]} << 32) + n);
+  return random >> 62 != 0 ? i : static_cast<std::uint32_t>(random % n);
+}
+
 void Leaves::offer_all(const std::uint32_t *ids, std::uint32_t n, std::uint32_t k, LeafWorkspace &work) noexcept {
   const std::uint32_t *keys = work.keys.data();
   // Calls body(i, j, key) for each pair of which at least one is in the other's list, once.
@@ -79,6 +93,10 @@ void Leaves::offer_all(const std::uint32_t *ids, std::uint32_t n, std::uint32_t 
     end[i + 1]++;
     end[j + 1]++;
   });
+  for (std::uint32_t i = 0; i < n; i++) {
+    end[i + 1]++;
+    end[far_member(ids, n, i) + 1]++;
+  }
   for (std::uint32_t i = 1; i <= n; i++) end[i] += end[i - 1];
   for (std::uint32_t i = 0; i < n; i++) sketches_.load(ids[i], &work.sketch[i * Sketches::kLanes]);
   each_pair([&](std::uint32_t i, std::uint32_t j, std::uint32_t key) {
@@ -87,6 +105,21 @@ void Leaves::offer_all(const std::uint32_t *ids, std::uint32_t n, std::uint32_t 
     work.offers[end[i]++] = reservoir_entry(distance, ids[j], sketches_.bucket(own, other, ids[j]));
     work.offers[end[j]++] = reservoir_entry(distance, ids[i], sketches_.bucket(other, own, ids[i]));
   });
+  // Far offers: what links a small, separate cluster to the rest (README.md).  A point that draws itself offers nothing.
+  for (std::uint32_t i = 0; i < n; i++) {
+    const std::uint32_t j = far_member(ids, n, i);
+    if (i == j) {
+      work.offers[end[i]++] = kNoOffer;
+      work.offers[end[i]++] = kNoOffer;
+      continue;
+    }
+    const float *own = &work.sketch[i * Sketches::kLanes], *other = &work.sketch[j * Sketches::kLanes];
+    std::int32_t dot;
+    gemm_.dots(points_.rows.row(ids[i]), points_.rows, &ids[j], 1, points_.row_bytes(), &dot);
+    const float distance = coded_distance(points_, ids[i], ids[j], dot);
+    work.offers[end[i]++] = reservoir_entry(distance, ids[j], sketches_.bucket(own, other, ids[j]));
+    work.offers[end[j]++] = reservoir_entry(distance, ids[i], sketches_.bucket(other, own, ids[i]));
+  }
   constexpr std::uint32_t kAhead = 4;
   for (std::uint32_t i = 0; i < n; i++) {
     if (i + kAhead < n) reservoirs_.prefetch(ids[i + kAhead]);

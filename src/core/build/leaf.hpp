@@ -55,13 +55,17 @@ class LeafWorkspace {
   Array<std::int32_t> column_keys;   // as many, for whole panels
   Array<std::uint8_t> scratch;       // a tile's left operand
   Array<float> sketch;               // points_max * Sketches::kLanes
-  Array<std::uint64_t> offers;       // 2 * points_max * kNeighboursMax, by the point they are for
+  Array<std::uint64_t> offers;       // 2 * points_max * (kNeighboursMax + 1), by the point they are for
   Array<std::uint32_t> offers_end;   // points_max + 1
 
  private:
   Array<std::uint8_t> data_;
   Array<float> norm2_, scale_;
 };
+
+// The member of a leaf that its point i meets besides its nearest, itself in three leaves of four: the same whatever the order
+// of leaves and threads, another one in every leaf.
+std::uint32_t far_member(const std::uint32_t *ids, std::uint32_t n, std::uint32_t i) noexcept;
 
 class Leaves {
  public:

@@ -36,8 +36,11 @@ std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, 
     chosen[i] = true;
     kept[count++] = id;
   }
+  // Far offers earn their place by the heuristic only: as fill they would make every hop dearer and lead nowhere new.
+  const float fill_limit = n == 0 ? 0.0f : kFillShare * neighbour_distance(keys[n / 4]);
   for (std::uint32_t i = 0; i < n && count < m; i++) {
     if (chosen[i]) continue;
+    if (neighbour_distance(keys[i]) > fill_limit) break;
     chosen[i] = true;
     count++;
   }

@@ -9,6 +9,9 @@
 
 namespace phnsw {
 
+// Pruned candidates fill a list up to this share of the squared distance of the candidate that ends the first quarter.
+inline constexpr float kFillShare = 1.2f;
+
 // keys[n]: candidates (distance to the point, id), distinct, n <= 256; sorted on return.  Writes at most m ids, nearest first.
 std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, std::uint32_t m, std::uint32_t *list) noexcept;
 
