@@ -10,6 +10,7 @@
 Queries are held out, never rows of the table.  Ground truth is computed once per data set, number of rows and metric, in
 blocks of a float32 matrix product whose best 2k are ranked again in float64, and cached in bench/cache.
 """
+import copy
 import hashlib
 import os
 import subprocess
@@ -18,20 +19,33 @@ import sys
 import numpy
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TRUTH = 100
+TRUTH = 100  # neighbours of the ground truth, unless more are asked for
 QUERIES = 1000
 
 
 class Dataset:
-    """name, metric ("l2", "ip", "cosine"), base and query (float32 matrices), truth (float64: distance of the k nearest)."""
+    """name, metric ("l2", "ip", "cosine"), base and query (float32 matrices), truth (float64: distances of the nearest)."""
 
-    def __init__(self, name, metric, base, query, rows, cache):
+    def __init__(self, name, metric, base, query, rows, cache, depth=TRUTH):
         self.name = name
         self.metric = metric
+        self.cache, self.depth = cache, max(depth, TRUTH)
         self.base = numpy.ascontiguousarray(base[:rows] if rows else base, dtype=numpy.float32)
         self.query = numpy.ascontiguousarray(query, dtype=numpy.float32)
         self.rows, self.dims = self.base.shape
         self.truth = self._cached_truth(cache)
+
+    def prefix(self, rows):
+        """The data set with only the first rows."""
+        return self if rows == self.rows else Dataset(self.name, self.metric, self.base, self.query, rows, self.cache, self.depth)
+
+    def only(self, kept, queries=None):
+        """The same rows and ids, the truth of those that are kept (a mask); with only the first queries."""
+        query = self.query[:queries]
+        view = copy.copy(self)
+        view.query = query
+        view.truth = Dataset(self.name, self.metric, self.base[kept], query, None, self.cache, self.depth).truth
+        return view
 
     def distances(self, q, ids):
         """Exact distances of query q to the rows with these ids, in float64."""
@@ -46,6 +60,7 @@ class Dataset:
 
     def recall(self, answers, k=10):
         """Share of answers (a list of id arrays) that are no farther than the k-th exact one."""
+        k = min(k, self.truth.shape[1])
         right = 0
         for q, ids in enumerate(answers):
             limit = self.truth[q, k - 1]
@@ -54,7 +69,8 @@ class Dataset:
 
     def _cached_truth(self, cache):
         digest = hashlib.sha256(self.query.tobytes() + self.base[:: max(1, self.rows // 1000)].tobytes()).hexdigest()[:16]
-        path = os.path.join(cache, "truth-%s-%d-%d-%s.npy" % (self.metric, self.rows, self.dims, digest))
+        depth = "" if self.depth == TRUTH else "-%d" % self.depth
+        path = os.path.join(cache, "truth-%s-%d-%d-%s%s.npy" % (self.metric, self.rows, self.dims, digest, depth))
         if os.path.exists(path):
             return numpy.load(path)
         print("computing exact neighbours of %d queries among %d rows" % (len(self.query), self.rows), file=sys.stderr)
@@ -64,7 +80,7 @@ class Dataset:
         return truth
 
     def _truth(self):
-        k = min(TRUTH, self.rows)
+        k = min(self.depth, self.rows)
         wanted = min(self.rows, 2 * k)
         best = numpy.empty((len(self.query), 0), dtype=numpy.float32)
         ids = numpy.empty((len(self.query), 0), dtype=numpy.int64)
@@ -138,8 +154,8 @@ def from_file(text):
     return "l2", fvecs(paths[0]), fvecs(paths[1])
 
 
-def load(name, rows, metric, queries, cache):
-    """The data set of this name; rows, metric, queries: None for the data set's own."""
+def load(name, rows, metric, queries, cache, depth=TRUTH):
+    """The data set of this name with the truth of depth neighbours; rows, metric, queries: None for the data set's own."""
     os.makedirs(cache, exist_ok=True)
     kind, _, rest = name.partition(":")
     if kind == "words20k":
@@ -156,4 +172,4 @@ def load(name, rows, metric, queries, cache):
         default, base, query = from_file(rest)
     else:
         raise SystemExit("run.sh: no data set is called %s" % name)
-    return Dataset(name, metric or default, base, query[:queries] if queries else query[:QUERIES], rows, cache)
+    return Dataset(name, metric or default, base, query[:queries] if queries else query[:QUERIES], rows, cache, depth)

@@ -1,9 +1,11 @@
 #!/bin/bash
 # run.sh: measures phnsw, and its peers in the same run, on one data set.
 #
-# usage: bench/run.sh DATASET [--rows N] [--only build,search] [--peers hnswlib,pgvector] [--threads N] [--json]
-#                     [--metric l2|ip|cosine] [--ef N,N,...] [--repeat N] [--seconds S] [--clients N,N] [--queries N]
-#                     [--m N] [--ef-construction N] [--maintenance-work-mem SIZE] [--save]
+# usage: bench/run.sh DATASET [--rows N] [--only build,search,insert,copy,update,vacuum,cold,filter]
+#                     [--peers hnswlib,faiss,pgvector] [--threads N] [--json] [--save] [--metric l2|ip|cosine] [--k N]
+#                     [--ef N,N,...] [--repeat N] [--seconds S] [--clients N,N] [--queries N] [--changes N]
+#                     [--write-clients N,N] [--batches N,N] [--cycles N] [--m N] [--ef-construction N]
+#                     [--maintenance-work-mem SIZE]
 #
 # DATASET: words20k, glove100, fashion784, synth:N:D[:SEED], noise:N:D, file:BASE.fvecs,QUERY.fvecs.  README.md explains
 # method and output.  pgvector is measured when the PostgreSQL below PG_ROOT (default /usr) has its extension `vector`.
@@ -20,23 +22,32 @@ packages=("postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" libpq-dev gcc
 	libopenblas0-pthread)
 [[ " $* " != *hnswlib* ]] || packages+=(libhnswlib-dev)
 phnsw_packages "${packages[@]}"
+# faiss is not in every Debian, and the measurements do not need it.
+[[ " $* " != *faiss* ]] || (phnsw_packages libfaiss-dev libblas-dev liblapack-dev) || true
 phnsw_workplace
 phnsw_stage
 phnsw_private_postgres
-phnsw_build_install || die "the build failed"
+# test/check.sh has built and installed it already, below its PG_ROOT.
+[[ -n ${PHNSW_INSTALLED:-} ]] || phnsw_build_install || die "the build failed"
 
-gcc -O2 -I/usr/include/postgresql -pthread "$WORK/src/bench/pg/query_client.c" -lpq -o "$WORK/query_client"
-if [[ " $* " == *hnswlib* ]]; then
-	g++ -std=c++17 -O3 -march=native -DNDEBUG -pthread "$WORK/src/bench/peers/hnswlib_peer.cpp" -o "$WORK/hnswlib_peer"
+for client in query_client write_client; do
+	gcc -O2 -I/usr/include/postgresql -pthread "$WORK/src/bench/pg/$client.c" -lpq -o "$WORK/$client"
+done
+peer() { # NAME LINK-OPTIONS...
+	g++ -std=c++17 -O3 -march=native -DNDEBUG -pthread "$WORK/src/bench/peers/$1_peer.cpp" "${@:2}" -o "$WORK/$1_peer"
+}
+[[ " $* " != *hnswlib* ]] || peer hnswlib
+if [[ " $* " == *faiss* ]] && ! peer faiss -fopenmp -lfaiss -llapack -lblas 2>"$WORK/faiss.log"; then
+	echo "run.sh: Debian's faiss is not there or does not compile, it is left out: $(grep -m 1 error "$WORK/faiss.log")" >&2
 fi
 
 # The settings of every system in the cluster; bench/README.md lists them.
 memory_mb=$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)
 buffers_mb=$((memory_mb / 4 < 8192 ? memory_mb / 4 : 8192))
 phnsw_server_start data "shared_buffers = '${buffers_mb}MB'" "effective_cache_size = '$((memory_mb / 2))MB'" \
-	"max_wal_size = '32GB'" "min_wal_size = '4GB'" "checkpoint_timeout = '1h'" "wal_level = replica" "wal_compression = off" \
+	"max_wal_size = '32GB'" "min_wal_size = '4GB'" "checkpoint_timeout = '1d'" "wal_level = replica" "wal_compression = off" \
 	"autovacuum = off" "jit = off" "max_connections = 200" "max_worker_processes = 64" "max_parallel_workers = 64" \
 	"max_parallel_workers_per_gather = 0" "log_min_messages = fatal"
 
-export BENCH_WORK=$WORK BENCH_ROOT=$ROOT
+export BENCH_WORK=$WORK BENCH_ROOT=$ROOT BENCH_DATA=$SERVER_DATA BENCH_SERVER_USER=$SERVER_USER
 PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$WORK/src/bench/driver.py" "$@"

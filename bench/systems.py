@@ -1,16 +1,19 @@
 """The systems that bench/run.sh measures: extensions in the throw-away cluster, and hnswlib in memory.
 
-Each has load(dataset), build(options) -> dict, search(ef, seconds, clients) -> (dict, answers) and close().
+Each has load(dataset), build(options) -> dict, search(ef, seconds, clients) -> (dict, answers) and close().  Those of the
+cluster (is_server) have databases, too, which writes.py copies, fills and throws away.
 """
+import contextlib
+import copy
 import json
 import os
 import subprocess
+import sys
 import threading
 
 import numpy
 
 WORK = os.environ["BENCH_WORK"]
-K = 10
 
 
 def psql(database, sql, stdin=None):
@@ -26,8 +29,9 @@ def psql(database, sql, stdin=None):
     return None
 
 
-def copy_binary(rows, block=20000):
-    """COPY BINARY of (id int4, v vector): the id is the row's number."""
+def copy_binary(rows, ids=None, block=20000):
+    """COPY BINARY of (id int4, v vector): the id is the row's number, unless others are given."""
+    ids = numpy.arange(len(rows)) if ids is None else ids
     dims = rows.shape[1]
     layout = numpy.dtype(
         [("fields", ">i2"), ("id_bytes", ">i4"), ("id", ">i4"), ("bytes", ">i4"), ("dims", ">i2"), ("zero", ">i2"), ("v", ">f4", dims)]
@@ -37,7 +41,7 @@ def copy_binary(rows, block=20000):
         part = rows[start : start + block]
         out = numpy.zeros(len(part), dtype=layout)
         out["fields"], out["id_bytes"], out["bytes"], out["dims"] = 2, 4, 4 + 4 * dims, dims
-        out["id"] = numpy.arange(start, start + len(part))
+        out["id"] = ids[start : start + len(part)]
         out["v"] = part
         yield out.tobytes()
     yield b"\xff\xff"
@@ -94,40 +98,66 @@ class MemorySampler(threading.Thread):
 class Extension:
     """phnsw or pgvector: a database of its own, since both call their type vector."""
 
-    def __init__(self, name, extension, method, ef_setting):
-        self.name, self.extension, self.method, self.ef_setting = name, extension, method, ef_setting
+    is_server = True
+
+    def __init__(self, name, extension, method, ef_setting, ef_max):
+        self.name, self.extension, self.method, self.ef_setting, self.ef_max = name, extension, method, ef_setting, ef_max
+        self.database = name
         self.dataset = None
 
     def version(self):
-        return psql(self.name, "SELECT extversion FROM pg_extension WHERE extname = '%s'" % self.extension)
+        return psql("postgres", "SELECT default_version FROM pg_available_extensions WHERE name = '%s'" % self.extension)
 
-    def load(self, dataset, options):
-        self.dataset = dataset
+    def describe(self, dataset, options):
+        """What the other methods need to know of the data set."""
+        self.dataset, self.k = dataset, options.k
         self.opclass = {"l2": "vector_l2_ops", "ip": "vector_ip_ops", "cosine": "vector_cosine_ops"}[dataset.metric]
         self.operator = {"l2": "<->", "ip": "<#>", "cosine": "<=>"}[dataset.metric]
-        psql("postgres", "CREATE DATABASE %s" % self.name)
-        psql(self.name, "CREATE EXTENSION %s" % self.extension)
-        for table, rows in (("items", dataset.base), ("queries", dataset.query)):
-            psql(self.name, "CREATE TABLE %s (id int4, v vector(%d))" % (table, dataset.dims))
-            psql(self.name, "COPY %s FROM STDIN BINARY" % table, copy_binary(rows))
-        psql(self.name, "ALTER TABLE items SET (parallel_workers = %d); VACUUM ANALYZE items, queries" % (options.threads - 1))
+        self.index_sql = "CREATE INDEX items_v ON items USING %s (v %s) WITH (m = %d, ef_construction = %d)" % (
+            self.method, self.opclass, options.m, options.ef_construction)
+        self.session_sql = "SET maintenance_work_mem = '%s'; SET max_parallel_maintenance_workers = %d" % (
+            options.maintenance_work_mem, options.threads - 1)
         self.query_file = os.path.join(WORK, "queries.f32")
         dataset.query.tofile(self.query_file)
 
+    def create(self, options):
+        """The database with an empty table."""
+        psql("postgres", "CREATE DATABASE %s" % self.database)
+        psql(self.database, "CREATE EXTENSION %s; CREATE EXTENSION pg_prewarm; CREATE TABLE items (id int4, v vector(%d));"
+             " ALTER TABLE items SET (parallel_workers = %d)" % (self.extension, self.dataset.dims, options.threads - 1))
+
+    def load(self, dataset, options):
+        self.describe(dataset, options)
+        self.create(options)
+        psql(self.database, "CREATE TABLE queries (LIKE items)")
+        for table, rows in (("items", dataset.base), ("queries", dataset.query)):
+            psql(self.database, "COPY %s FROM STDIN BINARY" % table, copy_binary(rows))
+        psql(self.database, "VACUUM ANALYZE items, queries")
+
+    @contextlib.contextmanager
+    def elsewhere(self, database, dataset=None, template=None):
+        """This system in a database that is dropped afterwards: new, or a copy of the template with its tables in memory."""
+        there = copy.copy(self)
+        there.database, there.dataset = database, dataset or self.dataset
+        if template:
+            psql("postgres", "CREATE DATABASE %s TEMPLATE %s STRATEGY file_copy" % (database, template))
+            psql(database, "SELECT count(pg_prewarm(oid::regclass)) FROM pg_class WHERE relname ~ '^items' AND relkind IN ('r', 'i')")
+        try:
+            yield there
+        finally:
+            there.close()
+
     def build(self, options):
-        psql(self.name, "SET client_min_messages = warning; DROP INDEX IF EXISTS items_v; CHECKPOINT")
-        process = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.name], stdin=subprocess.PIPE,
+        psql(self.database, "SET client_min_messages = warning; DROP INDEX IF EXISTS items_v; CHECKPOINT")
+        process = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.database], stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1)
         process.stdin.write("SELECT pg_backend_pid();\n")
         sampler = MemorySampler(int(process.stdout.readline()))
         sampler.start()
         process.stdin.write(
-            "SET maintenance_work_mem = '%s'; SET max_parallel_maintenance_workers = %d;\n"
-            "SELECT pg_current_wal_insert_lsn() AS lsn, clock_timestamp() AS started \\gset\n"
-            "CREATE INDEX items_v ON items USING %s (v %s) WITH (m = %d, ef_construction = %d);\n"
+            "%s;\nSELECT pg_current_wal_insert_lsn() AS lsn, clock_timestamp() AS started \\gset\n%s;\n"
             "SELECT extract(epoch FROM clock_timestamp() - :'started') || ' ' || pg_current_wal_insert_lsn() - :'lsn'"
-            " || ' ' || pg_relation_size('items_v');\n"
-            % (options.maintenance_work_mem, options.threads - 1, self.method, self.opclass, options.m, options.ef_construction)
+            " || ' ' || pg_relation_size('items_v');\n" % (self.session_sql, self.index_sql)
         )
         process.stdin.close()
         line = process.stdout.readline().split()
@@ -137,28 +167,46 @@ class Extension:
             raise SystemExit("run.sh: CREATE INDEX of %s failed" % self.name)
         return {"seconds": float(line[0]), "index_bytes": int(line[2]), "wal_bytes": int(line[1]), "peak_private_bytes": sampler.peak}
 
+    def timed(self, *statements):
+        """Seconds that the statements take together, by the server's clock, each in a transaction of its own."""
+        script = "%s;\nSELECT clock_timestamp() AS started \\gset\n%s;\nSELECT extract(epoch FROM clock_timestamp() - :'started');\n" % (
+            self.session_sql, ";\n".join(statements))
+        return float(psql(self.database, script).split("\n")[-1])
+
+    def index_bytes(self):
+        return int(psql(self.database, "SELECT pg_relation_size('items_v')"))
+
     def settings(self, ef):
         return "SET %s = %d; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan" % (self.ef_setting, ef)
 
-    def search(self, ef, seconds, clients=1):
+    def search_sql(self, where=""):
+        return "SELECT id FROM items %s ORDER BY v %s $1::vector LIMIT %d" % (where, self.operator, self.k)
+
+    def ask(self, settings, sql, query_file, seconds, clients=1):
+        """Runs pg/query_client: its numbers, and the answers of its first pass."""
         answers = os.path.join(WORK, "answers." + self.name)
-        watch = LockWatch(self.name) if clients > 1 else None
-        out = subprocess.run(
-            [os.path.join(WORK, "query_client"), "dbname=" + self.name, self.settings(ef),
-             "SELECT id FROM items ORDER BY v %s $1::vector LIMIT %d" % (self.operator, K), self.query_file, str(self.dataset.dims),
-             str(seconds), str(clients), answers], stdout=subprocess.PIPE, check=True)
-        result = json.loads(out.stdout)
+        out = subprocess.run([os.path.join(WORK, "query_client"), "dbname=" + self.database, settings, sql, query_file,
+                              str(self.dataset.dims), str(seconds), str(clients), answers], stdout=subprocess.PIPE, check=True)
+        return json.loads(out.stdout), read_answers(answers)
+
+    def search(self, ef, seconds, clients=1):
+        watch = LockWatch(self.database) if clients > 1 else None
+        result, answers = self.ask(self.settings(ef), self.search_sql(), self.query_file, seconds, clients)
         if watch:
             result["lock_waits"] = watch.stop()
-        return result, read_answers(answers)
+        return result, answers
+
+    def recall(self, ef, dataset=None):
+        """Recall at this ef, against another data set's truth when one is given."""
+        return round((dataset or self.dataset).recall(self.search(ef, 0)[1], self.k), 4)
 
     def counters(self, ef, queries=200):
         """Heap rows fetched and buffers touched per query (TOAST included)."""
         search = ("SELECT count(r.id) FROM (SELECT * FROM queries ORDER BY id LIMIT %d) q CROSS JOIN LATERAL "
-                  "(SELECT id FROM items ORDER BY items.v %s q.v LIMIT %d) r" % (queries, self.operator, K))
+                  "(SELECT id FROM items ORDER BY items.v %s q.v LIMIT %d) r" % (queries, self.operator, self.k))
         # The counter holds what the session has not yet reported, so only its growth counts.
         fetched = "SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'items'"
-        out = psql(self.name, "%s; %s; BEGIN; %s; %s; %s; COMMIT; EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) %s"
+        out = psql(self.database, "%s; %s; BEGIN; %s; %s; %s; COMMIT; EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) %s"
                    % (self.settings(ef), search, fetched, search, fetched, search))
         lines = out.split("\n")
         plan = json.loads("\n".join(lines[4:]))[0]["Plan"]
@@ -167,7 +215,7 @@ class Extension:
                 "page_touches": round((plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]) / count, 1)}
 
     def close(self):
-        psql("postgres", "DROP DATABASE %s" % self.name)
+        psql("postgres", "SET client_min_messages = warning; DROP DATABASE IF EXISTS %s" % self.database)
 
 
 class LockWatch(threading.Thread):
@@ -192,35 +240,39 @@ class LockWatch(threading.Thread):
         return round(self.waits / self.samples, 4) if self.samples else 0
 
 
-class Hnswlib:
-    """Debian's hnswlib: a process that keeps the index in memory, see peers/hnswlib_peer.cpp."""
+class Peer:
+    """A library that keeps the index in a process's memory: hnswlib or faiss, see peers/peer.hpp."""
 
-    name = "hnswlib"
+    is_server = False
 
-    def __init__(self):
+    def __init__(self, name, package):
+        self.name, self.package, self.ef_max = name, package, 1 << 30
         self.process = None
 
     def version(self):
-        return subprocess.run(["dpkg-query", "-W", "-f=${Version}", "libhnswlib-dev"], stdout=subprocess.PIPE).stdout.decode()
+        return subprocess.run(["dpkg-query", "-W", "-f=${Version}", self.package], stdout=subprocess.PIPE).stdout.decode()
 
     def load(self, dataset, options):
-        self.dataset = dataset
-        self.base_file, self.query_file = (os.path.join(WORK, "hnswlib." + part) for part in ("base", "query"))
+        self.dataset, self.k = dataset, options.k
+        self.base_file, self.query_file = (os.path.join(WORK, self.name + "." + part) for part in ("base", "query"))
         dataset.base.tofile(self.base_file)
         dataset.query.tofile(self.query_file)
 
     def build(self, options):
         self.close()
         self.process = subprocess.Popen(
-            [os.path.join(WORK, "hnswlib_peer"), self.base_file, str(self.dataset.rows), str(self.dataset.dims), self.dataset.metric,
-             str(options.m), str(options.ef_construction), str(options.threads), self.query_file],
+            [os.path.join(WORK, self.name + "_peer"), self.base_file, str(self.dataset.rows), str(self.dataset.dims),
+             self.dataset.metric, str(options.m), str(options.ef_construction), str(options.threads), self.query_file, str(self.k)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         return json.loads(self.process.stdout.readline())
 
     def search(self, ef, seconds, clients=1):
-        answers = os.path.join(WORK, "answers.hnswlib")
-        self.process.stdin.write("search %d %g %s\n" % (ef, seconds, answers))
+        answers = os.path.join(WORK, "answers." + self.name)
+        self.process.stdin.write("search %d %g %s\n" % (ef, max(seconds, 0.001), answers))
         return json.loads(self.process.stdout.readline()), read_answers(answers)
+
+    def recall(self, ef):
+        return round(self.dataset.recall(self.search(ef, 0)[1], self.k), 4)
 
     def counters(self, ef):
         return {}
@@ -234,16 +286,16 @@ class Hnswlib:
 
 def available(peers):
     """phnsw and the peers that were asked for and are there."""
-    systems = [Extension("phnsw", "phnsw", "phnsw", "phnsw.ef_search")]
+    systems = [Extension("phnsw", "phnsw", "phnsw", "phnsw.ef_search", 100000)]
+    packages = {"hnswlib": "libhnswlib-dev", "faiss": "libfaiss-dev"}
     for peer in peers:
         if peer == "pgvector":
             if psql("postgres", "SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'") == "1":
-                systems.append(Extension("pgvector", "vector", "hnsw", "hnsw.ef_search"))
+                systems.append(Extension("pgvector", "vector", "hnsw", "hnsw.ef_search", 1000))
             else:
-                print("run.sh: the server has no extension vector, pgvector is left out", flush=True)
-        elif peer == "hnswlib" and os.path.exists(os.path.join(WORK, "hnswlib_peer")):
-            systems.append(Hnswlib())
-        else:
+                print("run.sh: the server has no extension vector, pgvector is left out", file=sys.stderr, flush=True)
+        elif peer not in packages:
             raise SystemExit("run.sh: no peer is called " + peer)
+        elif os.path.exists(os.path.join(WORK, peer + "_peer")):
+            systems.append(Peer(peer, packages[peer]))
     return systems
-

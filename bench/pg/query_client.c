@@ -8,11 +8,12 @@
  *    SETUP_SQL   run once per connection (SET ...)
  *    QUERY_SQL   has one parameter $1::vector; its first column is int4
  *    QUERIES     file of float32 rows, DIMS each, host byte order
- *    SECONDS     how long to measure, after one pass over the queries that warms up (and fills ANSWERS)
+ *    SECONDS     how long to measure, after one pass over the queries that warms up (and fills ANSWERS); 0: that pass is
+ *                what is measured, by one connection, for caches that are cold
  *    CLIENTS     connections, a thread each, which start at different queries
  *    ANSWERS     file for the answers of the first pass: per query a count and the ids, int32
  *
- * Prints one JSON object: {"qps":...,"p50_us":...,"p95_us":...,"p99_us":...,"mean_us":...,"queries":...}.
+ * Prints one JSON object: {"qps":...,"p50_us":...,"p95_us":...,"p99_us":...,"mean_us":...,"first_us":...,"queries":...}.
  */
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -130,9 +131,9 @@ ask(PGconn *connection, size_t query)
 	return result;
 }
 
-/* One pass over all queries; writes the ids when a file is given. */
+/* One pass over all queries; writes the ids when a file is given, the latencies when there is room for them. */
 static void
-warm_up(PGconn *connection, const char *answers_path)
+one_pass(PGconn *connection, const char *answers_path, float *latencies_us)
 {
 	FILE	   *file = answers_path != NULL ? fopen(answers_path, "wb") : NULL;
 
@@ -140,9 +141,12 @@ warm_up(PGconn *connection, const char *answers_path)
 		fail(answers_path, "cannot be written");
 	for (size_t q = 0; q < query_count; q++)
 	{
+		double		begun = now();
 		PGresult   *result = ask(connection, q);
 		int32_t		rows = PQntuples(result);
 
+		if (latencies_us != NULL)
+			latencies_us[q] = (float) ((now() - begun) * 1e6);
 		if (file != NULL)
 		{
 			fwrite(&rows, 4, 1, file);
@@ -204,6 +208,20 @@ compare_floats(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static void
+print_result(float *latencies_us, uint64_t total, double elapsed)
+{
+	double		sum = 0;
+	float		first = latencies_us[0];
+
+	qsort(latencies_us, total, sizeof(float), compare_floats);
+	for (uint64_t i = 0; i < total; i++)
+		sum += latencies_us[i];
+	printf("{\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"mean_us\":%.1f,\"first_us\":%.1f,\"queries\":%llu}\n",
+		   (double) total / elapsed, latencies_us[total / 2], latencies_us[total * 95 / 100], latencies_us[total * 99 / 100],
+		   sum / (double) total, first, (unsigned long long) total);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -212,8 +230,7 @@ main(int argc, char **argv)
 	uint64_t	total = 0;
 	float	   *all;
 	double		start,
-				elapsed,
-				sum = 0;
+				elapsed;
 
 	if (argc < 8)
 		fail("usage", "query_client CONNINFO SETUP_SQL QUERY_SQL QUERIES DIMS SECONDS CLIENTS [ANSWERS]");
@@ -225,8 +242,16 @@ main(int argc, char **argv)
 	client_count = atoi(argv[7]);
 
 	connection = open_connection();
-	warm_up(connection, argc > 8 ? argv[8] : NULL);
+	all = seconds > 0 ? NULL : malloc(query_count * sizeof(float));
+	start = now();
+	one_pass(connection, argc > 8 ? argv[8] : NULL, all);
+	elapsed = now() - start;
 	PQfinish(connection);
+	if (seconds <= 0)
+	{
+		print_result(all, query_count, elapsed);
+		return 0;
+	}
 
 	clients = calloc((size_t) client_count, sizeof(client));
 	pthread_barrier_init(&barrier, NULL, (unsigned) client_count + 1);
@@ -251,11 +276,6 @@ main(int argc, char **argv)
 		memcpy(all + total, clients[i].latencies_us, clients[i].queries * sizeof(float));
 		total += clients[i].queries;
 	}
-	qsort(all, total, sizeof(float), compare_floats);
-	for (uint64_t i = 0; i < total; i++)
-		sum += all[i];
-	printf("{\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"mean_us\":%.1f,\"queries\":%llu}\n",
-		   (double) total / elapsed, all[total / 2], all[total * 95 / 100], all[total * 99 / 100], sum / (double) total,
-		   (unsigned long long) total);
+	print_result(all, total, elapsed);
 	return 0;
 }

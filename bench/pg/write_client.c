@@ -1,0 +1,234 @@
+/*
+ * write_client.c
+ *    Inserts vectors into a server's table and measures: prepared statements of one row or many, binary parameters, a Unix
+ *    socket, one connection or many.  What the driver of bench/run.sh runs, since an interpreter would measure itself.
+ *
+ * usage: write_client CONNINFO SETUP_SQL VECTORS DIMS FIRST_ID BATCH CLIENTS TRANSACTION
+ *
+ *    SETUP_SQL     run once per connection (SET ...)
+ *    VECTORS       file of float32 rows, DIMS each, host byte order; all are inserted, ids count from FIRST_ID
+ *    BATCH         rows per statement: INSERT INTO items (id, v) VALUES (...), (...)
+ *    CLIENTS       connections, a thread each; each takes the next BATCH rows when it is done with its last
+ *    TRANSACTION   1: one transaction per connection, committed at the end; 0: every statement commits
+ *
+ * The clock runs from when all connections stand (and their statements are prepared) to the last commit.  Prints one JSON
+ * object: {"rows":...,"seconds":...,"rows_per_s":...,"p50_us":...,"p99_us":...}, latencies of statements.
+ */
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <libpq-fe.h>
+
+#define MAX_BATCH 30000			/* the protocol counts parameters in 16 bits */
+
+static const char *conninfo,
+		   *setup_sql;
+static unsigned char *vectors;	/* encoded */
+static size_t vector_bytes,
+			row_count,
+			batch;
+static uint32_t first_id;
+static int	client_count,
+			one_transaction;
+static atomic_size_t next_row;
+static atomic_size_t next_latency;
+static float *latencies_us;
+static pthread_barrier_t barrier;
+
+static void
+fail(const char *what, const char *detail)
+{
+	fprintf(stderr, "write_client: %s: %s\n", what, detail);
+	exit(1);
+}
+
+static void *
+allocate(size_t bytes)
+{
+	void	   *memory = malloc(bytes > 0 ? bytes : 1);
+
+	if (memory == NULL)
+		fail("memory", "exhausted");
+	return memory;
+}
+
+static double
+now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double) time.tv_sec + (double) time.tv_nsec * 1e-9;
+}
+
+/* The vectors in pgvector's (and phnsw's) binary form: int16 dimensions, int16 zero, float4 big-endian. */
+static void
+read_vectors(const char *path, int dims)
+{
+	FILE	   *file = fopen(path, "rb");
+	size_t		row_bytes = sizeof(float) * (size_t) dims;
+	uint16_t	header[2] = {htons((uint16_t) dims), 0};
+	uint32_t   *row = allocate(row_bytes);
+
+	if (file == NULL)
+		fail(path, "cannot be opened");
+	fseek(file, 0, SEEK_END);
+	row_count = (size_t) ftell(file) / row_bytes;
+	rewind(file);
+	vector_bytes = 4 + row_bytes;
+	vectors = allocate(row_count * vector_bytes);
+	for (size_t r = 0; r < row_count; r++)
+	{
+		unsigned char *out = vectors + r * vector_bytes;
+
+		if (fread(row, row_bytes, 1, file) != 1)
+			fail(path, "cannot be read");
+		for (int i = 0; i < dims; i++)
+			row[i] = htonl(row[i]);
+		memcpy(out, header, 4);
+		memcpy(out + 4, row, row_bytes);
+	}
+	fclose(file);
+	free(row);
+	if (row_count == 0)
+		fail(path, "holds no vector");
+}
+
+static void
+command(PGconn *connection, const char *sql)
+{
+	PGresult   *result = PQexec(connection, sql);
+	ExecStatusType status = PQresultStatus(result);
+
+	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
+		fail(sql, PQerrorMessage(connection));
+	PQclear(result);
+}
+
+/* Prepares the INSERT of this many rows. */
+static void
+prepare(PGconn *connection, const char *name, size_t rows)
+{
+	char	   *sql = allocate(64 + rows * 32),
+			   *end = sql + sprintf(sql, "INSERT INTO items (id, v) VALUES ");
+	PGresult   *result;
+
+	for (size_t r = 0; r < rows; r++)
+		end += sprintf(end, "%s($%zu::int4, $%zu::vector)", r > 0 ? "," : "", 2 * r + 1, 2 * r + 2);
+	result = PQprepare(connection, name, sql, 0, NULL);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		fail("INSERT", PQerrorMessage(connection));
+	PQclear(result);
+	free(sql);
+}
+
+static void *
+run_client(void *argument)
+{
+	PGconn	   *connection = PQconnectdb(conninfo);
+	const char **values = allocate(2 * batch * sizeof(char *));
+	int		   *lengths = allocate(2 * batch * sizeof(int));
+	int		   *formats = allocate(2 * batch * sizeof(int));
+	uint32_t   *ids = allocate(batch * sizeof(uint32_t));
+
+	(void) argument;
+	if (PQstatus(connection) != CONNECTION_OK)
+		fail("connection", PQerrorMessage(connection));
+	command(connection, setup_sql);
+	prepare(connection, "whole", batch);
+	if (row_count % batch != 0)
+		prepare(connection, "rest", row_count % batch);
+	if (one_transaction)
+		command(connection, "BEGIN");
+	pthread_barrier_wait(&barrier);
+	for (;;)
+	{
+		size_t		start = atomic_fetch_add(&next_row, batch);
+		size_t		rows = start + batch <= row_count ? batch : row_count - start;
+		double		begun = now();
+		PGresult   *result;
+
+		if (start >= row_count)
+			break;
+		for (size_t r = 0; r < rows; r++)
+		{
+			ids[r] = htonl(first_id + (uint32_t) (start + r));
+			values[2 * r] = (const char *) &ids[r];
+			values[2 * r + 1] = (const char *) vectors + (start + r) * vector_bytes;
+			lengths[2 * r] = 4;
+			lengths[2 * r + 1] = (int) vector_bytes;
+			formats[2 * r] = formats[2 * r + 1] = 1;
+		}
+		result = PQexecPrepared(connection, rows == batch ? "whole" : "rest", (int) (2 * rows), values, lengths, formats, 1);
+		if (PQresultStatus(result) != PGRES_COMMAND_OK)
+			fail("INSERT", PQerrorMessage(connection));
+		PQclear(result);
+		latencies_us[atomic_fetch_add(&next_latency, 1)] = (float) ((now() - begun) * 1e6);
+	}
+	if (one_transaction)
+		command(connection, "COMMIT");
+	PQfinish(connection);
+	free(values);
+	free(lengths);
+	free(formats);
+	free(ids);
+	return NULL;
+}
+
+static int
+compare_floats(const void *a, const void *b)
+{
+	float		x = *(const float *) a,
+				y = *(const float *) b;
+
+	return (x > y) - (x < y);
+}
+
+int
+main(int argc, char **argv)
+{
+	pthread_t  *threads;
+	double		start,
+				elapsed;
+	size_t		statements;
+
+	if (argc != 9)
+		fail("usage", "write_client CONNINFO SETUP_SQL VECTORS DIMS FIRST_ID BATCH CLIENTS TRANSACTION");
+	conninfo = argv[1];
+	setup_sql = argv[2];
+	read_vectors(argv[3], atoi(argv[4]));
+	first_id = (uint32_t) atoi(argv[5]);
+	batch = strtoul(argv[6], NULL, 10);
+	client_count = atoi(argv[7]);
+	one_transaction = atoi(argv[8]);
+	if (batch < 1 || batch > MAX_BATCH)
+		fail(argv[6], "is no number of rows per statement");
+	if (client_count < 1)
+		fail(argv[7], "is no number of connections");
+
+	latencies_us = allocate((row_count / batch + 1) * sizeof(float));
+	threads = allocate((size_t) client_count * sizeof(pthread_t));
+	pthread_barrier_init(&barrier, NULL, (unsigned) client_count + 1);
+	for (int i = 0; i < client_count; i++)
+	{
+		if (pthread_create(&threads[i], NULL, run_client, NULL) != 0)
+			fail("thread", "cannot be started");
+	}
+	pthread_barrier_wait(&barrier);
+	start = now();
+	for (int i = 0; i < client_count; i++)
+		pthread_join(threads[i], NULL);
+	elapsed = now() - start;
+
+	statements = atomic_load(&next_latency);
+	qsort(latencies_us, statements, sizeof(float), compare_floats);
+	printf("{\"rows\":%zu,\"seconds\":%.4f,\"rows_per_s\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", row_count, elapsed,
+		   (double) row_count / elapsed, latencies_us[statements / 2], latencies_us[statements * 99 / 100]);
+	return 0;
+}

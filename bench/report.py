@@ -1,0 +1,139 @@
+"""Measurements of bench/run.sh: how they are summed up, printed, saved and read again.
+
+A row is a dictionary: "measure", "system", the data set, what was varied, and the numbers.  REQUIRED says which keys a row of
+each measure must have; `report.py` run as a program checks JSON lines on stdin against it.
+"""
+import csv
+import datetime
+import json
+import math
+import os
+import statistics
+import sys
+
+DATA = ("dataset", "rows", "dims", "k")
+REQUIRED = {
+    "build": ("threads", "seconds", "seconds_min", "seconds_max", "index_bytes"),
+    "recall": ("ef", "recall"),
+    "search": ("ef", "clients", "recall", "qps", "p50_us", "p95_us", "p99_us"),
+    "insert": ("mode", "clients", "synchronous_commit", "rows_inserted", "rows_per_s", "rows_per_s_min", "rows_per_s_max",
+               "wal_bytes_per_row", "wal_image_bytes_per_row", "recall"),
+    "update": ("rows_updated", "seconds_per_row", "seconds_per_row_min", "seconds_per_row_max", "index_seconds_per_row",
+               "wal_bytes_per_row"),
+    "vacuum": ("cycle", "rows_deleted", "seconds", "seconds_min", "seconds_max", "recall_before", "recall_after", "index_bytes"),
+    "cold": ("ef", "os_cache", "p50_us", "p50_us_min", "p50_us_max", "p99_us", "first_us"),
+    "filter": ("ef", "keep", "scan", "rows_returned", "rows_wanted", "recall", "p50_us", "p50_us_min", "p50_us_max", "p99_us"),
+}
+
+
+def spread(name, values, digits):
+    """The median under this name, the extremes beside it."""
+    values = list(values)
+    return {name: round(statistics.median(values), digits), name + "_min": round(min(values), digits),
+            name + "_max": round(max(values), digits)}
+
+
+class Report:
+    """Collects measurements; a JSON line each with --json, a table at the end without."""
+
+    def __init__(self, as_json, **shared):
+        self.as_json, self.shared, self.rows = as_json, shared, []
+
+    def add(self, measure, system, **numbers):
+        row = {"measure": measure, "system": system.name, **self.shared, **numbers}
+        self.rows.append(row)
+        if self.as_json:
+            print(json.dumps(row), flush=True)
+        else:
+            print(" ".join("%s=%s" % (k, v) for k, v in row.items() if k not in ("dataset", "dims")), file=sys.stderr, flush=True)
+
+    def table(self):
+        for measure in REQUIRED:
+            rows = [row for row in self.rows if row["measure"] == measure]
+            if not rows:
+                continue
+            columns = [c for c in dict.fromkeys(c for row in rows for c in row) if c not in ("measure", "dataset", "dims")]
+            cells = [columns] + [["" if row.get(c) is None else str(row[c]) for c in columns] for row in rows]
+            widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+            print("\n" + measure)
+            for line in cells:
+                print("  ".join(cell.rjust(width) for cell, width in zip(line, widths)))
+            if measure == "search":
+                for target in (0.95, 0.99):
+                    found = speed_at_recall(rows, target)
+                    print("QPS at recall %.2f: %s" % (target, ", ".join("%s %.0f" % x for x in found.items()) or "not reached"))
+
+    def save(self, folder, environment):
+        os.makedirs(folder, exist_ok=True)
+        name = [datetime.date.today().isoformat(), self.shared["dataset"].replace(":", "-").replace("/", "-")]
+        name += ["k%d" % self.shared["k"]] if self.shared["k"] != 10 else []
+        path = os.path.join(folder, "-".join(name) + ".csv")
+        with open(path, "w", newline="") as file:
+            for key, value in environment.items():
+                file.write("# %s: %s\n" % (key, value))
+            writer = csv.DictWriter(file, list(dict.fromkeys(c for row in self.rows for c in row)), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        print("saved " + path, file=sys.stderr)
+
+
+def speed_at_recall(rows, target):
+    """QPS of one connection where each system's recall reaches the target, interpolated between the measured points."""
+    found = {}
+    for system in dict.fromkeys(row["system"] for row in rows):
+        points = sorted((r["recall"], r["qps"]) for r in rows if r["system"] == system and r["clients"] == 1 and r["ef"] > 0)
+        above = [p for p in points if p[0] >= target]
+        below = [p for p in points if p[0] < target]
+        if above and below:
+            (r0, q0), (r1, q1) = below[-1], above[0]
+            share = (target - r0) / (r1 - r0)
+            found[system] = math.exp(math.log(q0) + share * (math.log(q1) - math.log(q0)))
+        elif above:
+            found[system] = max(q for _, q in above)
+    return found
+
+
+def number(text):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def read(path):
+    """A saved file: (what its first lines say, rows); empty cells are left out."""
+    with open(path, newline="") as file:
+        lines = file.readlines()
+    about = dict(line[2:].rstrip("\n").split(": ", 1) for line in lines if line.startswith("# "))
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return about, [{key: number(value) for key, value in row.items() if value != ""} for row in rows]
+
+
+def check(lines):
+    """Faults of JSON lines, and how many rows of each measure there are."""
+    faults, counts = [], {}
+    for place, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            missing = [key for key in ("measure", "system") + DATA + REQUIRED[row["measure"]] if row.get(key) is None]
+        except (ValueError, KeyError, TypeError):
+            faults.append("line %d is no measurement: %s" % (place, line.strip()))
+            continue
+        counts[row["measure"]] = counts.get(row["measure"], 0) + 1
+        if missing:
+            faults.append("line %d, %s, lacks %s" % (place, row["measure"], ", ".join(missing)))
+    return faults, counts
+
+
+def main():
+    """usage: report.py MEASURE... <JSON lines: every line is a complete measurement, and each of these measures is there."""
+    faults, counts = check(sys.stdin)
+    faults += ["there is no %s" % measure for measure in sys.argv[1:] if measure not in counts]
+    print("\n".join(faults + ["%d rows of %s" % (n, m) for m, n in counts.items()]))
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""The parts insert, copy, update and vacuum of bench/run.sh.
+
+Every measurement starts from a fresh copy (CREATE DATABASE ... TEMPLATE) of the same database, read into shared buffers, and
+writes the same rows in every system: no measurement sees what another one left behind.
+"""
+import contextlib
+import json
+import os
+import subprocess
+
+import numpy
+
+import systems
+from report import spread
+
+
+class Wal:
+    """WAL of all sessions since the object was made, from pg_walinspect."""
+
+    def __init__(self):
+        systems.psql("postgres", "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_walinspect; CHECKPOINT")
+        self.start = self.position()
+
+    @staticmethod
+    def position():
+        return systems.psql("postgres", "SELECT pg_current_wal_insert_lsn()")
+
+    def per_row(self, rows, pages=False):
+        """Bytes per row without and in full-page images, those of the index alone; with pages, index pages changed per row."""
+        end = self.position()
+        # What is not flushed cannot be read back; a checkpoint would remove it.
+        systems.psql("postgres", "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'bench', '')")
+        out = systems.psql("postgres", "SELECT coalesce(sum(record_size), 0), coalesce(sum(record_size) FILTER (WHERE"
+                           " \"resource_manager/record_type\" = 'Generic'), 0), coalesce(sum(fpi_size), 0)"
+                           " FROM pg_get_wal_stats('%s', '%s')" % (self.start, end)).split("|")
+        names = ("wal_bytes_per_row", "wal_index_bytes_per_row", "wal_image_bytes_per_row")
+        found = {name: round(float(value) / rows, 1) for name, value in zip(names, out)}
+        if pages:
+            changed = systems.psql("postgres", "SELECT coalesce(sum(regexp_count(block_ref, 'blkref #')), 0)"
+                                   " FROM pg_get_wal_records_info('%s', '%s') WHERE resource_manager = 'Generic'" % (self.start, end))
+            found["index_page_changes_per_row"] = round(int(changed) / rows, 2)
+        return found
+
+
+def copy_file(name, rows, first):
+    """A file that the server can COPY from."""
+    path = os.path.join(systems.WORK, name)
+    with open(path, "wb") as file:
+        for piece in systems.copy_binary(rows, numpy.arange(first, first + len(rows))):
+            file.write(piece)
+    os.chmod(path, 0o644)
+    return path, "COPY items FROM '%s' (FORMAT binary)" % path
+
+
+def write_client(database, vectors, dims, first, batch, clients, transaction, synchronous_commit):
+    out = subprocess.run(
+        [os.path.join(systems.WORK, "write_client"), "dbname=" + database, "SET synchronous_commit = " + synchronous_commit,
+         vectors, str(dims), str(first), str(batch), str(clients), str(int(transaction))], stdout=subprocess.PIPE, check=True)
+    return json.loads(out.stdout)
+
+
+class Results:
+    """Runs of the cases of a part, by case and system."""
+
+    def __init__(self):
+        self.runs = {}
+
+    def add(self, case, system, **run):
+        self.runs.setdefault((case, system), []).append(run)
+
+    def first(self, case, system):
+        return (case, system) not in self.runs
+
+
+def loads(options, dataset, servers, report):
+    """insert and copy: rows that come to an index, or to an empty table that has one."""
+    rows_inserted = max(1, min(options.changes, dataset.rows // 5))
+    rows_copied = max(1, min(10000, dataset.rows // 10))
+    start = dataset.rows - max(rows_inserted, rows_copied)
+    with contextlib.ExitStack() as templates:
+        for system in servers:
+            base = templates.enter_context(system.elsewhere(system.name + "_base", dataset.prefix(start)))
+            base.create(options)
+            systems.psql(base.database, "COPY items FROM STDIN BINARY", systems.copy_binary(base.dataset.base))
+            systems.psql(base.database, "VACUUM ANALYZE items")
+            base.build(options)
+        if "insert" in options.only:
+            insert(options, dataset, servers, report, start, rows_inserted)
+        if "copy" in options.only:
+            bulk(options, dataset, servers, report, start, rows_copied)
+
+
+def insert(options, dataset, servers, report, start, count):
+    vectors = os.path.join(systems.WORK, "insert.f32")
+    dataset.base[start : start + count].tofile(vectors)
+    after = dataset.prefix(start + count)
+    # mode, rows per statement, clients, one transaction, synchronous_commit
+    cases = [("single", 1, clients, False, commit) for commit in ("off", "on") for clients in options.write_clients]
+    cases += [("single_tx", 1, 1, True, "off")]
+    cases += [("batch%d" % batch, batch, 1, False, "off") for batch in options.batches if batch <= count]
+    results = Results()
+    for _ in range(options.repeat):
+        for case in cases:
+            mode, batch, clients, transaction, commit = case
+            for system in servers:
+                with system.elsewhere(system.name + "_run", after, system.name + "_base") as there:
+                    wal = Wal()
+                    run = write_client(there.database, vectors, dataset.dims, start, batch, clients, transaction, commit)
+                    if results.first(case, system):
+                        run.update(wal.per_row(count, pages=mode == "single" and clients == 1), recall=there.recall(options.ef_written))
+                    results.add(case, system, **run)
+    for (case, system), runs in results.runs.items():
+        mode, batch, clients, transaction, commit = case
+        first = {key: runs[0][key] for key in runs[0] if key.startswith("wal_") or key in ("index_page_changes_per_row", "recall")}
+        report.add("insert", system, mode=mode, clients=clients, synchronous_commit=commit, rows_inserted=count,
+                   **spread("rows_per_s", (r["rows_per_s"] for r in runs), 1), **spread("p50_us", (r["p50_us"] for r in runs), 1),
+                   p99_us=max(r["p99_us"] for r in runs), ef=options.ef_written, **first)
+
+
+def bulk(options, dataset, servers, report, start, count):
+    """COPY into an index (copy), into an empty table with an index (copy_empty), and before CREATE INDEX (copy_build)."""
+    many = min(100000, dataset.rows)
+    path, copy_some = copy_file("copy.bin", dataset.base[start : start + count], start)
+    path_many, copy_many = copy_file("copy_many.bin", dataset.base[:many], 0)
+    cases = {"copy": (count, dataset.prefix(start + count)), "copy_empty": (many, dataset.prefix(many)),
+             "copy_build": (many, dataset.prefix(many))}
+    results = Results()
+    for _ in range(options.repeat):
+        for mode, (rows, after) in cases.items():
+            for system in servers:
+                template = system.name + "_base" if mode == "copy" else None
+                with system.elsewhere(system.name + "_run", after, template) as there:
+                    if not template:
+                        there.create(options)
+                    if mode == "copy_empty":
+                        systems.psql(there.database, there.index_sql)
+                    wal = Wal()
+                    seconds = there.timed(*{"copy": [copy_some], "copy_empty": [copy_many],
+                                            "copy_build": [copy_many, there.index_sql]}[mode])
+                    run = {"rows_per_s": rows / seconds}
+                    if results.first(mode, system):
+                        run.update(wal.per_row(rows), recall=there.recall(options.ef_written), index_bytes=there.index_bytes())
+                    results.add(mode, system, **run)
+    for (mode, system), runs in results.runs.items():
+        first = {key: value for key, value in runs[0].items() if key != "rows_per_s"}
+        report.add("insert", system, mode=mode, clients=1, synchronous_commit="on", rows_inserted=cases[mode][0],
+                   **spread("rows_per_s", (r["rows_per_s"] for r in runs), 1), ef=options.ef_written, **first)
+    os.unlink(path)
+    os.unlink(path_many)
+
+
+def update(options, dataset, servers, report):
+    """Another indexed column changes, so that every index gets a new entry; the same without the vector's index beside it."""
+    step = max(1, dataset.rows // options.changes)
+    count = -(-dataset.rows // step)
+    statement = "UPDATE items SET other = other + 1 WHERE id %% %d = 0" % step
+    results = Results()
+    for _ in range(options.repeat):
+        for with_index in (True, False):
+            for system in servers:
+                with system.elsewhere(system.name + "_run", template=system.name) as there:
+                    systems.psql(there.database, "ALTER TABLE items ADD COLUMN other int4 NOT NULL DEFAULT 0;"
+                                 " CREATE INDEX items_other ON items (other)" + ("" if with_index else "; DROP INDEX items_v"))
+                    wal = Wal()
+                    run = {"seconds": there.timed(statement) / count}
+                    if with_index and results.first(True, system):
+                        run.update(wal.per_row(count), recall=there.recall(options.ef_written))
+                    results.add(with_index, system, **run)
+    for system in servers:
+        runs, without = results.runs[True, system], results.runs[False, system]
+        first = {key: value for key, value in runs[0].items() if key != "seconds"}
+        whole = spread("seconds_per_row", (r["seconds"] for r in runs), 9)
+        rest = spread("rest", (r["seconds"] for r in without), 9)["rest"]
+        report.add("update", system, rows_updated=count, **whole,
+                   index_seconds_per_row=round(whole["seconds_per_row"] - rest, 9), ef=options.ef_written, **first)
+
+
+def vacuum(options, dataset, servers, report):
+    """A tenth of the rows is deleted, VACUUM runs; with --cycles they come back by COPY and another tenth goes."""
+    tenths = numpy.arange(dataset.rows) % 10
+    results = Results()
+    for _ in range(options.repeat):
+        for system in servers:
+            with system.elsewhere(system.name + "_run", template=system.name) as there:
+                for cycle in range(options.cycles):
+                    if cycle > 0:
+                        ids = numpy.flatnonzero(tenths == (cycle - 1) % 10)
+                        systems.psql(there.database, "COPY items FROM STDIN BINARY", systems.copy_binary(dataset.base[ids], ids))
+                    gone = tenths == cycle % 10
+                    first = results.first(cycle, system)
+                    run = {"rows_deleted": int(gone.sum())}
+                    if first:
+                        run["recall_before"] = there.recall(options.ef_written)
+                    systems.psql(there.database, "DELETE FROM items WHERE id %% 10 = %d; CHECKPOINT" % (cycle % 10))
+                    wal = Wal()
+                    run["seconds"] = there.timed("VACUUM items")
+                    if first:
+                        run.update(wal.per_row(run["rows_deleted"]), recall_after=there.recall(options.ef_written, dataset.only(~gone)),
+                                   index_bytes=there.index_bytes())
+                    results.add(cycle, system, **run)
+    for (cycle, system), runs in results.runs.items():
+        first = {key: value for key, value in runs[0].items() if key != "seconds"}
+        report.add("vacuum", system, cycle=cycle, **spread("seconds", (r["seconds"] for r in runs), 4), ef=options.ef_written, **first)
