@@ -27,7 +27,10 @@
 /* Without a calibration (an index created empty). */
 #define PHNSW_EF_UNKNOWN 100
 
-/* An index that has grown by this factor since its build (perhaps that of a first small batch) is not what was measured. */
+/*
+ * An index that has grown by this factor since its build (perhaps that of a first small batch) is not what was measured; the
+ * next vacuum measures again.
+ */
 #define PHNSW_GROWN 4
 
 /* Code bytes that are compared in the time of one cpu_operator_cost. */
@@ -79,7 +82,7 @@ phnsw_choose_ef(const phnsw_meta *meta)
 	if (meta->calibrations == 0)
 		return PHNSW_EF_UNKNOWN;
 	ef = phnsw_ef_for_miss(meta->calibration, meta->calibrations, (1.0 - phnsw_target_recall) / worse);
-	if (meta->nodes.limit / PHNSW_GROWN > meta->built_nodes)
+	if (meta->nodes.limit / PHNSW_GROWN > Max(meta->built_nodes, meta->calibrated_nodes))
 		ef = Max(ef, PHNSW_EF_UNKNOWN);
 	return Max(1, Min(ef, PHNSW_EF_MAX));
 }

@@ -434,6 +434,7 @@ phnsw_amvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->estimated_count = true;
 		stats->num_index_tuples = Max(info->num_heap_tuples, 0);
 	}
+	phnsw_vacuum_calibrate(info);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	IndexFreeSpaceMapVacuum(info->index);
 	return stats;

@@ -123,6 +123,11 @@ extern void phnsw_vacuum_entry(PhnswVacuum *v);
 /* Gives live nodes that no walk from the entry point finds a link that leads to them. */
 extern void phnsw_vacuum_attach(PhnswVacuum *v);
 
+/* ---- vacuum_calibrate.c ---------------------------------------------------------------------------------------------------- */
+
+/* Measures ef against recall anew when the index has grown a lot since that was done. */
+extern void phnsw_vacuum_calibrate(IndexVacuumInfo *info);
+
 /* ---- reach.c ----------------------------------------------------------------------------------------------------------------- */
 
 typedef struct PhnswReach

@@ -137,6 +137,7 @@ TEST(Meta, EveryBrokenFieldIsNamed) {
       {"entry level", [](phnsw_meta &m) { m.entry_level = PHNSW_LEVEL_MAX + 1; }},
       {"free aux record", [](phnsw_meta &m) { m.aux_free = m.aux.limit; }},
       {"built nodes", [](phnsw_meta &m) { m.built_nodes = m.nodes.limit + 1; }},
+      {"calibrated nodes", [](phnsw_meta &m) { m.calibrated_nodes = m.nodes.limit + 1; }},
       {"number of calibrations", [](phnsw_meta &m) { m.calibrations = PHNSW_CALIBRATION_MAX + 1; }},
       {"ef of a calibration", [](phnsw_meta &m) { m.calibration[1].ef = 20; }},
       {"ef of a calibration", [](phnsw_meta &m) { m.calibration[1].ef = PHNSW_EF_MAX + 1; }},

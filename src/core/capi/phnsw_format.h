@@ -222,7 +222,9 @@ typedef struct phnsw_meta
 	uint32_t           built_nodes;      /* nodes at the last bulk build */
 	uint32_t           calibrations;
 	phnsw_calibration  calibration[PHNSW_CALIBRATION_MAX];
-	uint64_t           reserved[16];
+	uint32_t           calibrated_nodes; /* limit when a vacuum measured it anew, 0: it is the build's */
+	uint32_t           reserved_word;
+	uint64_t           reserved[15];
 	phnsw_space        nodes;
 	phnsw_space        aux;
 } phnsw_meta;

@@ -137,6 +137,7 @@ const char *meta_fault(const phnsw_meta &meta, std::uint64_t blocks_in_file) noe
   if (meta.entry_level > PHNSW_LEVEL_MAX) return "entry level";
   if (!valid_reference(meta.aux_free, meta.aux.limit)) return "free aux record";
   if (meta.built_nodes > meta.nodes.limit) return "built nodes";
+  if (meta.calibrated_nodes > meta.nodes.limit) return "calibrated nodes";
   return calibration_fault(meta);
 }
 

@@ -1,0 +1,277 @@
+/*
+ * vacuum_calibrate.c
+ *    ef against recall, measured again when an index has grown.
+ *
+ * A build measures what recall each ef gives, and a scan chooses its ef by that (cost.c).  Rows inserted one by one make the
+ * graph larger and other than it was, so at the end of a vacuum an index that is a fifth larger than when it was measured is
+ * measured again: as in the build, nodes drawn evenly are the queries, each searched as if it were not in the graph, and the
+ * distances are those between codes.
+ *
+ * Everything is read as a search reads it, one page at a time and without locks across pages; the result is one record of the
+ * meta page.  Inserts may go on meanwhile: a few neighbours more or less do not matter.
+ *
+ * Cost: one pass over the node pages with so many distances for each node as there are queries (1,000,000 nodes of 768
+ * dimensions: about 4 s), and the searches (about 2 s).
+ */
+#include "vacuum.h"
+
+#include "commands/vacuum.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "nearest.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+
+#define CALIBRATE_QUERIES 100
+#define CALIBRATE_WANTED  10
+/* Smaller indexes are swept (scan.c). */
+#define CALIBRATE_NODES_MIN 2000
+#define CALIBRATE_ENOUGH  0.999
+
+static const uint32 calibrate_widths[] = {10, 16, 24, 40, 64, 100, 160, 256, 400};
+
+StaticAssertDecl(lengthof(calibrate_widths) <= PHNSW_CALIBRATION_MAX, "the meta page holds every measurement");
+
+typedef struct CalibrateQuery
+{
+	uint32		id;
+	phnsw_slot *slot;
+	Nearest		truth;
+} CalibrateQuery;
+
+typedef struct Calibrate
+{
+	IndexVacuumInfo *info;
+	Relation	index;
+	PhnswIndex *pi;
+	uint32		limit;
+	uint32		n;
+	CalibrateQuery queries[CALIBRATE_QUERIES];
+	phnsw_search *search;
+	char	   *hop;			/* copies of one hop's nodes */
+	uint64		hops;
+	uint64		touches;
+} Calibrate;
+
+/* ---- queries and their true neighbours --------------------------------------------------------------------------------------- */
+
+/* A live node out of each of as many equal parts of the ids; none where a part has no live one near the place drawn. */
+static void
+draw(Calibrate *c)
+{
+	phnsw_slot *slot = palloc(c->pi->slot_bytes);
+
+	for (uint32 i = 0; i < CALIBRATE_QUERIES; i++)
+	{
+		uint32		begin = (uint64) c->limit * i / CALIBRATE_QUERIES;
+		uint32		end = (uint64) c->limit * (i + 1) / CALIBRATE_QUERIES;
+		uint32		id = begin + murmurhash32(i) % (end - begin);
+
+		for (uint32 tries = 0; tries < 16 && id < end; tries++, id++)
+		{
+			phnsw_touch_copy(c->index, c->pi, &id, 1, (char *) slot);
+			if (slot->state == PHNSW_SLOT_LIVE)
+			{
+				CalibrateQuery *query = &c->queries[c->n++];
+
+				query->id = id;
+				query->slot = slot;
+				query->truth.distances = palloc(CALIBRATE_WANTED * sizeof(double));
+				slot = palloc(c->pi->slot_bytes);
+				break;
+			}
+		}
+	}
+}
+
+/* The distances of every query's nearest other nodes. */
+static void
+find_truth(Calibrate *c)
+{
+	for (uint32 first = 0; first < c->limit; first += c->pi->slots_per_page)
+	{
+		uint32		place;
+		uint32		count = Min(c->pi->slots_per_page, c->limit - first);
+		BlockNumber block = phnsw_node_block(c->index, c->pi, first, &place);
+		Buffer		buffer = ReadBufferExtended(c->index, MAIN_FORKNUM, block, RBM_NORMAL, c->info->strategy);
+		Page		page = BufferGetPage(buffer);
+
+		for (uint32 i = 0; i < count; i++)
+		{
+			const phnsw_slot *slot = phnsw_page_slot(c->pi, page, i);
+
+			if (slot->state != PHNSW_SLOT_LIVE)
+				continue;
+			for (uint32 q = 0; q < c->n; q++)
+			{
+				CalibrateQuery *query = &c->queries[q];
+				double		distance = phnsw_codec_distance(c->pi->codec, query->slot, slot);
+
+				if (nearest_wants(&query->truth, CALIBRATE_WANTED, distance) && query->id != first + i)
+					nearest_add(&query->truth, CALIBRATE_WANTED, distance);
+			}
+		}
+		ReleaseBuffer(buffer);
+		vacuum_delay_point();
+	}
+}
+
+/* ---- searches ------------------------------------------------------------------------------------------------------------------ */
+
+static void
+score(Calibrate *c, const phnsw_slot *query, const uint32 *ids, uint32 n, float *scores, uint32 *versions)
+{
+	phnsw_touch_copy(c->index, c->pi, ids, n, c->hop);
+	c->touches += n;
+	for (uint32 i = 0; i < n; i++)
+	{
+		const phnsw_slot *slot = (phnsw_slot *) (c->hop + (Size) i * c->pi->slot_bytes);
+
+		scores[i] = slot->state == PHNSW_SLOT_LIVE ? phnsw_codec_distance(c->pi->codec, query, slot) :
+			get_float4_infinity();
+		versions[i] = slot->version;
+	}
+}
+
+/* Searches one level, past the query's own node; leaves the result in the machine's window. */
+static void
+search_level(Calibrate *c, const CalibrateQuery *query, const phnsw_candidate *entry, uint32 level, uint32 ef)
+{
+	uint32		links[PHNSW_LINKS_MAX];
+	uint32		fresh[PHNSW_LINKS_MAX];
+	float		scores[PHNSW_LINKS_MAX];
+	uint32		versions[PHNSW_LINKS_MAX];
+	uint32		node;
+	uint32		n;
+	phnsw_error error;
+
+	phnsw_ensure(phnsw_search_begin(c->search, ef, c->pi->meta.nodes.limit, false, &error), &error);
+	phnsw_ensure(phnsw_search_offer(c->search, &entry->id, &entry->score, &entry->version, 1, &error), &error);
+	/* Seen already: nothing leads to it, unless the graph begins there. */
+	if (entry->id != query->id)
+		phnsw_ensure(phnsw_search_fresh(c->search, &query->id, 1, fresh, &n, &error), &error);
+	while (phnsw_search_pop(c->search, &node))
+	{
+		n = phnsw_links(c->index, c->pi, node, level, links);
+		c->hops++;
+		phnsw_ensure(phnsw_search_fresh(c->search, links, n, fresh, &n, &error), &error);
+		if (n == 0)
+			continue;
+		score(c, query->slot, fresh, n, scores, versions);
+		phnsw_ensure(phnsw_search_offer(c->search, fresh, scores, versions, n, &error), &error);
+	}
+}
+
+/* True neighbours among the first that a search with ef returns. */
+static uint32
+count_found(Calibrate *c, const CalibrateQuery *query, uint32 ef)
+{
+	phnsw_candidate entry = {.id = c->pi->meta.entry};
+	const phnsw_candidate *window;
+	uint32		n;
+	uint32		found = 0;
+
+	score(c, query->slot, &entry.id, 1, &entry.score, &entry.version);
+	for (uint32 level = c->pi->meta.entry_level; level > 0; level--)
+	{
+		search_level(c, query, &entry, level, 1);
+		window = phnsw_search_window(c->search, &n);
+		if (n > 0)
+			entry = window[0];
+		entry.expanded = 0;
+	}
+	search_level(c, query, &entry, 0, ef);
+	window = phnsw_search_window(c->search, &n);
+	for (uint32 i = 0; i < n && window[i].score <= query->truth.distances[0]; i++)
+		found += window[i].id != query->id;
+	return Min(found, query->truth.n);
+}
+
+static uint32
+measure(Calibrate *c, phnsw_calibration *calibration)
+{
+	for (uint32 i = 0; i < lengthof(calibrate_widths); i++)
+	{
+		uint32		found = 0;
+		uint32		wanted = 0;
+
+		c->hops = c->touches = 0;
+		for (uint32 q = 0; q < c->n; q++)
+		{
+			vacuum_delay_point();
+			found += count_found(c, &c->queries[q], calibrate_widths[i]);
+			wanted += c->queries[q].truth.n;
+		}
+		calibration[i].ef = calibrate_widths[i];
+		calibration[i].recall = (float) found / wanted;
+		calibration[i].touches = (float) c->touches / c->n;
+		calibration[i].hops = (float) c->hops / c->n;
+		if (calibration[i].recall >= CALIBRATE_ENOUGH)
+			return i + 1;
+	}
+	return lengthof(calibrate_widths);
+}
+
+/* ---- the meta page --------------------------------------------------------------------------------------------------------------- */
+
+static void
+write_calibration(Calibrate *c, const phnsw_calibration *calibration, uint32 n)
+{
+	Buffer		buffer = ReadBuffer(c->index, 0);
+	phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	phnsw_page_check(c->index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
+	if (meta->build_id == c->pi->meta.build_id)
+	{
+		GenericXLogState *state = GenericXLogStart(c->index);
+
+		meta = phnsw_page_meta(GenericXLogRegisterBuffer(state, buffer, 0));
+		meta->calibrations = n;
+		memcpy(meta->calibration, calibration, n * sizeof(phnsw_calibration));
+		meta->calibrated_nodes = c->limit;
+		meta->change++;
+		GenericXLogFinish(state);
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+void
+phnsw_vacuum_calibrate(IndexVacuumInfo *info)
+{
+	PhnswIndex *pi = phnsw_index_open(info->index);
+	uint32		measured = Max(pi->meta.built_nodes, pi->meta.calibrated_nodes);
+	phnsw_calibration calibration[PHNSW_CALIBRATION_MAX];
+	MemoryContext context;
+	MemoryContext caller;
+	Calibrate  *c;
+
+	if (pi->meta.entry == PHNSW_NONE || pi->meta.nodes.limit <= CALIBRATE_NODES_MIN ||
+		pi->meta.nodes.limit <= (uint64) measured + measured / 5)
+		return;
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "phnsw calibration", ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	c = palloc0(sizeof(Calibrate));
+	c->info = info;
+	c->index = info->index;
+	c->pi = pi;
+	c->limit = pi->meta.nodes.limit;
+	c->search = phnsw_search_borrow(pi, context);
+	c->hop = palloc(PHNSW_LINKS_MAX * (Size) pi->slot_bytes);
+	draw(c);
+	find_truth(c);
+	if (c->n > 0 && c->queries[0].truth.n == CALIBRATE_WANTED)
+	{
+		uint32		n = measure(c, calibration);
+
+		write_calibration(c, calibration, n);
+		phnsw_index_refresh(info->index, pi);
+		ereport(DEBUG1,
+				(errmsg("phnsw index \"%s\" was calibrated for %u nodes: recall %.3f at ef %u",
+						RelationGetRelationName(info->index), c->limit, calibration[n - 1].recall, calibration[n - 1].ef),
+				 errhidestmt(true)));
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
