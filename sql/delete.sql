@@ -35,7 +35,7 @@ SELECT pg_relation_size('del_v') = :size AS same_size;
 
 -- the entry point and everything else on upper levels
 SELECT entry_level > 0 AS has_levels FROM phnsw_index_info('del_v');
-DELETE FROM del WHERE id IN (SELECT id FROM del ORDER BY v <-> wave(1) LIMIT 500);
+DELETE FROM del WHERE id IN (SELECT id FROM del ORDER BY (v <-> wave(1)) + 0 LIMIT 500);
 VACUUM (INDEX_CLEANUP ON) del;
 SELECT * FROM state();
 

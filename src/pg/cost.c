@@ -24,7 +24,7 @@
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
-/* Without a calibration (an index created empty). */
+/* Without a calibration (an index created empty, until its first vacuum). */
 #define PHNSW_EF_UNKNOWN 100
 
 /*

@@ -10,8 +10,7 @@
  * Everything is read as a search reads it, one page at a time and without locks across pages; the result is one record of the
  * meta page.  Inserts may go on meanwhile: a few neighbours more or less do not matter.
  *
- * Cost: one pass over the node pages with so many distances for each node as there are queries (1,000,000 nodes of 768
- * dimensions: about 4 s), and the searches (about 2 s).
+ * Cost: one pass over the node pages with so many distances for each node as there are queries, and the searches.
  */
 #include "vacuum.h"
 
