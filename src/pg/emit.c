@@ -14,8 +14,14 @@
 
 #include <math.h>
 
+#include "catalog/pg_am_d.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "utils/spccache.h"
+
+/* Rows whose pages are asked for together, out of so many hits at most; again when half of them have been returned. */
+#define PHNSW_ASK_ROWS 16
+#define PHNSW_ASK_HITS 256
 
 #define PHNSW_CHAIN_BATCH_MIN 16
 #define PHNSW_CHAIN_BATCH_MAX 4096
@@ -172,6 +178,42 @@ phnsw_look_at(PhnswScan *so, const phnsw_candidate *candidates, uint32 n)
 }
 
 /* ---- rows -------------------------------------------------------------------------------------------------------------- */
+
+void
+phnsw_ask_for_rows(PhnswScan *so)
+{
+	const PhnswHit *nearest[PHNSW_ASK_ROWS];
+	uint32		hits = Min(so->n_hits, PHNSW_ASK_HITS);
+	uint32		n = 0;
+
+	/* The TIDs of another kind of table need not name blocks. */
+	if (!so->pi->cold_rows || so->returned < so->ask_at || so->heap->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		get_tablespace_io_concurrency(so->heap->rd_rel->reltablespace) == 0)
+		return;
+	so->ask_at = so->returned + PHNSW_ASK_ROWS / 2;
+	for (uint32 i = 0; i < hits; i++)
+	{
+		const PhnswHit *hit = &so->hits[i];
+		uint32		j = n;
+
+		if (hit->tid.offset == 0 || (n == PHNSW_ASK_ROWS && !phnsw_hit_before(hit, nearest[n - 1])))
+			continue;
+		if (n < PHNSW_ASK_ROWS)
+			n++;
+		else
+			j--;
+		for (; j > 0 && phnsw_hit_before(hit, nearest[j - 1]); j--)
+			nearest[j] = nearest[j - 1];
+		nearest[j] = hit;
+	}
+	for (uint32 i = 0; i < n; i++)
+	{
+		ItemPointerData tid;
+
+		memcpy(&tid, &nearest[i]->tid, sizeof(tid));
+		PrefetchBuffer(so->heap, MAIN_FORKNUM, ItemPointerGetBlockNumber(&tid));
+	}
+}
 
 void
 phnsw_emit_begin(PhnswScan *so, const PhnswHit *hit)

@@ -88,6 +88,7 @@ typedef struct PhnswIndex
 	BlockNumber map_size;
 	BlockNumber open_page;		/* node page that this backend last inserted into */
 	bool		cold;			/* the last hop had blocks that the map could not serve */
+	bool		cold_rows;		/* the last row of a scan came from disk */
 
 	struct PhnswUpper *upper;	/* upper.c */
 	uint32		descents;		/* through pages in memory, since there is no copy of the upper levels */

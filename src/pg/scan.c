@@ -20,6 +20,7 @@
 #include "access/tableam.h"
 #include "catalog/index.h"
 #include "executor/executor.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/float.h"
@@ -170,7 +171,9 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 		so->pi = pi;
 		so->query = phnsw_query_borrow(pi, so->context);
 	}
+	so->heap = scan->heapRelation;
 	so->returned = 0;
+	so->ask_at = 0;
 	so->n_hits = 0;
 	so->last_bound = -INFINITY;
 	so->last_id = 0;
@@ -273,6 +276,8 @@ next_hit(PhnswScan *so, PhnswHit *hit)
 			so->phase = PHNSW_SCAN_END;
 		if (so->phase == PHNSW_SCAN_END)
 			return false;
+		if (unlikely(so->pi->cold_rows))
+			phnsw_ask_for_rows(so);
 		phnsw_hits_pop(so, hit);
 		if (so->phase == PHNSW_SCAN_SWEEP)
 		{
@@ -344,6 +349,8 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 		elog(ERROR, "phnsw index scans only go forward");
 	if (so->phase == PHNSW_SCAN_START)
 		start_scan(scan, so);
+	else
+		so->pi->cold_rows = pgBufferUsage.shared_blks_read != so->blocks_read;
 	phnsw_stats_charge(&so->account);
 	if (phnsw_max_scan_tuples > 0 && so->returned >= phnsw_max_scan_tuples)
 		return false;
@@ -365,5 +372,6 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 	scan->xs_recheckorderby = true;
 	if (phnsw_check_bounds && so->kind == PHNSW_QUERY_VECTOR)
 		check_bound(scan, so);
+	so->blocks_read = pgBufferUsage.shared_blks_read;
 	return true;
 }

@@ -75,6 +75,11 @@ typedef struct PhnswScan
 	uint32		n_hits;
 	uint32		hits_max;
 
+	/* the table, whose pages are asked for while rows come from disk (emit.c) */
+	Relation	heap;
+	int64		blocks_read;	/* by this backend, when the last row was returned */
+	uint64		ask_at;			/* rows returned until then: ask again */
+
 	/* bound and node of the last hit that was taken out; bound -inf: none yet */
 	double		last_bound;
 	uint32		last_id;
@@ -121,6 +126,9 @@ extern bool phnsw_hit_read(const PhnswScan *so, const phnsw_slot *slot, uint32 i
 
 /* Turns n <= PHNSW_LOOK_MAX candidates into hits and drops those whose nodes are gone. */
 extern void phnsw_look_at(PhnswScan *so, const phnsw_candidate *candidates, uint32 n);
+
+/* Asks for the table's pages of the next rows, if those of the last ones came from disk.  The heap has hits. */
+extern void phnsw_ask_for_rows(PhnswScan *so);
 
 /* The rows of one hit, one by one; false when there are no more. */
 extern void phnsw_emit_begin(PhnswScan *so, const PhnswHit *hit);
