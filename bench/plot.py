@@ -5,12 +5,13 @@ usage: bench/plot.py [--out FOLDER] [--format svg|png] [FILE.csv...]
 
 Without files the newest of each data set and k in bench/results is taken, and the plots go to bench/results/plots:
 
-    recall-qps-DATASET       recall against queries per second of one connection, all systems
-    latency-DATASET          p50, p95, p99 at the smallest ef that reaches recall 0.95, one connection and many
-    insert-DATASET           rows per second against connections, single rows, synchronous_commit off and on
-    modes-DATASET            rows per second of the ways to insert
-    build                    seconds of CREATE INDEX, all data sets
-    rows-search-KIND-D-kK     ms per query at recall 0.95 against rows, where files differ only in rows (bench/sweep.sh)
+    recall-qps-DATASET        recall against queries per second of one connection, all systems
+    latency-DATASET           p50, p95, p99 at the smallest ef that reaches recall 0.95, one connection and many
+    insert-DATASET            rows per second against connections, single rows, synchronous_commit off and on
+    modes-DATASET             rows per second of the ways to insert
+    build                     seconds of CREATE INDEX, all data sets
+    rows-search-KIND-D-kK     ms per query at recall 0.95 against rows, where files differ only in rows (bench/sweep.sh);
+                              files of three sizes or more appear only here
     rows-build-KIND-D-kK      seconds of CREATE INDEX against rows
 """
 import argparse
@@ -72,8 +73,11 @@ def bars(axes, groups, systems, values):
         spots = [(i, values[group][system]) for i, group in enumerate(groups) if system in values[group]]
         heights = [v for _, (v, _, _) in spots]
         errors = [[v - low for _, (v, low, _) in spots], [high - v for _, (v, _, high) in spots]]
-        axes.bar([i - 0.4 + width * (place + 0.5) for i, _ in spots], heights, width, yerr=errors, capsize=2, label=system,
-                 color=colour(system))
+        drawn = axes.bar([i - 0.4 + width * (place + 0.5) for i, _ in spots], heights, width, yerr=errors, capsize=2, label=system,
+                         color=colour(system))
+        # The foot of a bar means nothing on a logarithmic axis: the number does.
+        axes.bar_label(drawn, ["%.3g" % v if v < 1000 else "%d" % v for v in heights], fontsize=7, padding=2)
+    axes.margins(y=0.1)
     axes.set_xticks(range(len(groups)))
     axes.set_xticklabels(groups)
     return bool(groups)
@@ -195,15 +199,16 @@ def main():
         sys.exit("plot.py: there is nothing in bench/results: bench/run.sh DATASET --save writes there")
     os.makedirs(options.out, exist_ok=True)
     plots = Plots(options.out, options.format)
-    for rows in files:
+    sizes = sweeps(files)
+    # A sweep has a file for each point of its charts; charts of each file would only hide those.
+    swept = {id(rows) for group in sizes.values() if len(group) > 2 for rows in group.values()}
+    for rows in (rows for rows in files if id(rows) not in swept):
         name, first = label(rows[0]), rows[0]
         title = "%s, %d x %d, k %d" % (first["dataset"], first["rows"], first["dims"], first["k"])
         plots.draw("recall-qps-" + name, title, "recall@%d" % first["k"], "queries/s, one connection", lambda axes: recall_qps(axes, rows))
         plots.draw("latency-" + name, title + ", recall 0.95", "", "microseconds", lambda axes: latency(axes, rows))
         plots.draw("insert-" + name, title, "connections", "rows/s, single-row statements", lambda axes: insert_clients(axes, rows))
         plots.draw("modes-" + name, title, "", "rows/s", lambda axes: insert_modes(axes, rows), width=8)
-    sizes = sweeps(files)
-    swept = {id(rows) for group in sizes.values() for rows in group.values()}
     plots.draw("build", "CREATE INDEX", "", "seconds",
                lambda axes: build(axes, [row for rows in files if id(rows) not in swept for row in rows]), width=8)
     for (kind, dims, k), group in sizes.items():

@@ -18,6 +18,7 @@ REQUIRED = {
     "search": ("ef", "clients", "recall", "qps", "p50_us", "p95_us", "p99_us"),
     "insert": ("mode", "clients", "synchronous_commit", "rows_inserted", "rows_per_s", "rows_per_s_min", "rows_per_s_max",
                "wal_bytes_per_row", "wal_image_bytes_per_row", "recall"),
+    "mixed": ("ef", "writers", "p50_us", "p50_us_min", "p50_us_max", "p99_us", "p50_alone_us", "p99_alone_us", "rows_per_s"),
     "update": ("rows_updated", "seconds_per_row", "seconds_per_row_min", "seconds_per_row_max", "index_seconds_per_row",
                "wal_bytes_per_row"),
     "vacuum": ("cycle", "rows_deleted", "seconds", "seconds_min", "seconds_max", "recall_before", "recall_after", "index_bytes"),

@@ -1,4 +1,4 @@
-"""The parts insert, copy, update and vacuum of bench/run.sh.
+"""The parts insert (with the readers beside writers), copy, update and vacuum of bench/run.sh.
 
 Every measurement starts from a fresh copy (CREATE DATABASE ... TEMPLATE) of the same database, read into shared buffers, and
 writes the same rows in every system: no measurement sees what another one left behind.
@@ -6,12 +6,15 @@ writes the same rows in every system: no measurement sees what another one left 
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 
 import numpy
 
 import systems
 from report import spread
+
+WRITERS = 4  # beside a reader
 
 
 class Wal:
@@ -52,11 +55,18 @@ def copy_file(name, rows, first):
     return path, "COPY items FROM '%s' (FORMAT binary)" % path
 
 
-def write_client(database, vectors, dims, first, batch, clients, transaction, synchronous_commit):
-    out = subprocess.run(
+def start_writing(database, vectors, dims, first, batch, clients, transaction, synchronous_commit):
+    return subprocess.Popen(
         [os.path.join(systems.WORK, "write_client"), "dbname=" + database, "SET synchronous_commit = " + synchronous_commit,
-         vectors, str(dims), str(first), str(batch), str(clients), str(int(transaction))], stdout=subprocess.PIPE, check=True)
-    return json.loads(out.stdout)
+         vectors, str(dims), str(first), str(batch), str(clients), str(int(transaction))], stdout=subprocess.PIPE)
+
+
+def written(process):
+    """What write_client says when it is done."""
+    out = process.communicate()[0]
+    if process.returncode != 0:
+        raise SystemExit("run.sh: write_client failed")
+    return json.loads(out)
 
 
 class Results:
@@ -86,6 +96,7 @@ def loads(options, dataset, servers, report):
             base.build(options)
         if "insert" in options.only:
             insert(options, dataset, servers, report, start, rows_inserted)
+            mixed(options, dataset, servers, report, start)
         if "copy" in options.only:
             bulk(options, dataset, servers, report, start, rows_copied)
 
@@ -105,7 +116,7 @@ def insert(options, dataset, servers, report, start, count):
             for system in servers:
                 with system.elsewhere(system.name + "_run", after, system.name + "_base") as there:
                     wal = Wal()
-                    run = write_client(there.database, vectors, dataset.dims, start, batch, clients, transaction, commit)
+                    run = written(start_writing(there.database, vectors, dataset.dims, start, batch, clients, transaction, commit))
                     if results.first(case, system):
                         run.update(wal.per_row(count, pages=mode == "single" and clients == 1), recall=there.recall(options.ef_written))
                     results.add(case, system, **run)
@@ -115,6 +126,37 @@ def insert(options, dataset, servers, report, start, count):
         report.add("insert", system, mode=mode, clients=clients, synchronous_commit=commit, rows_inserted=count,
                    **spread("rows_per_s", (r["rows_per_s"] for r in runs), 1), **spread("p50_us", (r["p50_us"] for r in runs), 1),
                    p99_us=max(r["p99_us"] for r in runs), ef=options.ef_written, **first)
+
+
+def mixed(options, dataset, servers, report, start):
+    """The latency of one reader, alone and while WRITERS connections insert rows as fast as they can.
+
+    The reader asks all queries once (query_client's pass), again and again until the writers are done; the last pass, which
+    they did not see to its end, is left out unless it is the only one.
+    """
+    vectors = os.path.join(systems.WORK, "mixed.f32")
+    dataset.base[start:].tofile(vectors)
+    ef = options.ef_written
+    runs = {system: [] for system in servers}
+    for _ in range(options.repeat):
+        for system in servers:
+            with system.elsewhere(system.name + "_run", template=system.name + "_base") as there:
+                there.search(ef, 0)
+                alone = there.search(ef, 0)[0]
+                writing = start_writing(there.database, vectors, dataset.dims, start, 1, WRITERS, False, "off")
+                passes = []
+                while writing.poll() is None:
+                    passes.append(there.search(ef, 0)[0])
+                rate = written(writing)["rows_per_s"]
+                passes = passes[:-1] or passes
+                beside = {key: statistics.median(one[key] for one in passes) for key in ("p50_us", "p99_us")}
+                runs[system].append({"alone": alone, "beside": beside, "passes": len(passes), "rate": rate})
+    for system, results in runs.items():
+        row = spread("p50_us", (r["beside"]["p50_us"] for r in results), 1)
+        for name, when, key in (("p99_us", "beside", "p99_us"), ("p50_alone_us", "alone", "p50_us"), ("p99_alone_us", "alone", "p99_us")):
+            row[name] = round(statistics.median(r[when][key] for r in results), 1)
+        report.add("mixed", system, ef=ef, writers=WRITERS, **row, passes=min(r["passes"] for r in results),
+                   **spread("rows_per_s", (r["rate"] for r in results), 1))
 
 
 def bulk(options, dataset, servers, report, start, count):
