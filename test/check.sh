@@ -120,7 +120,7 @@ if ((FAILED == 0)); then
 		chown -R "$SERVER_USER": "$SRC"
 	fi
 	if wanted regress || wanted isolation; then
-		phnsw_server_start data "shared_buffers = '128MB'" "fsync = off" "max_prepared_transactions = 10"
+		phnsw_server_start data "shared_buffers = '128MB'" "fsync = off" "autovacuum = off" "max_prepared_transactions = 10"
 		! wanted regress || step "regression tests" 400 count_regress bash -ec "run_regress ISOLATION="
 		! wanted isolation || step "isolation tests" 300 count_regress bash -ec "run_regress REGRESS="
 		phnsw_server_stop
