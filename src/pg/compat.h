@@ -37,6 +37,15 @@ typedef RelFileNode PhnswFile;
 #define PhnswExtendedBuffer(rel) ExtendBufferedRel(BMR_REL(rel), MAIN_FORKNUM, NULL, EB_LOCK_FIRST)
 #endif
 
+/* 16 made the macros of buffer tags functions. */
+#if PG_VERSION_NUM >= 160000
+#define PhnswInitBufferTag(tag, file, block) InitBufferTag(tag, file, MAIN_FORKNUM, block)
+#define PhnswBufferTagsEqual(a, b) BufferTagsEqual(a, b)
+#else
+#define PhnswInitBufferTag(tag, file, block) INIT_BUFFERTAG(*(tag), *(file), MAIN_FORKNUM, block)
+#define PhnswBufferTagsEqual(a, b) BUFFERTAGS_EQUAL(*(a), *(b))
+#endif
+
 /* 16 has one function for the ownership of all kinds of objects. */
 #if PG_VERSION_NUM >= 160000
 #define PhnswOwnsRelation(relid, role) object_ownercheck(RelationRelationId, relid, role)

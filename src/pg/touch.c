@@ -3,15 +3,15 @@
  *    The hop: from node ids to scores over pinned pages, and the search loop around it.
  *
  * A page touch is what a search costs, so this file is about making it cheap: descriptors and code lines of a whole hop are
- * prefetched through the backend's block-to-buffer map before the first is used, pages are pinned with ReadRecentBuffer,
- * and ids on one page share a pin.  Codes are read without a content lock: those of a live slot never change, and a slot
+ * prefetched through the backend's block-to-buffer map before the first is used, pages are read at a glance where the map
+ * leads to them (glance.h) and pinned where not, and ids on one page share either.  Codes are read without a content lock: those of a live slot never change, and a slot
  * that is reused meanwhile has another version, which the caller checks before it believes anything (README.md, Reading).
  *
  * While the pages of hops are not in shared buffers, all those of a hop are asked for before the first is waited for.
  */
 #include "phnsw.h"
 
-#include "executor/instrument.h"
+#include "glance.h"
 #include "miscadmin.h"
 #include "storage/buf_internals.h"
 #include "utils/float.h"
@@ -132,40 +132,58 @@ find_places(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, Place *
 		ask_for_blocks(index, pi, places, n);
 }
 
+/*
+ * Scores the n nodes of one page.  A page below the limit is initialised; its identity was checked when it was written and
+ * by phnsw_check.
+ */
+static void
+score_page(const PhnswIndex *pi, const phnsw_query *query, Page page, const Place *places, uint32 n,
+		   float *scores, uint32 *versions, uint8 *states)
+{
+	const phnsw_slot *slots[PHNSW_LINKS_MAX];
+	float		page_scores[PHNSW_LINKS_MAX];
+
+	for (uint32 i = 0; i < n; i++)
+		slots[i] = phnsw_page_slot(pi, page, places[i].slot);
+	phnsw_query_score(query, slots, n, page_scores);
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		position = places[i].position;
+		uint8		state = slots[i]->state;
+
+		scores[position] = state == PHNSW_SLOT_FREE ? get_float4_infinity() : page_scores[i];
+		versions[position] = slots[i]->version;
+		if (states != NULL)
+			states[position] = state;
+	}
+}
+
 void
 phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n,
 			float *scores, uint32 *versions, uint8 *states)
 {
 	Place		places[PHNSW_LINKS_MAX];
-	const phnsw_slot *slots[PHNSW_LINKS_MAX];
-	float		page_scores[PHNSW_LINKS_MAX];
 
 	Assert(n <= PHNSW_LINKS_MAX);
 	find_places(index, pi, ids, n, places);
 	phnsw_counters.touches += n;
-	for (uint32 i = 0; i < n;)
+	for (uint32 i = 0, same; i < n; i += same)
 	{
 		BlockNumber block = places[i].block;
-		Buffer		buffer = phnsw_pin(index, pi, block);
-		Page		page = BufferGetPage(buffer);
-		uint32		same = 0;
+		PhnswGlance glance;
+		Buffer		buffer;
 
-		/* A page below the limit is initialised; its identity was checked when it was written and by phnsw_check. */
-		for (; i + same < n && places[i + same].block == block; same++)
-			slots[same] = phnsw_page_slot(pi, page, places[i + same].slot);
-		phnsw_query_score(query, slots, same, page_scores);
-		for (uint32 j = 0; j < same; j++)
+		for (same = 1; i + same < n && places[i + same].block == block;)
+			same++;
+		if (phnsw_glance_begin(&glance, index, pi, block))
 		{
-			uint32		position = places[i + j].position;
-			uint8		state = slots[j]->state;
-
-			scores[position] = state == PHNSW_SLOT_FREE ? get_float4_infinity() : page_scores[j];
-			versions[position] = slots[j]->version;
-			if (states != NULL)
-				states[position] = state;
+			score_page(pi, query, glance.page, places + i, same, scores, versions, states);
+			if (phnsw_glance_end(&glance))
+				continue;
 		}
+		buffer = phnsw_pin(index, pi, block);
+		score_page(pi, query, BufferGetPage(buffer), places + i, same, scores, versions, states);
 		ReleaseBuffer(buffer);
-		i += same;
 	}
 }
 
@@ -258,18 +276,41 @@ upper_links(Relation index, PhnswIndex *pi, uint32 id, uint32 version, uint32 up
 	return 0;
 }
 
+/* The links of level 0 at a glance: their number, or PHNSW_NONE when it takes a closer look. */
+static uint32
+glance_at_links(Relation index, PhnswIndex *pi, BlockNumber block, uint32 place, uint32 *links)
+{
+	PhnswGlance glance;
+	const phnsw_slot *slot;
+	uint32		n;
+
+	if (!phnsw_glance_begin(&glance, index, pi, block))
+		return PHNSW_NONE;
+	slot = phnsw_page_slot(pi, glance.page, place);
+	n = *(const volatile uint16 *) &slot->count;	/* read once: it is checked and then used */
+	if (slot->state == PHNSW_SLOT_FREE || n > 2 * pi->m)
+		return PHNSW_NONE;
+	memcpy(links, phnsw_slot_links_const(slot, pi->code_bytes), n * sizeof(uint32));
+	return phnsw_glance_end(&glance) ? n : PHNSW_NONE;
+}
+
 uint32
 phnsw_links(Relation index, PhnswIndex *pi, uint32 id, uint32 level, uint32 *links)
 {
 	uint32		place;
 	BlockNumber block = phnsw_node_block(index, pi, id, &place);
-	Buffer		buffer = phnsw_pin(index, pi, block);
-	Page		page = BufferGetPage(buffer);
-	phnsw_slot *slot = phnsw_page_slot(pi, page, place);
-	uint32		n = 0;
+	Buffer		buffer;
+	phnsw_slot *slot;
+	uint32		n = level == 0 ? glance_at_links(index, pi, block, place, links) : PHNSW_NONE;
 	uint32		upper = PHNSW_NONE;
 	uint32		version;
 
+	if (n != PHNSW_NONE)
+		return keep_known(index, pi, links, n);
+
+	n = 0;
+	buffer = phnsw_pin(index, pi, block);
+	slot = phnsw_page_slot(pi, BufferGetPage(buffer), place);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	version = slot->version;
 	if (slot->state != PHNSW_SLOT_FREE && level <= slot->level)

@@ -1,0 +1,70 @@
+/*
+ * glance.h
+ *    Reading a shared buffer without a pin.
+ *
+ * A pin costs two atomic operations on the buffer's descriptor and two entries in the backend's books, about as much as the
+ * distance it is taken for, and at many clients the descriptors of popular pages travel from core to core.  A glance costs
+ * two comparisons: the descriptor's tag says before and after the bytes are read that the buffer holds the block.
+ *
+ * What a glance sees may still be wrong: the page can be evicted and come back between the two looks while the bytes are
+ * read.  So it serves only what is a hint anyway (README.md, Reading): scores and versions, which are looked at again under
+ * a lock before a row is returned, and links, any of which is safe to follow.  Leaf kernels bear any bytes.
+ *
+ * Glances do not count as use of a buffer: every so many times a page is pinned the ordinary way, so that PostgreSQL keeps
+ * popular pages.  The caller counts them as hits (EXPLAIN (BUFFERS)).
+ */
+#ifndef PHNSW_GLANCE_H
+#define PHNSW_GLANCE_H
+
+#include "phnsw.h"
+
+#include "executor/instrument.h"
+#include "storage/buf_internals.h"
+
+#define PHNSW_GLANCE_PERIOD 64
+
+typedef struct PhnswGlance
+{
+	BufferTag	tag;
+	BufferDesc *buffer;
+	Page		page;
+} PhnswGlance;
+
+static inline bool
+phnsw_glance_holds(const PhnswGlance *glance)
+{
+	/* The state first: a buffer that is being read has its tag, but is not valid yet. */
+	uint32		state = pg_atomic_read_u32(&glance->buffer->state);
+
+	pg_read_barrier();
+	return (state & BM_VALID) != 0 && PhnswBufferTagsEqual(&glance->tag, &glance->buffer->tag);
+}
+
+/* Begins a glance at a block; false when the map does not lead to it, or when it is time for a pin. */
+static inline bool
+phnsw_glance_begin(PhnswGlance *glance, Relation index, const PhnswIndex *pi, BlockNumber block)
+{
+	static uint32 glances = 0;
+	Buffer		buffer = block < pi->map_size ? pi->map[block] : InvalidBuffer;
+
+	if (buffer <= InvalidBuffer || ++glances % PHNSW_GLANCE_PERIOD == 0)
+		return false;			/* unknown, or a local buffer */
+	PhnswInitBufferTag(&glance->tag, &PhnswRelationFile(index), block);
+	glance->buffer = GetBufferDescriptor(buffer - 1);
+	glance->page = BufferGetPage(buffer);
+	return phnsw_glance_holds(glance);
+}
+
+/* Ends it; false: forget what was read. */
+static inline bool
+phnsw_glance_end(const PhnswGlance *glance)
+{
+	pg_read_barrier();
+	if (!phnsw_glance_holds(glance))
+		return false;
+	phnsw_counters.pins++;
+	pgBufferUsage.shared_blks_hit++;
+	return true;
+}
+
+#endif							/* PHNSW_GLANCE_H */
