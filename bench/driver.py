@@ -65,7 +65,10 @@ def enough_memory(dataset):
 
 def environment(options, dataset, chosen):
     def output(*command):
-        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode().strip()
+        try:
+            return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode().strip()
+        except FileNotFoundError:  # a machine without git
+            return "unknown"
 
     with open("/proc/cpuinfo") as file:
         cpu = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "unknown")
