@@ -284,7 +284,10 @@ write_node(PhnswInsert *ins)
 	UnlockReleaseBuffer(buffer);
 }
 
-/* Takes back a node that nothing leads to. */
+/*
+ * Takes back a node that nothing leads to, but for stale links to the slot's former node.  If another row has come by one of
+ * those and joined it, the node stays, with that row only, and vacuum links it.
+ */
 static void
 withdraw_node(PhnswInsert *ins)
 {
@@ -293,17 +296,23 @@ withdraw_node(PhnswInsert *ins)
 	Buffer		buffer = phnsw_pin(ins->index, ins->pi, block);
 	GenericXLogState *state;
 	phnsw_slot *slot;
+	bool		joined;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	state = GenericXLogStart(ins->index);
 	slot = phnsw_page_slot(ins->pi, GenericXLogRegisterBuffer(state, buffer, 0), place);
 	memset(&slot->tid, 0, sizeof(slot->tid));
-	slot->state = PHNSW_SLOT_FREE;
-	slot->version++;
-	slot->count = 0;
+	joined = slot->tids != PHNSW_NONE;
+	if (!joined)
+	{
+		slot->state = PHNSW_SLOT_FREE;
+		slot->version++;
+		slot->count = 0;
+	}
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
-	phnsw_page_has_room(ins->index, ins->pi, block, true);
+	if (!joined)
+		phnsw_page_has_room(ins->index, ins->pi, block, true);
 }
 
 /* ---- entry point ----------------------------------------------------------------------------------------------------------- */

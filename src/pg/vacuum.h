@@ -105,9 +105,11 @@ extern uint32 phnsw_pool_add(PhnswPool *pool, uint32 id);
 /* Copies what was entered since the last time. */
 extern void phnsw_pool_fetch(PhnswPool *pool);
 
+/* REQUIRES: the node was fetched since it was entered. */
 static inline phnsw_slot *
 phnsw_pool_slot(const PhnswPool *pool, uint32 index)
 {
+	Assert(index < pool->fetched);
 	return (phnsw_slot *) (pool->slots + (Size) index * pool->pi->slot_bytes);
 }
 

@@ -434,6 +434,7 @@ phnsw_vacuum_attach(PhnswVacuum *v)
 {
 	PhnswIndex *pi = v->pi;
 	Attach		a = {.v = v};
+	uint32		start;
 	uint32		limit;
 	uint32		attached = 0;
 
@@ -443,10 +444,14 @@ phnsw_vacuum_attach(PhnswVacuum *v)
 	a.lost = palloc(pi->slot_bytes);
 	a.hop = palloc((Size) PHNSW_LINKS_MAX * pi->slot_bytes);
 	a.list = palloc((Size) PHNSW_LINKS_MAX * pi->slot_bytes);
-	/* Not only nodes of the first look: an insert may have found nothing but dead ones meanwhile. */
+	start = walk_away(v, pi->meta.entry);
+	/*
+	 * Not only nodes of the first look: an insert may have found nothing but dead ones meanwhile.  After walk_away(), which
+	 * may learn of more nodes and end at one of them.
+	 */
 	limit = pi->meta.nodes.limit;
 	phnsw_reach_init(&a.reach, limit, v->dead, v->limit);
-	phnsw_reach_from(v->index, pi, &a.reach, walk_away(v, pi->meta.entry));
+	phnsw_reach_from(v->index, pi, &a.reach, start);
 	for (uint32 first = 0; first < limit; first += pi->slots_per_page)
 	{
 		uint32		lost[PHNSW_SLOTS_MAX];

@@ -71,6 +71,6 @@ phnsw_pool_fetch(PhnswPool *pool)
 		pool->slots = slots;
 	}
 	phnsw_touch_copy(pool->index, pool->pi, pool->ids + pool->fetched, pool->n - pool->fetched,
-					 (char *) phnsw_pool_slot(pool, pool->fetched));
+					 pool->slots + pool->fetched * (Size) pool->pi->slot_bytes);
 	pool->fetched = pool->n;
 }

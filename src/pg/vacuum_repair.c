@@ -406,13 +406,15 @@ repair_aux_page(Repair *r, BlockNumber block, uint32 first, uint32 count, bool r
 {
 	PhnswIndex *pi = r->v->pi;
 	Buffer		buffer = copy_page(r, block, PHNSW_PAGE_AUX);
+	/* As of now: consider() may learn of more nodes, whose slots have not been fetched. */
+	const uint32 limit = pi->meta.nodes.limit;
 	uint32		changed = 0;
 
 	for (uint32 i = 0; i < count; i++)
 	{
 		phnsw_aux  *aux = phnsw_page_aux(pi, r->image, i);
 
-		if (aux->kind != PHNSW_AUX_FREE && aux->node < pi->meta.nodes.limit)
+		if (aux->kind != PHNSW_AUX_FREE && aux->node < limit)
 			phnsw_pool_add(&r->pool, aux->node);
 	}
 	phnsw_pool_fetch(&r->pool);
@@ -421,7 +423,7 @@ repair_aux_page(Repair *r, BlockNumber block, uint32 first, uint32 count, bool r
 		phnsw_aux  *aux = phnsw_page_aux(pi, r->image, i);
 		const phnsw_slot *owner;
 
-		if (aux->kind == PHNSW_AUX_FREE || aux->node >= pi->meta.nodes.limit)
+		if (aux->kind == PHNSW_AUX_FREE || aux->node >= limit)
 			continue;
 		owner = phnsw_pool_slot(&r->pool, phnsw_pool_add(&r->pool, aux->node));
 		if (owner->version != aux->version)
