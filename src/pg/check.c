@@ -8,8 +8,9 @@
  * visible row of the table is looked up and encoded again.
  *
  * Not faults: a link to a node that is free or was reused (links are hints), DEAD nodes and aux records that nobody refers to
- * (a vacuum or insert was interrupted; the space comes back later), and live nodes that cannot be reached (a WARNING, since
- * a crash within an insert leaves such a node; an ERROR if the index has not changed since it was built, or with strict).
+ * (a vacuum or insert was interrupted; the space comes back later, or with REINDEX: README.md), and live nodes that cannot
+ * be reached (a WARNING, since a crash within an insert leaves such a node; an ERROR if the index has not changed since it was
+ * built, or with strict).
  *
  * Locks: ShareLock on the table, so that nobody writes meanwhile; during recovery, where that cannot be had, AccessShareLock,
  * and faults between pages count only if nothing was replayed meanwhile.  Pages are share-locked one at a time and copied.
