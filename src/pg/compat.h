@@ -32,11 +32,6 @@ typedef RelFileNode PhnswFile;
 #define PhnswFileEquals(a, b)  RelFileNodeEquals(a, b)
 #endif
 
-/* 16 has a bulk extension call; before, a page at a time under the relation extension lock. */
-#if PG_VERSION_NUM >= 160000
-#define PhnswExtendedBuffer(rel) ExtendBufferedRel(BMR_REL(rel), MAIN_FORKNUM, NULL, EB_LOCK_FIRST)
-#endif
-
 /* 16 made the macros of buffer tags functions. */
 #if PG_VERSION_NUM >= 160000
 #define PhnswInitBufferTag(tag, file, block) InitBufferTag(tag, file, MAIN_FORKNUM, block)

@@ -8,49 +8,15 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use IPC::Run;
+use BulkTest;
 use PhnswTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 seed_from_env();
-my $node = new_node('bulk_crash', 'wal_level = logical', 'restart_after_crash = on', 'autovacuum = off', 'fsync = on',
+my $node = bulk_node('bulk_crash', 'wal_level = logical', 'restart_after_crash = on', 'autovacuum = off', 'fsync = on',
 	'allow_in_place_tablespaces = on');
-my $random = random_vectors_sql(8, 'i');
-my $query = "'[1,0,0,0,0,0,0,0]'";
-
-sub run
-{
-	return $node->safe_psql('postgres', shift);
-}
-
-sub rows
-{
-	my ($table, $first, $last) = @_;
-
-	return "INSERT INTO $table SELECT i, $random FROM generate_series($first, $last) i;";
-}
-
-sub fresh
-{
-	my ($table) = @_;
-
-	return "CREATE TABLE $table (id int, v vector(8)); CREATE INDEX ${table}_v ON $table USING phnsw (v);";
-}
-
-sub complete
-{
-	my ($table, $expected, $what, $where) = @_;
-
-	$where //= $node;
-	is($where->safe_psql('postgres', "SELECT count(*) FROM $table"), $expected, "$what: rows of the table");
-	is(count_through_index($where, $table, 'v', '<->', $query), $expected, "$what: the index returns every row");
-	my $nearest = "SELECT array_agg(d) FROM (SELECT v <-> $query d FROM $table ORDER BY v <-> $query LIMIT 10) x";
-	is($where->safe_psql('postgres', "SET phnsw.ef_search = 2000; SET enable_seqscan = off; $nearest"),
-		$where->safe_psql('postgres', "SET enable_indexscan = off; $nearest"), "$what: the nearest");
-	check_index($where, "${table}_v", $what);
-	return;
-}
 
 # Killed at a random moment before, during or after the flush.
 foreach my $round (1 .. 6)
