@@ -129,9 +129,8 @@ fill_aux_page(const PhnswIndex *pi, Page page, phnsw_meta *meta, uint32 first)
 static Buffer
 add_page(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_page_kind kind, uint32 *first)
 {
-	GenericXLogState *state = GenericXLogStart(index);
-	Page		meta_page = GenericXLogRegisterBuffer(state, meta_buffer, 0);
-	phnsw_meta *meta = phnsw_page_meta(meta_page);
+	PhnswWal   *wal = phnsw_wal_start(index);
+	phnsw_meta *meta = phnsw_page_meta(phnsw_wal_register(wal, meta_buffer, PHNSW_WAL_WHOLE));
 	phnsw_space *space = space_of(meta, kind);
 	uint32		count = per_page(pi, kind);
 	BlockNumber block;
@@ -147,7 +146,7 @@ add_page(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_page_kind kin
 		block = phnsw_locate(space, count, *first, &place);
 	}
 	buffer = materialise(index, block);
-	page = GenericXLogRegisterBuffer(state, buffer, GENERIC_XLOG_FULL_IMAGE);
+	page = phnsw_wal_register(wal, buffer, PHNSW_WAL_FRESH);
 	phnsw_page_init(page, kind, count, phnsw_page_content_bytes(meta, kind, count));
 	if (kind == PHNSW_PAGE_AUX)
 		fill_aux_page(pi, page, meta, *first);
@@ -161,7 +160,7 @@ add_page(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_page_kind kin
 	}
 	space->limit += count;
 	meta->change++;
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	return buffer;
 }
 
@@ -273,33 +272,43 @@ phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room
 
 /* ---- aux records ---------------------------------------------------------------------------------------------------------- */
 
+/* The head of the free list, in the image of the meta page. */
+static uint32 *
+wal_aux_free(PhnswWal *wal, Buffer meta_buffer)
+{
+	phnsw_meta *meta = phnsw_page_meta(phnsw_wal_register(wal, meta_buffer, PHNSW_WAL_PARTS));
+
+	return phnsw_wal_part(wal, &meta->aux_free, sizeof(meta->aux_free));
+}
+
 /* Takes as many records as lie on the page of the list's head, at most n.  REQUIRES: the list is not empty, meta locked. */
 static uint32
 pop_aux(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_aux_kind kind, uint32 n, uint32 *ids)
 {
-	GenericXLogState *state = GenericXLogStart(index);
-	phnsw_meta *meta = phnsw_page_meta(GenericXLogRegisterBuffer(state, meta_buffer, 0));
+	PhnswWal   *wal = phnsw_wal_start(index);
+	const phnsw_meta *meta = phnsw_page_meta(BufferGetPage(meta_buffer));
+	uint32	   *aux_free = wal_aux_free(wal, meta_buffer);
 	uint32		place;
-	BlockNumber block = phnsw_locate(&meta->aux, pi->aux_per_page, meta->aux_free, &place);
+	BlockNumber block = phnsw_locate(&meta->aux, pi->aux_per_page, *aux_free, &place);
 	Buffer		buffer;
 	Page		page;
 	uint32		taken = 0;
 
-	if (block == 0 || meta->aux_free >= meta->aux.limit)
-		phnsw_corrupt(index, 0, meta->aux_free, "the free list of aux records leads beyond the end");
+	if (block == 0 || *aux_free >= meta->aux.limit)
+		phnsw_corrupt(index, 0, *aux_free, "the free list of aux records leads beyond the end");
 	buffer = ReadBuffer(index, block);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	phnsw_page_check(index, block, BufferGetPage(buffer), PHNSW_PAGE_AUX);
-	page = GenericXLogRegisterBuffer(state, buffer, 0);
-	while (taken < n && meta->aux_free != PHNSW_NONE && meta->aux_free < meta->aux.limit &&
-		   phnsw_locate(&meta->aux, pi->aux_per_page, meta->aux_free, &place) == block)
+	page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
+	while (taken < n && *aux_free != PHNSW_NONE && *aux_free < meta->aux.limit &&
+		   phnsw_locate(&meta->aux, pi->aux_per_page, *aux_free, &place) == block)
 	{
-		phnsw_aux  *aux = phnsw_page_aux(pi, page, place);
+		phnsw_aux  *aux = phnsw_wal_aux(wal, pi, page, place);
 
 		if (aux->kind != PHNSW_AUX_FREE)
 			phnsw_corrupt(index, block, place, "an aux record on the free list is in use");
-		ids[taken++] = meta->aux_free;
-		meta->aux_free = aux->next;
+		ids[taken++] = *aux_free;
+		*aux_free = aux->next;
 		aux->kind = kind;
 		aux->node = PHNSW_NONE;
 		aux->version = 0;
@@ -307,7 +316,7 @@ pop_aux(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_aux_kind kind,
 		aux->level = 0;
 		aux->count = 0;
 	}
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	UnlockReleaseBuffer(buffer);
 	return taken;
 }
@@ -338,14 +347,14 @@ phnsw_free_aux(Relation index, PhnswIndex *pi, BlockNumber block, const uint32 *
 {
 	Buffer		meta_buffer = lock_meta(index);
 	Buffer		buffer = ReadBuffer(index, block);
-	GenericXLogState *state = GenericXLogStart(index);
-	phnsw_meta *meta;
+	PhnswWal   *wal = phnsw_wal_start(index);
+	const phnsw_meta *meta = phnsw_page_meta(BufferGetPage(meta_buffer));
+	uint32	   *aux_free = wal_aux_free(wal, meta_buffer);
 	Page		page;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	phnsw_page_check(index, block, BufferGetPage(buffer), PHNSW_PAGE_AUX);
-	meta = phnsw_page_meta(GenericXLogRegisterBuffer(state, meta_buffer, 0));
-	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
 	for (uint32 i = 0; i < n; i++)
 	{
 		uint32		place;
@@ -353,16 +362,16 @@ phnsw_free_aux(Relation index, PhnswIndex *pi, BlockNumber block, const uint32 *
 
 		if (phnsw_locate(&meta->aux, pi->aux_per_page, ids[i], &place) != block)
 			elog(ERROR, "aux record %u is not on block %u", ids[i], block);
-		aux = phnsw_page_aux(pi, page, place);
+		aux = phnsw_wal_aux(wal, pi, page, place);
 		if (aux->kind == PHNSW_AUX_FREE)
 			continue;
 		memset(aux, 0, pi->aux_bytes);
 		aux->node = PHNSW_NONE;
 		aux->kind = PHNSW_AUX_FREE;
-		aux->next = meta->aux_free;
-		meta->aux_free = ids[i];
+		aux->next = *aux_free;
+		*aux_free = ids[i];
 	}
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	UnlockReleaseBuffer(buffer);
 	UnlockReleaseBuffer(meta_buffer);
 }

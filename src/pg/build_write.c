@@ -203,7 +203,7 @@ phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result)
 {
 	Relation	index = build->index;
 	PhnswWriter writer;
-	GenericXLogState *state;
+	PhnswWal   *wal;
 	Buffer		buffer;
 	Page		page;
 
@@ -214,10 +214,10 @@ phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result)
 	buffer = ReadBuffer(index, 0);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	phnsw_page_check(index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
-	state = GenericXLogStart(index);
-	page = GenericXLogRegisterBuffer(state, buffer, GENERIC_XLOG_FULL_IMAGE);
+	wal = phnsw_wal_start(index);
+	page = phnsw_wal_register(wal, buffer, PHNSW_WAL_FRESH);
 	*phnsw_page_meta(page) = result->meta;
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	UnlockReleaseBuffer(buffer);
 }
 

@@ -44,11 +44,11 @@ append_to_head(PhnswInsert *ins, const phnsw_slot *slot, uint32 id)
 	if (aux->kind == PHNSW_AUX_TIDS && aux->node == id && aux->version == slot->version &&
 		aux->count < phnsw_aux_tids_max(pi->m))
 	{
-		GenericXLogState *state = GenericXLogStart(ins->index);
-		phnsw_aux  *image = phnsw_page_aux(pi, GenericXLogRegisterBuffer(state, buffer, 0), place);
+		PhnswWal   *wal = phnsw_wal_start(ins->index);
+		phnsw_aux  *image = phnsw_wal_aux(wal, pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place);
 
 		phnsw_aux_tids(image)[image->count++] = ins->slot->tid;
-		GenericXLogFinish(state);
+		phnsw_wal_finish(wal);
 		result = JOINED;
 	}
 	UnlockReleaseBuffer(buffer);
@@ -63,15 +63,15 @@ prepend_record(PhnswInsert *ins, Buffer node_buffer, uint32 place, uint32 id, ui
 	uint32		aux_place;
 	BlockNumber block = phnsw_aux_block(ins->index, pi, record, &aux_place);
 	Buffer		buffer = phnsw_pin(ins->index, pi, block);
-	GenericXLogState *state;
+	PhnswWal   *wal;
 	phnsw_slot *slot;
 	phnsw_aux  *aux;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	phnsw_page_check(ins->index, block, BufferGetPage(buffer), PHNSW_PAGE_AUX);
-	state = GenericXLogStart(ins->index);
-	slot = phnsw_page_slot(pi, GenericXLogRegisterBuffer(state, node_buffer, 0), place);
-	aux = phnsw_page_aux(pi, GenericXLogRegisterBuffer(state, buffer, 0), aux_place);
+	wal = phnsw_wal_start(ins->index);
+	slot = phnsw_wal_slot_head(wal, pi, phnsw_wal_register(wal, node_buffer, PHNSW_WAL_PARTS), place);
+	aux = phnsw_wal_aux(wal, pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), aux_place);
 	aux->kind = PHNSW_AUX_TIDS;
 	aux->node = id;
 	aux->version = slot->version;
@@ -79,7 +79,7 @@ prepend_record(PhnswInsert *ins, Buffer node_buffer, uint32 place, uint32 id, ui
 	aux->count = 1;
 	phnsw_aux_tids(aux)[0] = ins->slot->tid;
 	slot->tids = record;
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	UnlockReleaseBuffer(buffer);
 }
 
@@ -102,10 +102,10 @@ try_join(PhnswInsert *ins, uint32 id, uint32 version, uint32 *record)
 	{
 		if (slot->tid.offset == 0)
 		{
-			GenericXLogState *state = GenericXLogStart(ins->index);
+			PhnswWal   *wal = phnsw_wal_start(ins->index);
 
-			phnsw_page_slot(pi, GenericXLogRegisterBuffer(state, buffer, 0), place)->tid = ins->slot->tid;
-			GenericXLogFinish(state);
+			phnsw_wal_slot_head(wal, pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place)->tid = ins->slot->tid;
+			phnsw_wal_finish(wal);
 			result = JOINED;
 		}
 		else

@@ -178,7 +178,7 @@ records_on_pages(const UpperRecord *records, uint32 n, uint32 pages)
 
 /* Locks, registers and fills the pages of n records; the buffers are added to held[]. */
 static void
-write_upper_records(PhnswInsert *ins, GenericXLogState *state, const UpperRecord *records, uint32 n,
+write_upper_records(PhnswInsert *ins, PhnswWal *wal, const UpperRecord *records, uint32 n,
 					const uint32 *chain, Buffer *held, uint32 *n_held)
 {
 	Page		page = NULL;
@@ -195,9 +195,9 @@ write_upper_records(PhnswInsert *ins, GenericXLogState *state, const UpperRecord
 			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 			phnsw_page_check(ins->index, records[i].block, BufferGetPage(buffer), PHNSW_PAGE_AUX);
 			held[(*n_held)++] = buffer;
-			page = GenericXLogRegisterBuffer(state, buffer, 0);
+			page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
 		}
-		fill_upper_record(ins, phnsw_page_aux(ins->pi, page, records[i].place), level, next);
+		fill_upper_record(ins, phnsw_wal_aux(wal, ins->pi, page, records[i].place), level, next);
 	}
 }
 
@@ -251,12 +251,12 @@ write_node(PhnswInsert *ins)
 	uint32		chain[PHNSW_LEVEL_MAX];
 	uint32		n = ins->slot->level;
 	UpperRecord *records = n > 0 ? take_upper_records(ins, chain) : NULL;
-	Buffer		held[MAX_GENERIC_XLOG_PAGES];
+	Buffer		held[PHNSW_WAL_PAGES];
 	uint32		n_held = 0;
 	uint32		part;
 	uint32		place = 0;
 	Buffer		buffer = phnsw_alloc_slot(ins->index, pi, &ins->id);
-	GenericXLogState *state;
+	PhnswWal   *wal;
 	phnsw_slot *slot;
 
 	/* The slot is the page's first free one; to compute its place might need the meta page, which comes before this one. */
@@ -265,21 +265,21 @@ write_node(PhnswInsert *ins)
 	ins->version = slot->version;
 	drop_own_id(ins);
 
-	while ((part = records_on_pages(records, n, MAX_GENERIC_XLOG_PAGES - 1)) < n)
+	while ((part = records_on_pages(records, n, PHNSW_WAL_PAGES - 1)) < n)
 	{
-		state = GenericXLogStart(ins->index);
-		write_upper_records(ins, state, records, part, chain, held, &n_held);
-		GenericXLogFinish(state);
+		wal = phnsw_wal_start(ins->index);
+		write_upper_records(ins, wal, records, part, chain, held, &n_held);
+		phnsw_wal_finish(wal);
 		release(held, n_held);
 		n_held = 0;
 		records += part;
 		n -= part;
 	}
-	state = GenericXLogStart(ins->index);
-	slot = phnsw_page_slot(pi, GenericXLogRegisterBuffer(state, buffer, 0), place);
+	wal = phnsw_wal_start(ins->index);
+	slot = phnsw_wal_slot(wal, pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place);
 	fill_slot(ins, slot, ins->slot->level > 0 ? chain[0] : PHNSW_NONE);
-	write_upper_records(ins, state, records, n, chain, held, &n_held);
-	GenericXLogFinish(state);
+	write_upper_records(ins, wal, records, n, chain, held, &n_held);
+	phnsw_wal_finish(wal);
 	release(held, n_held);
 	UnlockReleaseBuffer(buffer);
 }
@@ -294,13 +294,13 @@ withdraw_node(PhnswInsert *ins)
 	uint32		place;
 	BlockNumber block = phnsw_node_block(ins->index, ins->pi, ins->id, &place);
 	Buffer		buffer = phnsw_pin(ins->index, ins->pi, block);
-	GenericXLogState *state;
+	PhnswWal   *wal;
 	phnsw_slot *slot;
 	bool		joined;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	state = GenericXLogStart(ins->index);
-	slot = phnsw_page_slot(ins->pi, GenericXLogRegisterBuffer(state, buffer, 0), place);
+	wal = phnsw_wal_start(ins->index);
+	slot = phnsw_wal_slot_head(wal, ins->pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place);
 	memset(&slot->tid, 0, sizeof(slot->tid));
 	joined = slot->tids != PHNSW_NONE;
 	if (!joined)
@@ -309,7 +309,7 @@ withdraw_node(PhnswInsert *ins)
 		slot->version++;
 		slot->count = 0;
 	}
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	UnlockReleaseBuffer(buffer);
 	if (!joined)
 		phnsw_page_has_room(ins->index, ins->pi, block, true);
@@ -333,14 +333,14 @@ raise_entry(PhnswInsert *ins, uint32 stale)
 	wanted = meta->entry == PHNSW_NONE || meta->entry == stale || ins->slot->level > meta->entry_level;
 	if (wanted)
 	{
-		GenericXLogState *state = GenericXLogStart(ins->index);
-		phnsw_meta *image = phnsw_page_meta(GenericXLogRegisterBuffer(state, buffer, 0));
+		PhnswWal   *wal = phnsw_wal_start(ins->index);
+		phnsw_meta *image = phnsw_page_meta(phnsw_wal_register(wal, buffer, PHNSW_WAL_WHOLE));
 
 		image->entry = ins->id;
 		image->entry_version = ins->version;
 		image->entry_level = ins->slot->level;
 		image->change++;
-		GenericXLogFinish(state);
+		phnsw_wal_finish(wal);
 	}
 	UnlockReleaseBuffer(buffer);
 	return wanted;

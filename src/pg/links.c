@@ -94,26 +94,45 @@ struct BackLinks
 
 typedef struct BackLinks BackLinks;
 
-/* The list on a locked page or its image; false when the neighbour has gone from there. */
-static bool
-find_list(const BackLinks *back, Page page, const BackLink *link, uint16 **count, uint32 **links)
+/* The parts of a list on a page or its image. */
+static void
+list_at(const BackLinks *back, Page page, uint32 place, uint16 **count, uint32 **links)
 {
 	const PhnswIndex *pi = back->ins->pi;
 
 	if (back->level == 0)
 	{
-		phnsw_slot *slot = phnsw_page_slot(pi, page, link->place);
+		phnsw_slot *slot = phnsw_page_slot(pi, page, place);
 
 		*count = &slot->count;
 		*links = phnsw_slot_links(slot, pi->code_bytes);
+	}
+	else
+	{
+		phnsw_aux  *aux = phnsw_page_aux(pi, page, place);
+
+		*count = &aux->count;
+		*links = phnsw_aux_links(aux);
+	}
+}
+
+/* The list on a locked page; false when the neighbour has gone from there. */
+static bool
+find_list(const BackLinks *back, Page page, const BackLink *link, uint16 **count, uint32 **links)
+{
+	const PhnswIndex *pi = back->ins->pi;
+
+	list_at(back, page, link->place, count, links);
+	if (back->level == 0)
+	{
+		const phnsw_slot *slot = phnsw_page_slot(pi, page, link->place);
+
 		return slot->state != PHNSW_SLOT_FREE && slot->version == link->owner->version;
 	}
 	else
 	{
-		phnsw_aux  *aux = phnsw_page_aux(pi, page, link->place);
+		const phnsw_aux *aux = phnsw_page_aux(pi, page, link->place);
 
-		*count = &aux->count;
-		*links = phnsw_aux_links(aux);
 		return aux->kind == PHNSW_AUX_UPPER && aux->node == link->id && aux->version == link->owner->version &&
 			aux->level == back->level;
 	}
@@ -303,13 +322,15 @@ look_again(const BackLinks *back, Page page, BackLink *link)
 }
 
 static void
-write_link(const BackLinks *back, Page image, const BackLink *link)
+write_link(const BackLinks *back, PhnswWal *wal, Page image, const BackLink *link)
 {
 	uint16	   *count;
 	uint32	   *links;
 
-	find_list(back, image, link, &count, &links);
-	links[link->at] = back->ins->id;
+	/* Where the list stands in the image; what it says is on the page. */
+	list_at(back, image, link->place, &count, &links);
+	*(uint32 *) phnsw_wal_part(wal, &links[link->at], sizeof(uint32)) = back->ins->id;
+	phnsw_wal_part(wal, count, sizeof(uint16));
 	if (link->at == *count)
 		(*count)++;
 }
@@ -320,10 +341,10 @@ write_record(const BackLinks *back, BackLink *lists, uint32 n)
 {
 	PhnswInsert *ins = back->ins;
 	phnsw_page_kind kind = back->level == 0 ? PHNSW_PAGE_NODE : PHNSW_PAGE_AUX;
-	Buffer		held[MAX_GENERIC_XLOG_PAGES];
+	Buffer		held[PHNSW_WAL_PAGES];
 	Buffer		registered = InvalidBuffer;
 	uint32		n_held = 0;
-	GenericXLogState *state = NULL;
+	PhnswWal   *wal = NULL;
 	Page		image = NULL;
 
 	for (uint32 i = 0; i < n; i++)
@@ -332,7 +353,7 @@ write_record(const BackLinks *back, BackLink *lists, uint32 n)
 		{
 			Buffer		buffer = phnsw_pin(ins->index, ins->pi, lists[i].block);
 
-			Assert(n_held < MAX_GENERIC_XLOG_PAGES);
+			Assert(n_held < PHNSW_WAL_PAGES);
 			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 			phnsw_page_check(ins->index, lists[i].block, BufferGetPage(buffer), kind);
 			held[n_held++] = buffer;
@@ -344,17 +365,17 @@ write_record(const BackLinks *back, BackLink *lists, uint32 n)
 	{
 		if (lists[i].fate != LINK_WRITE)
 			continue;
-		if (state == NULL)
-			state = GenericXLogStart(ins->index);
+		if (wal == NULL)
+			wal = phnsw_wal_start(ins->index);
 		if (lists[i].buffer != registered)
 		{
 			registered = lists[i].buffer;
-			image = GenericXLogRegisterBuffer(state, registered, 0);
+			image = phnsw_wal_register(wal, registered, PHNSW_WAL_PARTS);
 		}
-		write_link(back, image, &lists[i]);
+		write_link(back, wal, image, &lists[i]);
 	}
-	if (state != NULL)
-		GenericXLogFinish(state);
+	if (wal != NULL)
+		phnsw_wal_finish(wal);
 	for (uint32 i = 0; i < n_held; i++)
 		UnlockReleaseBuffer(held[i]);
 }
@@ -382,7 +403,7 @@ write_lists(const BackLinks *back, BackLink *lists, uint32 n)
 	{
 		if (i > first && lists[i].block == lists[i - 1].block)
 			continue;
-		if (pages++ < MAX_GENERIC_XLOG_PAGES)
+		if (pages++ < PHNSW_WAL_PAGES)
 			continue;
 		write_record(back, lists + first, i - first);
 		first = i;

@@ -177,7 +177,7 @@ extern uint32 phnsw_first_id(const phnsw_space *space, uint32 per_page, BlockNum
 
 /*
  * A page with a FREE slot, pinned and locked exclusively; *id is the first free slot's.  Tries the backend's open page, the
- * free space map, then a new page.  The caller fills the slot in a generic record of its own.
+ * free space map, then a new page.  The caller fills the slot in a WAL record of its own.
  */
 extern Buffer phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id);
 /* Vacuum: tells the free space map whether a page has room.  Inserts need not: alloc.c keeps the map true. */
@@ -187,6 +187,52 @@ extern void phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber bloc
 extern void phnsw_alloc_aux(Relation index, PhnswIndex *pi, phnsw_aux_kind kind, uint32 n, uint32 *ids);
 /* Puts aux records of one block back on the free list; marks them FREE.  No locks held by the caller. */
 extern void phnsw_free_aux(Relation index, PhnswIndex *pi, BlockNumber block, const uint32 *ids, uint32 n);
+
+/* ---- wal.c: changes of pages, logged ------------------------------------------------------------------------------------ */
+
+/* Pages of one record, as many as PostgreSQL replays at once. */
+#define PHNSW_WAL_PAGES MAX_GENERIC_XLOG_PAGES
+
+typedef enum PhnswWalMode
+{
+	PHNSW_WAL_PARTS,			/* changed in the parts that phnsw_wal_part() names; logged as what differs */
+	PHNSW_WAL_WHOLE,			/* changed anywhere; logged as what differs */
+	PHNSW_WAL_FRESH				/* a new page; logged as a full image */
+} PhnswWalMode;
+
+typedef struct PhnswWal PhnswWal;
+
+/* A record begins; one at a time.  If it is not finished nothing has happened. */
+extern PhnswWal *phnsw_wal_start(Relation index);
+/*
+ * The image of a page, for the caller to change: a private copy, of which PHNSW_WAL_PARTS leaves everything undefined that
+ * phnsw_wal_part() has not been asked for.  The same buffer again: the same image.  REQUIRES: pinned, locked exclusively
+ * until phnsw_wal_finish().  An unchanged page of a record that changes others is part of it, and replay locks it.
+ */
+extern Page phnsw_wal_register(PhnswWal *wal, Buffer buffer, PhnswWalMode mode);
+/* Copies what stands at `at` in an image from the page, to be read and changed; returns `at`.  Once more: no effect. */
+extern void *phnsw_wal_part(PhnswWal *wal, void *at, Size bytes);
+/* Changes the pages and logs that.  A record without any change is none. */
+extern void phnsw_wal_finish(PhnswWal *wal);
+
+/* On the image of a registered page: a slot, a slot without code and links, an aux record. */
+static inline phnsw_slot *
+phnsw_wal_slot(PhnswWal *wal, const PhnswIndex *pi, Page image, uint32 place)
+{
+	return phnsw_wal_part(wal, phnsw_page_slot(pi, image, place), pi->slot_bytes);
+}
+
+static inline phnsw_slot *
+phnsw_wal_slot_head(PhnswWal *wal, const PhnswIndex *pi, Page image, uint32 place)
+{
+	return phnsw_wal_part(wal, phnsw_page_slot(pi, image, place), offsetof(phnsw_slot, code));
+}
+
+static inline phnsw_aux *
+phnsw_wal_aux(PhnswWal *wal, const PhnswIndex *pi, Page image, uint32 place)
+{
+	return phnsw_wal_part(wal, phnsw_page_aux(pi, image, place), pi->aux_bytes);
+}
 
 /* ---- touch.c: from node ids to scores over pinned pages --------------------------------------------------------------- */
 

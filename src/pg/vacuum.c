@@ -129,17 +129,20 @@ same_tid(const phnsw_tid *a, const phnsw_tid *b)
 static void
 expire_slots(PhnswVacuum *v, Buffer buffer, uint32 first, Seen *seen, uint32 n)
 {
-	GenericXLogState *state;
+	PhnswWal   *wal;
 	Page		page;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	state = GenericXLogStart(v->index);
-	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	wal = phnsw_wal_start(v->index);
+	page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
 	for (uint32 i = 0; i < n; i++)
 	{
-		phnsw_slot *slot = phnsw_page_slot(v->pi, page, seen[i].place);
+		phnsw_slot *slot;
 
-		if (!seen[i].expired || slot->state != PHNSW_SLOT_LIVE || slot->version != seen[i].version ||
+		if (!seen[i].expired)
+			continue;
+		slot = phnsw_wal_slot_head(wal, v->pi, page, seen[i].place);
+		if (slot->state != PHNSW_SLOT_LIVE || slot->version != seen[i].version ||
 			!same_tid(&slot->tid, &seen[i].tid))
 			continue;
 		memset(&slot->tid, 0, sizeof(phnsw_tid));
@@ -150,7 +153,7 @@ expire_slots(PhnswVacuum *v, Buffer buffer, uint32 first, Seen *seen, uint32 n)
 		seen[i].alive = false;
 		mark_dead(v, first + seen[i].place);
 	}
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 }
 
@@ -249,19 +252,21 @@ free_slots_of_page(PhnswVacuum *v, BlockNumber block, uint32 first)
 	uint32		count = Min(v->pi->slots_per_page, v->limit - first);
 	uint32		used = 0;
 	Buffer		buffer = phnsw_vacuum_page(v, block);
-	GenericXLogState *state;
-	Page		page;
+	Page		page = BufferGetPage(buffer);
+	PhnswWal   *wal;
+	Page		image;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	phnsw_page_check(v->index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
-	state = GenericXLogStart(v->index);
-	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	phnsw_page_check(v->index, block, page, PHNSW_PAGE_NODE);
+	wal = phnsw_wal_start(v->index);
+	image = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
 	for (uint32 i = 0; i < count; i++)
 	{
 		phnsw_slot *slot = phnsw_page_slot(v->pi, page, i);
 
 		if (slot->state == PHNSW_SLOT_DEAD && phnsw_bit(v->dead, first + i))
 		{
+			slot = phnsw_wal_slot_head(wal, v->pi, image, i);
 			freed[n++] = (Freed) {
 				.node = first + i, .version = slot->version, .upper = slot->upper, .tids = slot->tids
 			};
@@ -275,7 +280,7 @@ free_slots_of_page(PhnswVacuum *v, BlockNumber block, uint32 first)
 		}
 		used += slot->state != PHNSW_SLOT_FREE;
 	}
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	UnlockReleaseBuffer(buffer);
 
 	for (uint32 i = 0; i < n; i++)

@@ -77,14 +77,14 @@ set_entry(PhnswVacuum *v, uint32 id, uint32 version, uint32 level)
 		entry = PHNSW_NONE;
 	if (entry != PHNSW_NONE ? id != PHNSW_NONE && level > meta->entry_level : id != meta->entry)
 	{
-		GenericXLogState *state = GenericXLogStart(v->index);
+		PhnswWal   *wal = phnsw_wal_start(v->index);
 
-		meta = phnsw_page_meta(GenericXLogRegisterBuffer(state, buffer, 0));
+		meta = phnsw_page_meta(phnsw_wal_register(wal, buffer, PHNSW_WAL_WHOLE));
 		meta->entry = id;
 		meta->entry_version = version;
 		meta->entry_level = level;
 		meta->change++;
-		GenericXLogFinish(state);
+		phnsw_wal_finish(wal);
 	}
 	UnlockReleaseBuffer(buffer);
 }
@@ -223,13 +223,13 @@ write_list(PhnswVacuum *v, uint32 id, const phnsw_slot *copy, const uint32 *link
 	uint32		place;
 	BlockNumber block = phnsw_node_block(v->index, pi, id, &place);
 	Buffer		buffer = phnsw_pin(v->index, pi, block);
-	GenericXLogState *state;
+	PhnswWal   *wal;
 	phnsw_slot *slot;
 	bool		same;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	state = GenericXLogStart(v->index);
-	slot = phnsw_page_slot(pi, GenericXLogRegisterBuffer(state, buffer, 0), place);
+	wal = phnsw_wal_start(v->index);
+	slot = phnsw_wal_slot(wal, pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place);
 	same = slot->state == PHNSW_SLOT_LIVE && slot->version == copy->version && slot->count == copy->count &&
 		memcmp(phnsw_slot_links(slot, pi->code_bytes), phnsw_slot_links_const(copy, pi->code_bytes),
 			   copy->count * sizeof(uint32)) == 0;
@@ -237,10 +237,8 @@ write_list(PhnswVacuum *v, uint32 id, const phnsw_slot *copy, const uint32 *link
 	{
 		memcpy(phnsw_slot_links(slot, pi->code_bytes), links, count * sizeof(uint32));
 		slot->count = count;
-		GenericXLogFinish(state);
+		phnsw_wal_finish(wal);
 	}
-	else
-		GenericXLogAbort(state);
 	UnlockReleaseBuffer(buffer);
 	return same;
 }

@@ -223,14 +223,14 @@ write_calibration(Calibrate *c, const phnsw_calibration *calibration, uint32 n)
 	phnsw_page_check(c->index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
 	if (meta->build_id == c->pi->meta.build_id)
 	{
-		GenericXLogState *state = GenericXLogStart(c->index);
+		PhnswWal   *wal = phnsw_wal_start(c->index);
 
-		meta = phnsw_page_meta(GenericXLogRegisterBuffer(state, buffer, 0));
+		meta = phnsw_page_meta(phnsw_wal_register(wal, buffer, PHNSW_WAL_WHOLE));
 		meta->calibrations = n;
 		memcpy(meta->calibration, calibration, n * sizeof(phnsw_calibration));
 		meta->calibrated_nodes = c->limit;
 		meta->change++;
-		GenericXLogFinish(state);
+		phnsw_wal_finish(wal);
 	}
 	UnlockReleaseBuffer(buffer);
 }

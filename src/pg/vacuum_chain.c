@@ -180,7 +180,7 @@ compact(PhnswVacuum *v, Chain *chain, const phnsw_tid *dead, uint32 n_dead)
 	for (uint32 i = 0; i < chain->n;)
 	{
 		BlockNumber block = chain->records[i].block;
-		GenericXLogState *state;
+		PhnswWal   *wal;
 		Buffer		buffer;
 		Page		page;
 
@@ -191,12 +191,12 @@ compact(PhnswVacuum *v, Chain *chain, const phnsw_tid *dead, uint32 n_dead)
 		}
 		buffer = phnsw_pin(v->index, v->pi, block);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		state = GenericXLogStart(v->index);
-		page = GenericXLogRegisterBuffer(state, buffer, 0);
+		wal = phnsw_wal_start(v->index);
+		page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
 		for (; i < chain->n && chain->records[i].block == block; i++)
 		{
 			Record	   *record = &chain->records[i];
-			phnsw_aux  *aux = phnsw_page_aux(v->pi, page, record->place);
+			phnsw_aux  *aux = phnsw_wal_aux(wal, v->pi, page, record->place);
 
 			if (record->kept == record->count)
 				continue;
@@ -204,7 +204,7 @@ compact(PhnswVacuum *v, Chain *chain, const phnsw_tid *dead, uint32 n_dead)
 			memcpy(aux->payload, chain->tids + record->first, record->kept * sizeof(phnsw_tid));
 			aux->count = record->kept;
 		}
-		GenericXLogFinish(state);
+		phnsw_wal_finish(wal);
 		UnlockReleaseBuffer(buffer);
 	}
 }
@@ -229,7 +229,7 @@ unlink_empty(PhnswVacuum *v, Buffer node_buffer, Chain *chain)
 	{
 		Record	   *record = &chain->records[i];
 		uint32		next;
-		GenericXLogState *state;
+		PhnswWal   *wal;
 		Buffer		buffer;
 		Page		page;
 
@@ -240,12 +240,12 @@ unlink_empty(PhnswVacuum *v, Buffer node_buffer, Chain *chain)
 			continue;
 		buffer = phnsw_pin(v->index, v->pi, record->block);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		state = GenericXLogStart(v->index);
+		wal = phnsw_wal_start(v->index);
 		/* Unchanged, but replay locks it: a reader on a standby is not left on a record that is about to be freed. */
-		GenericXLogRegisterBuffer(state, node_buffer, 0);
-		page = GenericXLogRegisterBuffer(state, buffer, 0);
-		phnsw_page_aux(v->pi, page, record->place)->next = next;
-		GenericXLogFinish(state);
+		phnsw_wal_register(wal, node_buffer, PHNSW_WAL_PARTS);
+		page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
+		phnsw_wal_aux(wal, v->pi, page, record->place)->next = next;
+		phnsw_wal_finish(wal);
 		UnlockReleaseBuffer(buffer);
 	}
 }
@@ -254,9 +254,9 @@ unlink_empty(PhnswVacuum *v, Buffer node_buffer, Chain *chain)
 static bool
 write_slot(PhnswVacuum *v, Buffer buffer, uint32 place, const Chain *chain, bool own_dead)
 {
-	GenericXLogState *state = GenericXLogStart(v->index);
-	Page		page = GenericXLogRegisterBuffer(state, buffer, 0);
-	phnsw_slot *slot = phnsw_page_slot(v->pi, page, place);
+	PhnswWal   *wal = phnsw_wal_start(v->index);
+	Page		page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
+	phnsw_slot *slot = phnsw_wal_slot_head(wal, v->pi, page, place);
 	bool		alive;
 
 	if (own_dead)
@@ -268,7 +268,7 @@ write_slot(PhnswVacuum *v, Buffer buffer, uint32 place, const Chain *chain, bool
 	alive = slot->tid.offset != 0 || slot->tids != PHNSW_NONE;
 	if (!alive)
 		slot->state = PHNSW_SLOT_DEAD;
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	return alive;
 }
 

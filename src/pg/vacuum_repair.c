@@ -321,13 +321,13 @@ static uint32
 write_lists(Repair *r, Buffer buffer)
 {
 	PhnswIndex *pi = r->v->pi;
-	GenericXLogState *state;
+	PhnswWal   *wal;
 	Page		page;
 	uint32		changed = 0;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	state = GenericXLogStart(r->v->index);
-	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	wal = phnsw_wal_start(r->v->index);
+	page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
 	for (uint32 i = 0; i < r->n_jobs; i++)
 	{
 		Job		   *job = &r->jobs[i];
@@ -337,7 +337,7 @@ write_lists(Repair *r, Buffer buffer)
 
 		if (job->slot != NULL)
 		{
-			phnsw_slot *slot = phnsw_page_slot(pi, page, job->place);
+			phnsw_slot *slot = phnsw_wal_slot(wal, pi, page, job->place);
 
 			links = phnsw_slot_links(slot, pi->code_bytes);
 			count = &slot->count;
@@ -345,7 +345,7 @@ write_lists(Repair *r, Buffer buffer)
 		}
 		else
 		{
-			phnsw_aux  *aux = phnsw_page_aux(pi, page, job->place);
+			phnsw_aux  *aux = phnsw_wal_aux(wal, pi, page, job->place);
 
 			links = phnsw_aux_links(aux);
 			count = &aux->count;
@@ -364,7 +364,7 @@ write_lists(Repair *r, Buffer buffer)
 		*count = job->chosen_count;
 		r->v->lists_repaired++;
 	}
-	GenericXLogFinish(state);
+	phnsw_wal_finish(wal);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	return changed;
 }

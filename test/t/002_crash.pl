@@ -1,6 +1,7 @@
 # Crash safety of inserts.  Three clients insert; then a backend, or the postmaster, gets SIGKILL at a random moment, or
 # the server stops without a checkpoint.  After recovery: the checker finds nothing, a scan of the whole index returns
-# exactly the rows of the table, and (almost) every row is its own nearest neighbour.
+# exactly the rows of the table, and (almost) every row is its own nearest neighbour.  The server compares every page that
+# it replays with the page that was logged (wal_consistency_checking).
 
 use strict;
 use warnings;
@@ -12,7 +13,7 @@ use PhnswTest;
 use Test::More;
 
 seed_from_env();
-my $node = new_node('crash', 'restart_after_crash = on', 'fsync = on');
+my $node = new_node('crash', 'restart_after_crash = on', 'fsync = on', "wal_consistency_checking = 'generic'");
 my $data = $node->data_dir;
 my $random = random_vectors_sql(24, 'i');
 

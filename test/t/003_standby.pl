@@ -1,5 +1,6 @@
 # Streaming replication.  What the primary builds, inserts and vacuums arrives byte for byte; the standby answers queries
-# while it happens, answers them as the primary does afterwards, and its index passes the checker.
+# while it happens, answers them as the primary does afterwards, and its index passes the checker.  It compares every page that it
+# replays with the page that the primary logged (wal_consistency_checking).
 
 use strict;
 use warnings;
@@ -11,7 +12,7 @@ use PhnswTest;
 use PostgreSQL::Test::Cluster;
 use Test::More;
 
-my $primary = new_node('primary', 'autovacuum = off');
+my $primary = new_node('primary', 'autovacuum = off', "wal_consistency_checking = 'generic'");
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
