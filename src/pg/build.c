@@ -193,7 +193,6 @@ phnsw_build_run(PhnswBuild *build, IndexBuildResult *counts)
 	MemoryContext caller = MemoryContextSwitchTo(context);
 
 	build->spill = -1;
-	build->row_context = AllocSetContextCreate(context, "phnsw build row", ALLOCSET_DEFAULT_SIZES);
 	build->core = (phnsw_build **) phnsw_own(context, (phnsw_destroyer) phnsw_build_destroy);
 
 	PG_ENSURE_ERROR_CLEANUP(phnsw_build_abort, PointerGetDatum(build));

@@ -32,8 +32,7 @@ struct PhnswBuild
 	/* The core's build, NULL until the first row; owned by the context that the build runs in. */
 	phnsw_build **core;
 
-	/* the chunk being filled, and what one row is detoasted in */
-	MemoryContext row_context;
+	/* the chunk being filled */
 	float	   *vectors;
 	phnsw_tid  *tids;
 	uint32		chunk_rows;

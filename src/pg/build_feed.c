@@ -11,9 +11,9 @@
 #include "access/tableam.h"
 #include "commands/progress.h"
 #include "commands/tablespace.h"
+#include "detoast.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "type_vector.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
@@ -130,19 +130,13 @@ static void
 phnsw_build_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
 {
 	PhnswBuild *build = arg;
-	MemoryContext caller;
-	Vector	   *vector;
+	const Vector *vector;
 
 	if (isnull[0])
 		return;
-
-	caller = MemoryContextSwitchTo(build->row_context);
-	vector = DatumGetVector(values[0]);
+	vector = phnsw_detoast(values[0], 0);
 	phnsw_check_expected_dim(build->params.dims, vector->dim);
-	MemoryContextSwitchTo(caller);
-
 	phnsw_build_add(build, vector->x, tid);
-	MemoryContextReset(build->row_context);
 }
 
 double

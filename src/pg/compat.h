@@ -55,6 +55,20 @@ typedef RelFileNode PhnswFile;
 #define PhnswIndexBeginScan(heap, index, snapshot, norderbys) index_beginscan(heap, index, snapshot, 0, norderbys)
 #endif
 
+/* 17 put both parts of a virtual transaction id into one struct. */
+#if PG_VERSION_NUM >= 170000
+#define PhnswTransaction() (MyProc->vxid.lxid)
+#else
+#define PhnswTransaction() (MyProc->lxid)
+#endif
+
+/* 17 dropped the setting that made old snapshots expire. */
+#if PG_VERSION_NUM >= 170000
+#define PhnswSnapshotsExpire() false
+#else
+#define PhnswSnapshotsExpire() OldSnapshotThresholdActive()
+#endif
+
 /* ItemPointerData and phnsw_tid have one layout; 17 moved vacuum's TID store behind the callback, which stays the same. */
 StaticAssertDecl(sizeof(ItemPointerData) == 6, "phnsw_tid is laid out as ItemPointerData");
 

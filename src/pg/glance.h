@@ -40,19 +40,27 @@ phnsw_glance_holds(const PhnswGlance *glance)
 	return (state & BM_VALID) != 0 && PhnswBufferTagsEqual(&glance->tag, &glance->buffer->tag);
 }
 
-/* Begins a glance at a block; false when the map does not lead to it, or when it is time for a pin. */
+/* Begins a glance at a block that may be in that buffer; false when it is not, or when it is time for a pin. */
 static inline bool
-phnsw_glance_begin(PhnswGlance *glance, Relation index, const PhnswIndex *pi, BlockNumber block)
+phnsw_glance_at(PhnswGlance *glance, const PhnswFile *file, Buffer buffer, BlockNumber block)
 {
 	static uint32 glances = 0;
-	Buffer		buffer = block < pi->map_size ? pi->map[block] : InvalidBuffer;
 
 	if (buffer <= InvalidBuffer || ++glances % PHNSW_GLANCE_PERIOD == 0)
 		return false;			/* unknown, or a local buffer */
-	PhnswInitBufferTag(&glance->tag, &PhnswRelationFile(index), block);
+	PhnswInitBufferTag(&glance->tag, file, block);
 	glance->buffer = GetBufferDescriptor(buffer - 1);
 	glance->page = BufferGetPage(buffer);
 	return phnsw_glance_holds(glance);
+}
+
+/* The same, where the index's map leads to the block. */
+static inline bool
+phnsw_glance_begin(PhnswGlance *glance, Relation index, const PhnswIndex *pi, BlockNumber block)
+{
+	Buffer		buffer = block < pi->map_size ? pi->map[block] : InvalidBuffer;
+
+	return phnsw_glance_at(glance, &PhnswRelationFile(index), buffer, block);
 }
 
 /* Ends it; false: forget what was read. */

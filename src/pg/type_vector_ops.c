@@ -2,7 +2,7 @@
  * type_vector_ops.c
  *    Distances, comparison and arithmetic of the SQL type vector.
  *
- * The distances are the core's leaf kernels, float64 sums over the detoasted bytes; nothing is copied.  The access method's
+ * The distances are the core's leaf kernels, float64 sums over the detoasted bytes (detoast.c).  The access method's
  * bounds are proved against exactly these functions, so a change here is a change there (core/codec/README.md).
  */
 #include "postgres.h"
@@ -12,7 +12,7 @@
 #include "utils/float.h"
 
 #include "capi/phnsw_core.h"
-#include "type_vector.h"
+#include "detoast.h"
 
 PG_FUNCTION_INFO_V1(phnsw_vector_l2_distance);
 PG_FUNCTION_INFO_V1(phnsw_vector_l2_squared_distance);
@@ -41,19 +41,15 @@ PG_FUNCTION_INFO_V1(phnsw_vector_cmp);
 
 typedef double (*distance_kernel) (const float *a, const float *b, uint32_t n);
 
-/* A kernel over both arguments.  Frees detoasted copies: an executor may call this thousands of times per context. */
+/* A kernel over both arguments. */
 static pg_attribute_always_inline double
 call_kernel(FunctionCallInfo fcinfo, distance_kernel kernel)
 {
-	Vector	   *a = PG_GETARG_VECTOR_P(0);
-	Vector	   *b = PG_GETARG_VECTOR_P(1);
-	double		distance;
+	const Vector *a = phnsw_detoast(PG_GETARG_DATUM(0), 0);
+	const Vector *b = phnsw_detoast(PG_GETARG_DATUM(1), 1);
 
 	phnsw_check_dims(a, b);
-	distance = kernel(a->x, b->x, (uint32) a->dim);
-	PG_FREE_IF_COPY(a, 0);
-	PG_FREE_IF_COPY(b, 1);
-	return distance;
+	return kernel(a->x, b->x, (uint32) a->dim);
 }
 
 /* l2_distance(vector, vector), operator <-> */

@@ -1,0 +1,177 @@
+-- Vectors that are stored out of line.  Distances read them by a short way of their own (src/pg/detoast.c); subvector() lets
+-- PostgreSQL read them.  Both must see the same, however a value is stored and whatever has happened to its table.
+CREATE FUNCTION vector_of(i int, dims int, seed int = 0) RETURNS vector LANGUAGE sql IMMUTABLE AS
+	$$ SELECT array_agg((sin(i * 1.7 + j * (0.3 + i % 11) + seed) * 3)::real ORDER BY j)::vector FROM generate_series(1, dims) j $$;
+
+-- How often PostgreSQL has searched the TOAST index of a table.
+CREATE FUNCTION toast_scans(t regclass) RETURNS bigint LANGUAGE sql AS $$
+	SELECT pg_stat_get_numscans(indexrelid) FROM pg_index JOIN pg_class c ON c.reltoastrelid = indrelid WHERE c.oid = t $$;
+
+-- Rows whose distance depends on who reads them.
+CREATE FUNCTION differences(t regclass) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	n bigint;
+BEGIN
+	EXECUTE format('SELECT count(*) FROM (SELECT v, subvector(v, 1, vector_dims(v)) AS plain FROM %s OFFSET 0) r
+		WHERE (v <-> v) IS DISTINCT FROM 0 OR (v <-> plain) IS DISTINCT FROM 0 OR (plain <-> v) IS DISTINCT FROM 0
+			OR (v <=> plain) IS DISTINCT FROM (plain <=> plain) OR (v <#> v) IS DISTINCT FROM (plain <#> plain)
+			OR (v <+> plain) IS DISTINCT FROM 0', t) INTO n;
+	RETURN n;
+END $$;
+
+CREATE TABLE far (id int PRIMARY KEY, v vector) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+-- one chunk, chunks filled to the last byte and beyond, the most chunks
+INSERT INTO far SELECT i, vector_of(i::int, dims)
+	FROM unnest(ARRAY[1, 2, 30, 31, 498, 499, 500, 501, 768, 997, 998, 999, 1000, 1536, 1996, 1997, 4000, 15999, 16000]) WITH ORDINALITY d (dims, i);
+SELECT differences('far');
+
+-- the short way is the one that is used: PostgreSQL does not search the index
+SELECT pg_stat_force_next_flush();
+SELECT toast_scans('far') AS scans \gset
+SELECT sum(v <-> v) FROM far;
+SELECT pg_stat_force_next_flush();
+SELECT toast_scans('far') - :scans AS searched_by_distance;
+SELECT count(subvector(v, 1, 1)) FROM far WHERE vector_dims(v) >= 768;
+SELECT pg_stat_force_next_flush();
+SELECT toast_scans('far') - :scans > 0 AS searched_by_subvector;
+
+-- every other way to store a value
+CREATE TABLE stored (id int, v vector) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+ALTER TABLE stored ALTER v SET STORAGE plain;
+INSERT INTO stored SELECT i, vector_of(i, 700) FROM generate_series(1, 5) i;
+ALTER TABLE stored ALTER v SET STORAGE extended;
+INSERT INTO stored SELECT i, vector_of(i, 700) FROM generate_series(6, 10) i;
+INSERT INTO stored SELECT i, array_fill(0.5::real, ARRAY[2000])::vector FROM generate_series(11, 12) i;
+INSERT INTO stored SELECT i, array_fill(0.5::real, ARRAY[3000])::vector || vector_of(i, 1500) FROM generate_series(13, 15) i;
+ALTER TABLE stored ALTER v SET STORAGE main;
+INSERT INTO stored SELECT i, vector_of(i, 700) FROM generate_series(16, 18) i;
+ALTER TABLE stored ALTER v SET STORAGE external;
+INSERT INTO stored SELECT i, vector_of(i, 700) FROM generate_series(19, 25) i;
+SELECT id, vector_dims(v) AS dims, pg_column_compression(v) IS NOT NULL AS compressed,
+	pg_column_size(v) < 8 + 4 * vector_dims(v) AS smaller FROM stored WHERE id IN (1, 6, 11, 13, 16, 19) ORDER BY id;
+SELECT differences('stored');
+
+-- many of them: a tree of more than one level, holes, values replaced, in a transaction that is rolled back too
+CREATE TABLE many (id int PRIMARY KEY, v vector(600)) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+INSERT INTO many SELECT i, vector_of(i, 600) FROM generate_series(1, 500) i;
+SELECT differences('many');
+UPDATE many SET v = vector_of(id, 600, 1) WHERE id % 3 = 0;
+DELETE FROM many WHERE id % 5 = 0;
+SELECT differences('many');
+BEGIN;
+UPDATE many SET v = vector_of(id, 600, 2) WHERE id % 2 = 0;
+SELECT differences('many'), sum(v <-> vector_of(id, 600, 2)) FROM many WHERE id % 2 = 0;
+ROLLBACK;
+SELECT differences('many'), round(sum(v <-> vector_of(id, 600, 1))::numeric, 3) AS sum FROM many WHERE id % 3 = 0;
+VACUUM many;
+INSERT INTO many SELECT i, vector_of(i, 600, 3) FROM generate_series(1001, 1150) i;
+SELECT differences('many');
+
+-- a plan and a function that outlive the table's files
+CREATE INDEX many_v ON many USING phnsw (v);
+SET enable_seqscan = off;
+PREPARE nearest(vector) AS SELECT id, round((v <-> $1)::numeric, 3) AS distance FROM many ORDER BY v <-> $1 LIMIT 3;
+EXECUTE nearest(vector_of(1100, 600, 3));
+VACUUM FULL many;
+EXECUTE nearest(vector_of(1100, 600, 3));
+CLUSTER many USING many_pkey;
+EXECUTE nearest(vector_of(1100, 600, 3));
+SELECT differences('many');
+REINDEX TABLE many;
+EXECUTE nearest(vector_of(1100, 600, 3));
+REINDEX TABLE CONCURRENTLY many;
+EXECUTE nearest(vector_of(1100, 600, 3));
+SELECT differences('many');
+-- within one transaction
+BEGIN;
+EXECUTE nearest(vector_of(1100, 600, 3));
+REINDEX TABLE many;
+EXECUTE nearest(vector_of(1100, 600, 3));
+CLUSTER many USING many_pkey;
+EXECUTE nearest(vector_of(1100, 600, 3));
+SAVEPOINT s;
+ALTER TABLE many ALTER v TYPE vector(600) USING subvector(v, 1, 600);
+SELECT differences('many');
+ALTER TABLE many ADD w float DEFAULT random();
+SELECT differences('many');
+EXECUTE nearest(vector_of(1100, 600, 3));
+TRUNCATE many;
+INSERT INTO many SELECT i, vector_of(i, 600, 4) FROM generate_series(1, 30) i;
+SELECT differences('many'), sum(v <-> vector_of(id::int, 600, 4)) FROM many;
+ROLLBACK TO s;
+EXECUTE nearest(vector_of(1100, 600, 3));
+SELECT differences('many');
+COMMIT;
+EXECUTE nearest(vector_of(1100, 600, 3));
+
+-- a cursor across other commands, a savepoint that is rolled back, and the end of what it shares its table with
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, round((v <-> vector_of(1100, 600, 3))::numeric, 3) AS distance FROM many ORDER BY v <-> vector_of(1100, 600, 3);
+FETCH 2 FROM c;
+SAVEPOINT s;
+FETCH 2 FROM c;
+UPDATE many SET v = vector_of(id, 600, 5) WHERE id % 2 = 1;
+DELETE FROM many WHERE id % 7 = 1;
+ROLLBACK TO s;
+FETCH 2 FROM c;
+DELETE FROM many;
+FETCH 2 FROM c;
+ROLLBACK;
+SELECT differences('many');
+
+-- errors in the midst, caught
+CREATE FUNCTION stumble() RETURNS TABLE (caught bigint, total numeric) LANGUAGE plpgsql AS $$
+DECLARE
+	r record;
+	first vector;
+BEGIN
+	caught := 0;
+	total := 0;
+	SELECT v INTO first FROM many WHERE id = 1;
+	FOR r IN SELECT id, v FROM many WHERE id < 40 LOOP
+		BEGIN
+			total := total + round((r.v <-> first)::numeric, 3);
+			IF r.id % 3 = 0 THEN
+				PERFORM r.v <-> '[1,2]';
+			END IF;
+		EXCEPTION WHEN data_exception THEN
+			caught := caught + 1;
+			total := total + round((first <-> r.v)::numeric, 3);
+		END;
+	END LOOP;
+	RETURN NEXT;
+END $$;
+SELECT * FROM stumble();
+
+-- the first read of a table in a savepoint that is rolled back
+BEGIN;
+SAVEPOINT s;
+SELECT differences('far');
+ROLLBACK TO s;
+SELECT differences('far');
+SELECT count(*) AS locks FROM pg_locks l JOIN pg_class c ON c.reltoastrelid = l.relation WHERE c.relname = 'far' AND l.pid = pg_backend_pid();
+COMMIT;
+SELECT count(*) AS locks FROM pg_locks l JOIN pg_class c ON c.reltoastrelid = l.relation WHERE c.relname = 'far' AND l.pid = pg_backend_pid();
+
+-- a table that comes and goes in one transaction
+BEGIN;
+CREATE TABLE brief AS SELECT id, v FROM many WHERE id < 100;
+SELECT differences('brief');
+DROP TABLE brief;
+SELECT differences('many');
+COMMIT;
+
+-- temporary tables are in other buffers; parallel workers have locks of their own
+CREATE TEMP TABLE own AS SELECT id, v FROM many WHERE id < 100;
+SELECT differences('own');
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET enable_indexscan = off;
+RESET enable_seqscan;
+EXPLAIN (COSTS OFF) SELECT sum(v <-> v) FROM many;
+SELECT sum(v <-> v), count(*) FROM many;
+
+SELECT phnsw_check('many_v', true, true);
+DROP TABLE far, stored, many, own;
+DROP FUNCTION vector_of, toast_scans, differences, stumble;

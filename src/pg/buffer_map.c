@@ -1,0 +1,86 @@
+/*
+ * buffer_map.c
+ *    Blocks of other relations to shared buffers (buffer_map.h).
+ */
+#include "postgres.h"
+
+#include "buffer_map.h"
+
+#include "access/relation.h"
+#include "storage/lockdefs.h"
+#include "utils/memutils.h"
+
+/* Every so many pins go through ReadBuffer, whose usage count keeps hot pages in the cache. */
+#define PHNSW_MAP_USAGE_PERIOD 16
+
+void
+phnsw_buffer_map_clear(PhnswBufferMap *map)
+{
+	for (uint32 i = 0; i < map->n_parts; i++)
+	{
+		if (map->parts[i] != NULL)
+			pfree(map->parts[i]);
+	}
+	if (map->parts != NULL)
+		pfree(map->parts);
+	map->parts = NULL;
+	map->n_parts = 0;
+	map->blocks = 0;
+}
+
+void
+phnsw_buffer_map_set(PhnswBufferMap *map, Oid relid, PhnswFile file)
+{
+	if (map->relid != relid || !PhnswFileEquals(map->file, file))
+		phnsw_buffer_map_clear(map);
+	map->relid = relid;
+	map->file = file;
+}
+
+static void
+remember(PhnswBufferMap *map, BlockNumber block, Buffer buffer)
+{
+	uint32		part = block / PHNSW_BUFFER_MAP_PART;
+
+	if (part >= PHNSW_BUFFER_MAP_PARTS)
+		return;
+	if (part >= map->n_parts)
+	{
+		uint32		n = Min(Max(part + 1, map->n_parts * 2), PHNSW_BUFFER_MAP_PARTS);
+
+		if (map->parts == NULL)
+			map->parts = MemoryContextAlloc(TopMemoryContext, n * sizeof(Buffer *));
+		else
+			map->parts = repalloc(map->parts, n * sizeof(Buffer *));
+		for (; map->n_parts < n; map->n_parts++)
+			map->parts[map->n_parts] = NULL;
+	}
+	if (map->parts[part] == NULL)
+		map->parts[part] = MemoryContextAllocZero(TopMemoryContext, PHNSW_BUFFER_MAP_PART * sizeof(Buffer));
+	map->parts[part][block % PHNSW_BUFFER_MAP_PART] = buffer;
+}
+
+Buffer
+phnsw_buffer_map_pin(PhnswBufferMap *map, BlockNumber block)
+{
+	static uint32 pins = 0;
+	Buffer		buffer = phnsw_buffer_map_look(map, block);
+	Relation	relation;
+
+	if (buffer != InvalidBuffer && ++pins % PHNSW_MAP_USAGE_PERIOD != 0 &&
+		ReadRecentBuffer(map->file, MAIN_FORKNUM, block, buffer))
+		return buffer;
+
+	relation = relation_open(map->relid, NoLock);
+	if (block >= map->blocks)
+		map->blocks = RelationGetNumberOfBlocks(relation);
+	if (block < map->blocks && PhnswFileEquals(map->file, PhnswRelationFile(relation)))
+	{
+		buffer = ReadBuffer(relation, block);
+		remember(map, block, buffer);
+	}
+	else
+		buffer = InvalidBuffer;
+	relation_close(relation, NoLock);
+	return buffer;
+}

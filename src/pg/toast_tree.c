@@ -1,0 +1,227 @@
+/*
+ * toast_tree.c
+ *    A descent of a TOAST table's btree that costs little: no scan key, no scan descriptor, no pins (detoast.h says what for).
+ *
+ * The key is (chunk_id, chunk_seq), so an index tuple is 8 bytes of header and two integers.  Pages are read at a glance
+ * (glance.h), without a lock: a page may be split or compacted while it is read.  Therefore nothing read here is believed.
+ * Offsets are kept inside the page, the number of steps is bounded, and what is found is a hint, which the caller holds
+ * against the chunks themselves.  Whatever is unusual ends the search: PostgreSQL's own is always there.
+ *
+ * Lehman and Yao's right links are followed as nbtree does: a key above a page's high key has moved right.
+ */
+#include "postgres.h"
+
+#include "toast_tree.h"
+
+#include "access/nbtree.h"
+#include "glance.h"
+
+/* Levels and steps to the right: more than any tree has. */
+#define PHNSW_TREE_STEPS 16
+
+#define PHNSW_TREE_OPAQUE (BLCKSZ - MAXALIGN(sizeof(BTPageOpaqueData)))
+
+/* The first tuple of an inner page has no key; what is read as one is still inside the page. */
+StaticAssertDecl(sizeof(BTPageOpaqueData) >= sizeof(Oid) + sizeof(int32), "a key fits behind the last tuple's header");
+
+typedef enum Step
+{
+	STEP_PAGE,					/* go on at *next */
+	STEP_DONE,
+	STEP_LOST
+} Step;
+
+typedef struct Search
+{
+	Oid			value;
+	uint32		wanted;
+	uint32		found;			/* the key looked for is (value, found) */
+	ItemPointerData *places;
+	BlockNumber next;
+} Search;
+
+/*
+ * The tuple of an item, or NULL when the bytes cannot be one.  The item is read once, for it may change while we look; one that was
+ * marked dead keeps its tuple and its place in the order.
+ */
+static inline const IndexTupleData *
+tuple_at(const char *page, uint32 offset, bool *dead)
+{
+	ItemIdData	item;
+
+	memcpy(&item, page + SizeOfPageHeaderData + (offset - 1) * sizeof(ItemIdData), sizeof(item));
+	__asm__ volatile("" : "+r" (item));
+	*dead = item.lp_flags == LP_DEAD;
+	if ((item.lp_flags != LP_NORMAL && !*dead) || item.lp_off > PHNSW_TREE_OPAQUE - MAXALIGN(sizeof(IndexTupleData)) ||
+		item.lp_off % MAXIMUM_ALIGNOF != 0)
+		return NULL;
+	return (const IndexTupleData *) (page + item.lp_off);
+}
+
+/*
+ * Is the key looked for above the tuple's?  A pivot tuple's attributes that were cut off are less than anything, and so is the heap
+ * TID of one that is equal.
+ */
+static inline bool
+key_above(const Search *search, const IndexTupleData *tuple, bool pivot)
+{
+	const char *key = (const char *) tuple + MAXALIGN(sizeof(IndexTupleData));
+	int			natts = 2;
+	Oid			value;
+	int32		seq;
+
+	if (pivot && (tuple->t_info & INDEX_ALT_TID_MASK) != 0)
+		natts = ItemPointerGetOffsetNumberNoCheck(&tuple->t_tid) & BT_OFFSET_MASK;
+	if (natts == 0)
+		return true;
+	memcpy(&value, key, sizeof(value));
+	if (value != search->value)
+		return search->value > value;
+	if (natts == 1)
+		return true;
+	memcpy(&seq, key + sizeof(value), sizeof(seq));
+	return pivot ? (int32) search->found >= seq : (int32) search->found > seq;
+}
+
+/* Takes the chunks that begin at an item of a leaf. */
+static Step
+take_chunks(Search *search, const char *page, uint32 offset, uint32 n_items, BlockNumber right)
+{
+	for (; search->found < search->wanted && offset <= n_items; offset++)
+	{
+		bool		dead;
+		const IndexTupleData *tuple = tuple_at(page, offset, &dead);
+		const char *key = (const char *) tuple + MAXALIGN(sizeof(IndexTupleData));
+		Oid			value;
+		int32		seq;
+
+		if (tuple == NULL || (tuple->t_info & INDEX_ALT_TID_MASK) != 0)
+			return STEP_LOST;	/* a posting list: several versions of one chunk */
+		memcpy(&value, key, sizeof(value));
+		memcpy(&seq, key + sizeof(value), sizeof(seq));
+		if (value != search->value || seq != (int32) search->found)
+			return STEP_LOST;
+		if (!dead)
+			search->places[search->found++] = tuple->t_tid;
+	}
+	if (search->found == search->wanted)
+		return STEP_DONE;
+	search->next = right;
+	return right == P_NONE ? STEP_LOST : STEP_PAGE;
+}
+
+static Step
+search_page(Search *search, const char *page)
+{
+	const BTPageOpaqueData *opaque = (const BTPageOpaqueData *) (page + PHNSW_TREE_OPAQUE);
+	uint32		lower = *(const volatile LocationIndex *) &((const PageHeaderData *) page)->pd_lower;
+	uint16		flags = *(const volatile uint16 *) &opaque->btpo_flags;
+	BlockNumber right = *(const volatile BlockNumber *) &opaque->btpo_next;
+	bool		leaf = (flags & BTP_LEAF) != 0;
+	bool		dead;
+	uint32		n_items;
+	uint32		low = right == P_NONE ? P_HIKEY : P_FIRSTKEY;
+	uint32		high;
+	const IndexTupleData *tuple;
+
+	if ((flags & (BTP_DELETED | BTP_HALF_DEAD | BTP_META)) != 0 || lower < SizeOfPageHeaderData ||
+		lower > PHNSW_TREE_OPAQUE)
+		return STEP_LOST;
+	n_items = (lower - SizeOfPageHeaderData) / sizeof(ItemIdData);
+	if (right != P_NONE)
+	{
+		tuple = n_items >= P_HIKEY ? tuple_at(page, P_HIKEY, &dead) : NULL;
+		if (tuple == NULL)
+			return STEP_LOST;
+		if (key_above(search, tuple, true))
+		{
+			search->next = right;
+			return STEP_PAGE;
+		}
+	}
+
+	/* The first item that the key is not above; of an inner page, the first one is below every key. */
+	high = n_items + 1;
+	if (!leaf)
+	{
+		if (low > n_items)
+			return STEP_LOST;
+		low++;
+	}
+	while (low < high)
+	{
+		uint32		middle = (low + high) / 2;
+
+		tuple = tuple_at(page, middle, &dead);
+		if (tuple == NULL)
+			return STEP_LOST;
+		if (key_above(search, tuple, !leaf))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (leaf)
+		return take_chunks(search, page, low, n_items, right);
+	tuple = tuple_at(page, low - 1, &dead);
+	if (tuple == NULL)
+		return STEP_LOST;
+	search->next = ItemPointerGetBlockNumberNoCheck(&tuple->t_tid);
+	return STEP_PAGE;
+}
+
+static Step
+read_meta(Search *search, const char *page)
+{
+	const BTMetaPageData *meta = (const BTMetaPageData *) (page + MAXALIGN(SizeOfPageHeaderData));
+
+	/* Older versions, which pg_upgrade leaves as they are, mark pivot tuples in another way. */
+	if (meta->btm_magic != BTREE_MAGIC || meta->btm_version != BTREE_VERSION)
+		return STEP_LOST;
+	search->next = meta->btm_fastroot;
+	return search->next == P_NONE ? STEP_LOST : STEP_PAGE;
+}
+
+static inline Step
+look_at_page(Search *search, BlockNumber block, const char *page)
+{
+	return block == BTREE_METAPAGE ? read_meta(search, page) : search_page(search, page);
+}
+
+uint32
+phnsw_toast_find(PhnswBufferMap *tree, Oid value, uint32 n, ItemPointerData *places, bool cached_only)
+{
+	Search		search = {.value = value,.wanted = n,.places = places,.next = BTREE_METAPAGE};
+	Step		step = STEP_PAGE;
+
+	for (int i = 0; i < PHNSW_TREE_STEPS && step == STEP_PAGE; i++)
+	{
+		BlockNumber block = search.next;
+		uint32		found = search.found;
+		PhnswGlance glance;
+		Buffer		buffer;
+
+		/* Only the first page that is asked for is the meta page. */
+		if (i > 0 && block == BTREE_METAPAGE)
+			break;
+		if (phnsw_glance_at(&glance, &tree->file, phnsw_buffer_map_look(tree, block), block))
+		{
+			step = look_at_page(&search, block, glance.page);
+			pg_read_barrier();
+			if (phnsw_glance_holds(&glance))
+			{
+				pgBufferUsage.shared_blks_hit++;
+				continue;
+			}
+			search.found = found;
+		}
+		if (cached_only)
+			break;
+		buffer = phnsw_buffer_map_pin(tree, block);
+		if (!BufferIsValid(buffer))
+			break;
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		step = look_at_page(&search, block, BufferGetPage(buffer));
+		UnlockReleaseBuffer(buffer);
+	}
+	return search.found;
+}
