@@ -21,11 +21,13 @@ TAP_TESTS = 1
 PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
 EXTRA_CLEAN = $(INSTALL_SQL) $(OBJS:.o=.d)
 
-WARNINGS = -Wall -Wextra -Werror
+# make WERROR= for a compiler that sees more than those we have tried.
+WERROR ?= -Werror
+WARNINGS = -Wall -Wextra $(WERROR)
 CORE_WARNINGS = $(WARNINGS) -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wnon-virtual-dtor \
 	-Wimplicit-fallthrough
 
-PG_CPPFLAGS = -Isrc/core -MMD -MP
+PG_CPPFLAGS = -Isrc/core -MMD -MP -DPHNSW_VERSION='"$(PHNSW_VERSION)"'
 PG_CFLAGS = $(WARNINGS) -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 PG_CXXFLAGS = -std=c++20 -fopenmp -fvisibility=hidden -fvisibility-inlines-hidden -fno-gnu-unique -fno-math-errno \
 	-fno-trapping-math $(CORE_WARNINGS)

@@ -8,7 +8,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=../test/tools/setup.sh
 . "$ROOT/test/tools/setup.sh"
 
-phnsw_packages "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" gcc g++ make libc6-dev python3-minimal python3
+phnsw_packages "${PG_PACKAGES[@]}" gcc g++ make libc6-dev python3-minimal python3
 phnsw_workplace
 phnsw_stage
 phnsw_private_postgres

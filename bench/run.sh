@@ -8,7 +8,7 @@
 #                     [--maintenance-work-mem SIZE]
 #
 # DATASET: words20k, glove100, fashion784, synth:N:D[:SEED], noise:N:D, file:BASE.fvecs,QUERY.fvecs.  README.md explains
-# method and output.  pgvector is measured when the PostgreSQL below PG_ROOT (default /usr) has its extension `vector`.
+# method and output.  pgvector is measured when the PostgreSQL (Debian's, or PG_CONFIG's) has its extension `vector`.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=../test/tools/setup.sh
@@ -18,7 +18,7 @@ if (($# == 0)) || [[ $1 == -* ]]; then
 	exit 2
 fi
 
-packages=("postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" libpq-dev gcc g++ make libc6-dev python3 python3-numpy
+packages=("${PG_PACKAGES[@]}" libpq-dev gcc g++ make libc6-dev python3 python3-numpy
 	libopenblas0-pthread)
 [[ " $* " != *hnswlib* ]] || packages+=(libhnswlib-dev)
 phnsw_packages "${packages[@]}"
@@ -27,7 +27,7 @@ phnsw_packages "${packages[@]}"
 phnsw_workplace
 phnsw_stage
 phnsw_private_postgres
-# test/check.sh has built and installed it already, below its PG_ROOT.
+# test/check.sh and sweep.sh have built and installed it already, in the PostgreSQL that PG_CONFIG names.
 [[ -n ${PHNSW_INSTALLED:-} ]] || phnsw_build_install || die "the build failed"
 
 for client in query_client write_client; do

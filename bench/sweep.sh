@@ -32,12 +32,12 @@ while (($#)); do
 	shift 2
 done
 
-phnsw_packages "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" gcc g++ make libc6-dev
+phnsw_packages "${PG_PACKAGES[@]}" gcc g++ make libc6-dev
 phnsw_workplace
 phnsw_stage
 phnsw_private_postgres
 phnsw_build_install || die "the build failed"
-export PG_ROOT=$WORK/pg/usr PHNSW_INSTALLED=1
+export PHNSW_INSTALLED=1
 
 declare -A took
 skipped=0 quickest=0

@@ -59,7 +59,6 @@ EXPLAIN (ANALYZE, BUFFERS, TIMING OFF)
 SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 1) LIMIT 10;
 SELECT * FROM phnsw_last_scan();
 \o
-EXPLAIN (COSTS OFF) SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 1) LIMIT 10;
 SELECT index, ef >= 10 AS ef, hops >= 10 AS hops, distances > hops AS distances, rechecks BETWEEN 10 AND 100 AS rechecks, sweeps FROM phnsw_last_scan();
 SELECT index, scans, sweeps FROM phnsw_stats;
 

@@ -79,6 +79,7 @@ SELECT rows, m, ef_construction, dims, bits, build_threads > 0 AS threads, build
 FROM phnsw_suggest('tl', 'v', 3000, 4, 16);
 SELECT abs(s.index_bytes - pg_relation_size('tl_v')) <= 2 * 8192 AS size, s.bytes_per_row = s.index_bytes / 3000.0 AS per_row
 FROM phnsw_suggest('tl', 'v', 3000, 4, 16) s;
+ANALYZE tl;
 SELECT rows, m, ef_construction FROM phnsw_suggest('tl', 'v');
 SELECT rows, m, ef_construction FROM phnsw_suggest('tl', 'v', m => 48);
 SELECT rows, index_bytes, bytes_per_row FROM phnsw_suggest('tl', 'v', 0);

@@ -1,11 +1,12 @@
 #!/bin/bash
 # check.sh: every test, on a bare Debian 12, as root or as an ordinary user.  Last line: N passed, N failed.
 #
-# usage: test/check.sh [STEP...]     steps: tools unit regress isolation tap bench (default: all)
+# usage: [PG_CONFIG=...] test/check.sh [STEP...]     steps: tools unit regress isolation tap bench (default: all)
 #
 # Installs Debian packages when they are missing, copies the tree into a temporary folder, builds it there with warnings
-# as errors, and tests it in a PostgreSQL of its own.  Servers, and what talks to them, run as user postgres when we are
-# root.  Each step has a time limit; what a failing step said is printed before the count.
+# as errors, and tests it in a PostgreSQL of its own: Debian's, or a copy of the one that PG_CONFIG belongs to.  Servers, and
+# what talks to them, run as user postgres when we are root.  Each step has a time limit; what a failing step said is printed
+# before the count.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tools/setup.sh
@@ -14,7 +15,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 STEPS=" ${*:-tools unit regress isolation tap bench} "
 PASSED=0
 FAILED=0
-phnsw_packages "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" gcc g++ make cmake libc6-dev libgtest-dev \
+phnsw_packages "${PG_PACKAGES[@]}" gcc g++ make cmake libc6-dev libgtest-dev \
 	libipc-run-perl libpq-dev libopenblas0-pthread perl python3 python3-numpy procps binutils
 phnsw_workplace
 phnsw_stage
@@ -126,7 +127,7 @@ if ((FAILED == 0)); then
 		phnsw_server_stop
 		unset PGHOST PGPORT PGUSER PGDATABASE
 	fi
-	! wanted bench || step "benchmarks, smoke run" 180 count_none env PG_ROOT="$WORK/pg/usr" PHNSW_INSTALLED=1 "$SRC/test/tools/check-bench.sh" "$SRC"
+	! wanted bench || step "benchmarks, smoke run" 180 count_none env PHNSW_INSTALLED=1 "$SRC/test/tools/check-bench.sh" "$SRC"
 	if wanted tap; then
 		install -d -o "$SERVER_USER" "$WORK/tap"
 		for file in "$SRC"/test/t/*.pl; do

@@ -1,6 +1,7 @@
 /*
  * compat.h
- *    The only file with conditions on PostgreSQL's version.  Supported: 15 and newer; tested: 15.
+ *    The only file with conditions on PostgreSQL's version.  Supported: 15 and newer; tested: 15 by every run of
+ *    test/check.sh, the others by hand (CONTRIBUTING.md, Another PostgreSQL).
  */
 #ifndef PHNSW_COMPAT_H
 #define PHNSW_COMPAT_H
@@ -17,6 +18,11 @@
 
 #if BLCKSZ != 8192
 #error "phnsw needs PostgreSQL's standard block size of 8192 bytes"
+#endif
+
+/* 18 has it in front of a declaration, under this name. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
 #endif
 
 /* 16 renamed RelFileNode to RelFileLocator. */
@@ -48,11 +54,36 @@ typedef RelFileNode PhnswFile;
 #define PhnswOwnsRelation(relid, role) pg_class_ownercheck(relid, role)
 #endif
 
-/* 18 lets an index scan count its searches. */
+/* 18 counts the searches of an index scan, for EXPLAIN ANALYZE. */
 #if PG_VERSION_NUM >= 180000
 #define PhnswIndexBeginScan(heap, index, snapshot, norderbys) index_beginscan(heap, index, snapshot, NULL, 0, norderbys)
+#define PhnswCountSearch(scan) \
+	do { \
+		if ((scan)->instrument != NULL) \
+			(scan)->instrument->nsearches++; \
+	} while (0)
 #else
 #define PhnswIndexBeginScan(heap, index, snapshot, norderbys) index_beginscan(heap, index, snapshot, 0, norderbys)
+#define PhnswCountSearch(scan) ((void) 0)
+#endif
+
+/* 18 wants to know whether it is ANALYZE that pauses. */
+#if PG_VERSION_NUM >= 180000
+#define PhnswVacuumDelay() vacuum_delay_point(false)
+#else
+#define PhnswVacuumDelay() vacuum_delay_point()
+#endif
+
+/* 18 lists loaded libraries with their versions (pg_get_loaded_modules). */
+#if PG_VERSION_NUM >= 180000
+#define PHNSW_MODULE_MAGIC(module_version) PG_MODULE_MAGIC_EXT(.name = "phnsw", .version = module_version)
+#else
+#define PHNSW_MODULE_MAGIC(module_version) PG_MODULE_MAGIC
+#endif
+
+/* 18 lets libraries add options to EXPLAIN (explain.c). */
+#if PG_VERSION_NUM >= 180000
+#define PHNSW_HAVE_EXPLAIN_OPTION
 #endif
 
 /* 17 put both parts of a virtual transaction id into one struct. */

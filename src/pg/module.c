@@ -12,7 +12,7 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
-PG_MODULE_MAGIC;
+PHNSW_MODULE_MAGIC(PHNSW_VERSION);
 
 int			phnsw_ef_search = 0;
 double		phnsw_target_recall = 0.95;
@@ -108,4 +108,5 @@ _PG_init(void)
 	phnsw_options_register();
 	phnsw_batch_init();
 	phnsw_stats_init();
+	phnsw_explain_init();
 }

@@ -129,7 +129,7 @@ extern Size phnsw_page_content_bytes(const phnsw_meta *meta, phnsw_page_kind kin
 
 /* Raises ERRCODE_INDEX_CORRUPTED unless the pinned (and locked, if it may change) page is of that kind. */
 extern void phnsw_page_check(Relation index, BlockNumber block, Page page, phnsw_page_kind kind);
-extern void phnsw_corrupt(Relation index, BlockNumber block, uint32 offset, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void phnsw_corrupt(Relation index, BlockNumber block, uint32 offset, const char *what);
 
 static inline phnsw_meta *
 phnsw_page_meta(Page page)
@@ -310,8 +310,8 @@ typedef struct PhnswIndexStats
 } PhnswIndexStats;
 
 /*
- * One scan, from its first row to its end.  Lives in the scan; its memory context ends it when nobody else does, so that a
- * scan that was cancelled counts too.
+ * One scan, from its first row to its end, and again after every rescan.  Lives in the scan; its memory context ends it when
+ * nobody else does, so that a scan that was cancelled counts too.
  */
 typedef struct PhnswAccount
 {
@@ -321,6 +321,7 @@ typedef struct PhnswAccount
 	bool		open;
 	bool		answered;		/* a row was returned, or there was none */
 	PhnswCounters work;
+	PhnswCounters sum;			/* of all scans that ended, since phnsw_stats_attach() */
 	instr_time	begun;
 	instr_time	first_row;
 } PhnswAccount;
@@ -347,6 +348,10 @@ extern void phnsw_stats_end(PhnswAccount *account);
 extern PhnswIndexStats *phnsw_stats_of(Oid index);
 
 extern void phnsw_stats_init(void); /* from _PG_init */
+
+/* ---- explain.c: EXPLAIN (ANALYZE, PHNSW) ------------------------------------------------------------------------------- */
+
+extern void phnsw_explain_init(void);	/* from _PG_init */
 
 /* ---- batch.c: rows inserted into an empty index, collected until they are worth a bulk build --------------------------- */
 

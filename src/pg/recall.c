@@ -217,6 +217,13 @@ take_queries(Recall *r, ArrayType *array)
 
 /* ---- truth and answers -------------------------------------------------------------------------------------------------------- */
 
+/* The row in r->slot is the query: never so for a query that was given, which has no TID. */
+static inline bool
+is_itself(const Recall *r, const RecallQuery *query)
+{
+	return ItemPointerIsValid(&query->self) && ItemPointerEquals((ItemPointer) &query->self, &r->slot->tts_tid);
+}
+
 /* RowVisitor */
 static void
 compare_row(Recall *r, Datum vector, void *arg)
@@ -227,7 +234,7 @@ compare_row(Recall *r, Datum vector, void *arg)
 		double		distance = distance_between(r, vector, query->vector);
 
 		if (!isnan(distance) && nearest_wants(&query->truth, r->k, distance) &&
-			!ItemPointerEquals(&query->self, &r->slot->tts_tid))
+			!is_itself(r, query))
 			nearest_add(&query->truth, r->k, distance);
 	}
 }
@@ -257,7 +264,7 @@ own_node(Recall *r, IndexScanDesc scan, RecallQuery *query)
 	begin_query(r, scan, query);
 	for (int i = 0; i < SELF_ROWS_MAX && index_getnext_slot(scan, ForwardScanDirection, r->slot); i++)
 	{
-		if (ItemPointerEquals(&query->self, &r->slot->tts_tid))
+		if (is_itself(r, query))
 			return so->current.chained ? PHNSW_NONE : so->current.id;
 	}
 	return PHNSW_NONE;
@@ -282,7 +289,7 @@ count_found(Recall *r, IndexScanDesc scan, RecallQuery *query, Nearest *answer)
 		Datum		vector;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!ItemPointerEquals(&query->self, &r->slot->tts_tid) && row_vector(r, &vector))
+		if (!is_itself(r, query) && row_vector(r, &vector))
 			nearest_add(answer, r->k, distance_between(r, vector, query->vector));
 		if (answer->n == r->k && answer->distances[0] <= DatumGetFloat8(scan->xs_orderbyvals[0]))
 			break;

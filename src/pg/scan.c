@@ -159,6 +159,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	if (!IsMVCCSnapshot(scan->xs_snapshot))
 		elog(ERROR, "non-MVCC snapshots are not supported with phnsw");
 	pgstat_count_index_scan(scan->indexRelation);
+	PhnswCountSearch(scan);
 
 	/* Every row that the snapshot can see has an id below the limit that this finds. */
 	phnsw_batch_flush(so->index);

@@ -130,6 +130,7 @@ void
 phnsw_stats_attach(PhnswAccount *account, MemoryContext context)
 {
 	account->open = false;
+	memset(&account->sum, 0, sizeof(account->sum));
 	account->callback.func = end_account;
 	account->callback.arg = account;
 	MemoryContextRegisterResetCallback(context, &account->callback);
@@ -172,6 +173,7 @@ phnsw_stats_end(PhnswAccount *account)
 	INSTR_TIME_SET_CURRENT(now);
 	if (!account->answered)
 		account->first_row = now;
+	phnsw_stats_add_difference(&account->sum, &account->work, &nothing, sizeof(PhnswCounters));
 	INSTR_TIME_SUBTRACT(now, account->begun);
 	INSTR_TIME_SUBTRACT(account->first_row, account->begun);
 

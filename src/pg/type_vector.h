@@ -8,7 +8,7 @@
 #ifndef PHNSW_TYPE_VECTOR_H
 #define PHNSW_TYPE_VECTOR_H
 
-#include "postgres.h"
+#include "compat.h"
 
 #include "fmgr.h"
 
@@ -35,7 +35,7 @@ StaticAssertDecl(offsetof(Vector, x) == 8, "the coordinates follow 8 bytes of he
 extern Vector *phnsw_vector_new(int dim);
 
 /* Raises the error for vectors of different dimensions; apart, so that the check inlines to one comparison. */
-extern void phnsw_dims_differ(int a, int b) pg_attribute_noreturn() pg_attribute_cold;
+pg_noreturn extern void phnsw_dims_differ(int a, int b) pg_attribute_cold;
 
 /* 1 ... 16,000, or an error. */
 extern void phnsw_check_dim(int64 dim);

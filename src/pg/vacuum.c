@@ -202,7 +202,7 @@ drop_tids(PhnswVacuum *v)
 	{
 		uint32		place;
 
-		vacuum_delay_point();
+		PhnswVacuumDelay();
 		drop_tids_of_page(v, phnsw_node_block(v->index, v->pi, first, &place), first);
 	}
 	phnsw_vacuum_flush_aux(v);
@@ -319,7 +319,7 @@ free_slots(PhnswVacuum *v)
 
 		if (!any_dead_on_page(v, first))
 			continue;
-		vacuum_delay_point();
+		PhnswVacuumDelay();
 		free_slots_of_page(v, phnsw_node_block(v->index, v->pi, first, &place), first);
 	}
 	phnsw_vacuum_flush_aux(v);

@@ -56,7 +56,7 @@ find_live(PhnswVacuum *v, uint32 *version, uint32 *level)
 			}
 		}
 		UnlockReleaseBuffer(buffer);
-		vacuum_delay_point();
+		PhnswVacuumDelay();
 	}
 	return PHNSW_NONE;
 }
@@ -459,7 +459,7 @@ phnsw_vacuum_attach(PhnswVacuum *v)
 		{
 			if (phnsw_bit(a.reach.reached, lost[i]))
 				continue;
-			vacuum_delay_point();
+			PhnswVacuumDelay();
 			attach(&a, lost[i]);
 			attached++;
 			/* Whatever the node leads to has been found with it. */

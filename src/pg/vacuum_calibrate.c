@@ -111,7 +111,7 @@ find_truth(Calibrate *c)
 			}
 		}
 		ReleaseBuffer(buffer);
-		vacuum_delay_point();
+		PhnswVacuumDelay();
 	}
 }
 
@@ -197,7 +197,7 @@ measure(Calibrate *c, phnsw_calibration *calibration)
 		c->hops = c->touches = 0;
 		for (uint32 q = 0; q < c->n; q++)
 		{
-			vacuum_delay_point();
+			PhnswVacuumDelay();
 			found += count_found(c, &c->queries[q], calibrate_widths[i]);
 			wanted += c->queries[q].truth.n;
 		}

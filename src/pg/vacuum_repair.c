@@ -468,7 +468,7 @@ phnsw_vacuum_repair(PhnswVacuum *v)
 		uint32		place;
 		BlockNumber block = phnsw_node_block(v->index, pi, first, &place);
 
-		vacuum_delay_point();
+		PhnswVacuumDelay();
 		if (repair_node_page(r, block, first))
 			repair_node_page(r, block, first);
 	}
@@ -478,7 +478,7 @@ phnsw_vacuum_repair(PhnswVacuum *v)
 		BlockNumber block = phnsw_aux_block(v->index, pi, first, &place);
 		uint32		count = Min(pi->aux_per_page, aux_limit - first);
 
-		vacuum_delay_point();
+		PhnswVacuumDelay();
 		/* Only once: what was noted for freeing might be in use again before a second note is acted on. */
 		if (repair_aux_page(r, block, first, count, true))
 			repair_aux_page(r, block, first, count, false);

@@ -2,7 +2,7 @@
 # check-bench.sh: a smoke run of bench/run.sh: every measure on few rows of the shipped sample, once, phnsw alone; every line
 # is a complete measurement.  Then compare.py finds a file as good as itself, and worse than a better one.
 #
-# usage: check-bench.sh [top of the tree]     PG_ROOT, PHNSW_INSTALLED: see bench/run.sh
+# usage: check-bench.sh [top of the tree]     PG_CONFIG, PHNSW_INSTALLED: see bench/run.sh
 set -euo pipefail
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/../..}"
 place=$(mktemp -d)

@@ -7,15 +7,21 @@
 #   phnsw_workplace            $WORK, a temporary folder that vanishes with the script, however that ends
 #   phnsw_stage                $WORK/src, a copy of the source tree without build outputs
 #   phnsw_private_postgres     $WORK/pg, PostgreSQL to install into, and PG_CONFIG, PG_BIN; the system's folders stay as they are
+#   PG_PACKAGES                Debian's packages of the server, none when the caller's environment names another one
 #   as_server CMD...           runs as the user that may run a server: postgres when we are root, ourselves otherwise
 #   phnsw_server_start NAME [SETTING...], phnsw_server_stop
 #                              a throw-away cluster in $WORK/NAME that listens on a Unix socket in $WORK only, so that it
 #                              meets no other server; exports PGHOST, PGPORT, PGUSER, PGDATABASE
 #
+# The server is Debian's PostgreSQL $PG_MAJOR, or the one that PG_CONFIG in the environment belongs to: any, installed with its
+# headers and PGXS.  PG_ROOT names a copy of Debian's below another folder than /usr.
+#
 # The caller sets ROOT (top of the checkout) first and uses `set -euo pipefail`.
 # shellcheck disable=SC2153,SC2164
 
 PG_MAJOR=${PG_MAJOR:-15}
+PG_PACKAGES=("postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR")
+[[ -z ${PG_CONFIG:-} ]] || PG_PACKAGES=()
 export LC_ALL=C.UTF-8
 # What the caller's clients are set to is another server.
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGPASSWORD PGPASSFILE PGDATABASE PGSERVICE PGOPTIONS PGDATA PGSSLMODE PGCLIENTENCODING
@@ -110,16 +116,21 @@ phnsw_stage() {
 # PostgreSQL finds its files relative to its programs, so a copy of the programs beside links to the rest is a complete
 # installation: an extension installed there needs no rights on the system's folders and disappears with $WORK.
 phnsw_private_postgres() {
-	local from=${PG_ROOT:-/usr} root=$WORK/pg/usr
-	local lib=$from/lib/postgresql/$PG_MAJOR share=$from/share/postgresql/$PG_MAJOR
+	local from=${PG_CONFIG:-${PG_ROOT:-/usr}/lib/postgresql/$PG_MAJOR/bin/pg_config} root=$WORK/pg bin folder
 
-	[[ -x $lib/bin/postgres ]] || die "there is no $lib/bin/postgres"
-	mkdir -p "$root/lib/postgresql/$PG_MAJOR" "$root/share/postgresql" "$root/include"
-	cp -rL "$lib/bin" "$root/lib/postgresql/$PG_MAJOR/bin"
-	cp -rs "$lib/lib" "$root/lib/postgresql/$PG_MAJOR/lib"
-	cp -rs "$share" "$root/share/postgresql/$PG_MAJOR"
-	ln -s /usr/include/postgresql "$root/include/postgresql"
-	PG_BIN=$root/lib/postgresql/$PG_MAJOR/bin
+	[[ -x $from ]] || die "there is no $from"
+	bin=$("$from" --bindir)
+	[[ -x $bin/postgres ]] || die "there is no $bin/postgres"
+	[[ -f $("$from" --pgxs) ]] || die "there is no $("$from" --pgxs)"
+	for folder in "$bin" "$("$from" --pkglibdir)" "$("$from" --sharedir)" "$("$from" --includedir-server)"; do
+		mkdir -p "$root${folder%/*}"
+		if [[ $folder == "$bin" ]]; then
+			cp -rL "$folder" "$root$folder"
+		else
+			cp -rs "$folder" "$root$folder"
+		fi
+	done
+	PG_BIN=$root$bin
 	PG_CONFIG=$PG_BIN/pg_config
 	export PG_CONFIG
 	PATH=$PG_BIN:$PATH
