@@ -54,7 +54,10 @@ count_gtest() {
 	     END { print passed + 0, failed + 0 }'
 }
 count_regress() {
-	awk '/^(test| +)[^:]*\.\.\. +ok/ { passed++ } /^(test| +)[^:]*\.\.\. +FAILED/ { failed++ } END { print passed + 0, failed + 0 }'
+	# The second form is that of PostgreSQL 16 and newer.
+	awk '/^(test| +)[^:]*\.\.\. +ok/ || /^ok [0-9]/ { passed++ }
+	     /^(test| +)[^:]*\.\.\. +FAILED/ || /^not ok [0-9]/ { failed++ }
+	     END { print passed + 0, failed + 0 }'
 }
 count_tap() {
 	awk '/^ok [0-9]/ { passed++ } /^not ok [0-9]/ { failed++ } END { print passed + 0, failed + 0 }'

@@ -24,7 +24,7 @@ use constant {
 my $expected = qr/^(00000|XX00[012]|0A000|58P01)$/;
 
 seed_from_env();
-my $node = new_node('corrupt', 'autovacuum = off', 'restart_after_crash = on');
+my $node = new_node('corrupt', 'ignore_checksum_failure = on', 'autovacuum = off', 'restart_after_crash = on');
 
 $node->safe_psql('postgres', 'CREATE TABLE model AS SELECT i AS id, '
 	  . random_vectors_sql(DIMS, 'i') . ' AS v FROM generate_series(1, ' . ROWS . ') i');

@@ -17,7 +17,7 @@
 # headers and PGXS.  PG_ROOT names a copy of Debian's below another folder than /usr.
 #
 # The caller sets ROOT (top of the checkout) first and uses `set -euo pipefail`.
-# shellcheck disable=SC2153,SC2164
+# shellcheck disable=SC2034,SC2153,SC2164
 
 PG_MAJOR=${PG_MAJOR:-15}
 PG_PACKAGES=("postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR")
