@@ -154,6 +154,25 @@ read_centre(Relation index, const phnsw_meta *meta)
 	return centre;
 }
 
+/* After every change of pi->meta. */
+static void
+make_finder(PhnswIndex *pi)
+{
+	const phnsw_space *nodes = &pi->meta.nodes;
+	uint32		extent = 0;
+
+	StaticAssertStmt(PHNSW_EXTENTS_MAX <= PG_UINT8_MAX + 1, "the finder's entries are bytes");
+	pi->finder_shift = 0;
+	while (nodes->limit > 0 && (nodes->limit - 1) >> pi->finder_shift >= PHNSW_FINDER)
+		pi->finder_shift++;
+	for (uint32 i = 0; i < PHNSW_FINDER; i++)
+	{
+		while (extent + 1 < nodes->extents && nodes->extent[extent + 1].first_id <= (uint64) i << pi->finder_shift)
+			extent++;
+		pi->finder[i] = extent;
+	}
+}
+
 static PhnswIndex *
 describe(Relation index)
 {
@@ -186,6 +205,7 @@ describe(Relation index)
 	pi->aux_bytes = pi->meta.aux_bytes;
 	pi->aux_per_page = pi->meta.aux_per_page;
 	pi->m = pi->meta.codec.m;
+	make_finder(pi);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	return pi;
 }
@@ -234,6 +254,7 @@ refresh(Relation index, PhnswIndex *pi)
 		if (fresh.build_id != pi->meta.build_id)
 			return false;
 		pi->meta = fresh;
+		make_finder(pi);
 	}
 	if (moved || pi->map_size == 0)
 		grow_map(index, pi);

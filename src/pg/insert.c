@@ -21,6 +21,8 @@
 #define PHNSW_INSERT_ATTEMPTS 3
 /* Candidates of the search for a vector that the index is known to have. */
 #define PHNSW_EF_UNCHANGED 16
+/* Squared distance of equal codes as it comes out of float32 arithmetic, by their squared norm. */
+#define PHNSW_EQUAL_DISTANCE 1e-6f
 
 /* splitmix64's output function. */
 static uint64
@@ -45,27 +47,32 @@ draw_level(const PhnswIndex *pi, ItemPointer tid)
 
 /* ---- search ---------------------------------------------------------------------------------------------------------------- */
 
-/* Searches one level from the nodes found on the level above; replaces them by copies of what was found. */
+/* The search of a level begins at the nodes found on the level above. */
 static void
-search_from(PhnswInsert *ins, PhnswCopies *found, uint32 level, uint32 ef)
+begin_search(PhnswInsert *ins, uint32 ef)
 {
-	const phnsw_candidate *window;
-	uint32		n;
+	const PhnswCopies *found = &ins->near;
 	phnsw_error error;
 
 	phnsw_ensure(phnsw_search_begin(ins->search, ef, ins->pi->meta.nodes.limit, false, &error), &error);
 	phnsw_ensure(phnsw_search_offer(ins->search, found->ids, found->distances, found->versions, found->n, &error), &error);
-	phnsw_search_level(ins->index, ins->pi, ins->search, ins->query, level);
-	window = phnsw_search_window(ins->search, &n);
-	Assert(n <= ef);
-	for (uint32 i = 0; i < n; i++)
+}
+
+/* ins->near: copies of the nearest nodes found, at most n of them. */
+static void
+take_nearest(PhnswInsert *ins, uint32 n)
+{
+	PhnswCopies *found = &ins->near;
+	const phnsw_candidate *window = phnsw_search_window(ins->search, &found->n);
+
+	found->n = Min(found->n, n);
+	for (uint32 i = 0; i < found->n; i++)
 	{
 		found->ids[i] = window[i].id;
 		found->distances[i] = window[i].score;
 		found->versions[i] = window[i].version;
 	}
-	found->n = n;
-	phnsw_touch_copy(ins->index, ins->pi, found->ids, n, found->slots);
+	phnsw_touch_heads(ins->index, ins->pi, found->ids, found->n, found->slots);
 }
 
 /* The start of the search on a level; false: the index is empty. */
@@ -89,26 +96,49 @@ static bool
 search_graph(PhnswInsert *ins)
 {
 	uint32		level = Min(ins->slot->level, ins->pi->meta.entry_level);
+	uint32		ef = ins->pi->meta.ef_construction;
 
-	Assert(ins->pi->meta.ef_construction <= PHNSW_SELECT_MAX);
+	Assert(ef <= PHNSW_SELECT_MAX);
 	if (!descend(ins, level))
 		return false;
 	for (;; level--)
 	{
-		search_from(ins, &ins->near, level, ins->pi->meta.ef_construction);
+		begin_search(ins, ef);
+		phnsw_search_level(ins->index, ins->pi, ins->search, ins->query, level);
+		take_nearest(ins, ef);
 		if (level == 0)
 			return true;
 		phnsw_choose_links(ins, &ins->near, level);
 	}
 }
 
-/* A row whose vector an older version of it has brought into the index: a small search will do. */
+/*
+ * A row whose vector an older version of it has brought into the index: a small search will do, and it ends where it meets
+ * the node.  Codes that differ in a unit of a long vector may be that near as well: then the search goes on.
+ */
 static bool
 join_unchanged(PhnswInsert *ins)
 {
+	uint32		ef = Min(PHNSW_EF_UNCHANGED, ins->pi->meta.ef_construction);
+	float		equal = ins->slot->head.norm2 * PHNSW_EQUAL_DISTANCE;
+
 	if (!descend(ins, 0))
 		return false;
-	search_from(ins, &ins->near, 0, Min(PHNSW_EF_UNCHANGED, ins->pi->meta.ef_construction));
+	if (ins->near.distances[0] <= equal)
+	{
+		phnsw_touch_heads(ins->index, ins->pi, ins->near.ids, 1, ins->near.slots);
+		if (phnsw_join_equal(ins))
+			return true;
+	}
+	begin_search(ins, ef);
+	if (phnsw_search_until(ins->index, ins->pi, ins->search, ins->query, 0, equal))
+	{
+		take_nearest(ins, 1);
+		if (phnsw_join_equal(ins))
+			return true;
+		phnsw_search_level(ins->index, ins->pi, ins->search, ins->query, 0);
+	}
+	take_nearest(ins, ef);
 	return phnsw_join_equal(ins);
 }
 

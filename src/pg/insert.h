@@ -18,7 +18,7 @@ typedef struct PhnswNewLinks
 	float		distances[PHNSW_LINKS_MAX]; /* of the neighbours only */
 } PhnswNewLinks;
 
-/* Copies of nodes, as they were when the search found them. */
+/* Copies of heads and codes of nodes, as they were when the search found them. */
 typedef struct PhnswCopies
 {
 	uint32		n;
@@ -27,6 +27,24 @@ typedef struct PhnswCopies
 	uint32	   *versions;
 	char	   *slots;			/* slot_bytes each */
 } PhnswCopies;
+
+typedef struct PhnswKnownNode
+{
+	uint32		id;
+	float		distance;		/* from the new node */
+	const phnsw_slot *slot;		/* head and code, no links */
+} PhnswKnownNode;
+
+/* known.c: nodes by id. */
+typedef struct PhnswKnown
+{
+	uint32		n;
+	uint32		room;
+	uint32		mask;
+	uint16	   *table;			/* open addressing: index + 1, 0 is empty */
+	PhnswKnownNode *nodes;		/* first those that the search of level 0 met */
+	char	   *slots;			/* copies of the others */
+} PhnswKnown;
 
 typedef struct PhnswInsert
 {
@@ -38,6 +56,7 @@ typedef struct PhnswInsert
 
 	phnsw_slot *slot;			/* the new node: TID, level, head, code */
 	PhnswCopies near;			/* what the search of level 0 found, nearest first */
+	PhnswKnown	known;
 	PhnswNewLinks *links;		/* by level */
 	struct BackLinks *back;		/* likewise */
 
@@ -56,6 +75,15 @@ phnsw_copy(const PhnswInsert *ins, const PhnswCopies *copies, uint32 i)
 
 /* Adds the row to a node that has its code already; false when there is none. */
 extern bool phnsw_join_equal(PhnswInsert *ins);
+
+/* ---- known.c ------------------------------------------------------------------------------------------------------------- */
+
+/* Begins with the nodes in ins->near. */
+extern void phnsw_known_begin(PhnswInsert *ins);
+/* NULL: not known. */
+extern const PhnswKnownNode *phnsw_known_find(const PhnswKnown *known, uint32 id);
+/* Makes n <= PHNSW_LINKS_MAX distinct nodes known; what was found before may be gone. */
+extern void phnsw_known_fetch(PhnswInsert *ins, const uint32 *ids, uint32 n);
 
 /* ---- links.c ------------------------------------------------------------------------------------------------------------- */
 

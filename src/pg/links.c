@@ -15,6 +15,8 @@
  */
 #include "insert.h"
 
+#include "glance.h"
+
 #include "miscadmin.h"
 
 /* ---- choosing ------------------------------------------------------------------------------------------------------------ */
@@ -89,7 +91,6 @@ struct BackLinks
 	uint32		capacity;		/* of a list on this level */
 	uint32		n;				/* lists still to be changed */
 	BackLink   *list;
-	char	   *slots;			/* scratch: the nodes of one list */
 };
 
 typedef struct BackLinks BackLinks;
@@ -149,6 +150,25 @@ contains(const uint32 *links, uint32 n, uint32 id)
 	return false;
 }
 
+/* Copies the list of level 0 without a lock; false when it takes a closer look.  A torn copy is noticed when it is changed. */
+static bool
+glance_at_list(BackLinks *back, BackLink *link)
+{
+	PhnswInsert *ins = back->ins;
+	PhnswGlance glance;
+	uint16	   *count;
+	uint32	   *links;
+
+	if (!phnsw_glance_begin(&glance, ins->index, ins->pi, link->block) ||
+		!find_list(back, glance.page, link, &count, &links))
+		return false;
+	link->count = *(const volatile uint16 *) count; /* read once: it is checked and then used */
+	if (link->count > back->capacity)
+		return false;
+	memcpy(link->links, links, link->count * sizeof(uint32));
+	return phnsw_glance_end(&glance);
+}
+
 /* Copies the list at link->block and link->place; false when it is not there, *next: the aux record behind it. */
 static bool
 copy_list(BackLinks *back, BackLink *link, uint32 *next)
@@ -191,7 +211,7 @@ read_list(BackLinks *back, BackLink *link)
 	if (back->level == 0)
 	{
 		link->block = phnsw_node_block(ins->index, ins->pi, link->id, &link->place);
-		return copy_list(back, link, &record);
+		return glance_at_list(back, link) || copy_list(back, link, &record);
 	}
 	for (uint32 step = 0; step < PHNSW_LEVEL_MAX && record != PHNSW_NONE; step++)
 	{
@@ -203,34 +223,6 @@ read_list(BackLinks *back, BackLink *link)
 }
 
 /* ---- deciding ------------------------------------------------------------------------------------------------------------- */
-
-/* Slots of the nodes in a list: those that the search copied, the others now. */
-static void
-gather_slots(BackLinks *back, const BackLink *link, const phnsw_slot **slots)
-{
-	PhnswInsert *ins = back->ins;
-	uint32		missing[PHNSW_LINKS_MAX];
-	uint32		n_missing = 0;
-
-	for (uint32 i = 0; i < link->count; i++)
-	{
-		slots[i] = NULL;
-		for (uint32 j = 0; j < ins->near.n; j++)
-		{
-			if (ins->near.ids[j] == link->links[i])
-			{
-				slots[i] = phnsw_copy(ins, &ins->near, j);
-				break;
-			}
-		}
-		if (slots[i] == NULL)
-		{
-			slots[i] = (const phnsw_slot *) (back->slots + (Size) n_missing * ins->pi->slot_bytes);
-			missing[n_missing++] = link->links[i];
-		}
-	}
-	phnsw_touch_copy(ins->index, ins->pi, missing, n_missing, back->slots);
-}
 
 /* The new node takes over a link that gives way to it; false when it has no room. */
 static bool
@@ -260,6 +252,27 @@ farthest(const float *distances, uint32 n)
 }
 
 /*
+ * Some entry of the full list is nearer to both the owner and the new node than they are to each other, so that the new node
+ * loses (graph/README.md): looked for among the nodes that the search met, for most who lose lose to one of these.
+ */
+static bool
+is_covered(const BackLinks *back, const BackLink *link)
+{
+	const PhnswInsert *ins = back->ins;
+
+	for (uint32 i = 0; i < link->count; i++)
+	{
+		const PhnswKnownNode *node = phnsw_known_find(&ins->known, link->links[i]);
+
+		if (node != NULL && node->distance < link->distance && node->slot->state != PHNSW_SLOT_FREE &&
+			node->slot->level >= back->level &&
+			phnsw_codec_distance(ins->pi->codec, link->owner, node->slot) < link->distance)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Which entry of the copied list to write; false when the new node loses.  must: it does not lose.  While the node is being
  * planned (ins->written is false) it takes over what it displaces; later it displaces only what it links to anyway.
  */
@@ -268,7 +281,6 @@ decide(BackLinks *back, BackLink *link, bool must)
 {
 	PhnswInsert *ins = back->ins;
 	const PhnswNewLinks *mine = &ins->links[back->level];
-	const phnsw_slot *slots[PHNSW_LINKS_MAX];
 	float		owner_distances[PHNSW_LINKS_MAX];
 	float		fresh_distances[PHNSW_LINKS_MAX];
 
@@ -276,16 +288,20 @@ decide(BackLinks *back, BackLink *link, bool must)
 	if (link->count < back->capacity)
 		return true;
 
-	gather_slots(back, link, slots);
+	if (!must && is_covered(back, link))
+		return false;
+	phnsw_known_fetch(ins, link->links, link->count);
 	for (uint32 i = 0; i < link->count; i++)
 	{
-		if (slots[i]->state == PHNSW_SLOT_FREE || slots[i]->level < back->level)
+		const PhnswKnownNode *node = phnsw_known_find(&ins->known, link->links[i]);
+
+		if (node->slot->state == PHNSW_SLOT_FREE || node->slot->level < back->level)
 		{
 			link->at = i;
 			return true;
 		}
-		owner_distances[i] = phnsw_codec_distance(ins->pi->codec, link->owner, slots[i]);
-		fresh_distances[i] = phnsw_codec_distance(ins->pi->codec, ins->slot, slots[i]);
+		owner_distances[i] = phnsw_codec_distance(ins->pi->codec, link->owner, node->slot);
+		fresh_distances[i] = node->distance;
 	}
 	link->at = phnsw_backlink_victim(link->distance, owner_distances, fresh_distances, link->count);
 	if (link->at == link->count && must)
@@ -421,16 +437,22 @@ list_owners(BackLinks *back)
 {
 	PhnswInsert *ins = back->ins;
 	const PhnswNewLinks *links = &ins->links[back->level];
-	char	   *owners = palloc((Size) links->n * ins->pi->slot_bytes);
+	char	   *owners = NULL;
 	uint32	   *lists = palloc((Size) links->n * back->capacity * sizeof(uint32));
 
 	back->list = palloc0(links->n * sizeof(BackLink));
-	phnsw_touch_copy(ins->index, ins->pi, links->ids, links->n, owners);
+	if (back->level > 0)
+	{
+		/* Under a lock, since their references to aux records will be followed. */
+		owners = palloc((Size) links->n * ins->pi->slot_bytes);
+		phnsw_touch_copy(ins->index, ins->pi, links->ids, links->n, owners);
+	}
 	for (uint32 i = 0; i < links->n; i++)
 	{
 		BackLink   *link = &back->list[back->n++];
 
-		link->owner = (const phnsw_slot *) (owners + (Size) i * ins->pi->slot_bytes);
+		link->owner = owners != NULL ? (const phnsw_slot *) (owners + (Size) i * ins->pi->slot_bytes) :
+			phnsw_known_find(&ins->known, links->ids[i])->slot;
 		link->id = links->ids[i];
 		link->distance = links->distances[i];
 		link->links = lists + i * back->capacity;
@@ -466,6 +488,7 @@ void
 phnsw_plan_back_links(PhnswInsert *ins)
 {
 	ins->back = palloc0((ins->slot->level + 1) * sizeof(BackLinks));
+	phnsw_known_begin(ins);
 	for (uint32 level = 0; level <= ins->slot->level; level++)
 	{
 		BackLinks  *back = &ins->back[level];
@@ -476,7 +499,6 @@ phnsw_plan_back_links(PhnswInsert *ins)
 		back->ins = ins;
 		back->level = level;
 		back->capacity = level == 0 ? 2 * ins->pi->m : ins->pi->m;
-		back->slots = palloc((Size) back->capacity * ins->pi->slot_bytes);
 		list_owners(back);
 		if (level == 0 && ins->slot->level > ins->pi->meta.entry_level && ins->pi->meta.entry != PHNSW_NONE)
 			take_over(back, ins->pi->meta.entry);

@@ -93,7 +93,7 @@ locate(Relation index, PhnswIndex *pi, bool node, uint32 id, uint32 *place)
 }
 
 BlockNumber
-phnsw_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index)
+phnsw_new_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index)
 {
 	return locate(index, pi, true, id, slot_index);
 }

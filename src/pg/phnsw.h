@@ -65,6 +65,9 @@ extern void phnsw_options_register(void);	/* from _PG_init */
 
 /* ---- index_cache.c: what a backend knows of an index ---------------------------------------------------------------- */
 
+/* Entries of the short cut from a node's id to its extent. */
+#define PHNSW_FINDER 1024
+
 typedef struct PhnswIndex
 {
 	/* immutable once made */
@@ -82,6 +85,8 @@ typedef struct PhnswIndex
 
 	/* refreshed by phnsw_index_open() when the meta page has changed */
 	phnsw_meta	meta;
+	uint8		finder[PHNSW_FINDER];	/* the extent of node id i << finder_shift */
+	uint32		finder_shift;
 
 	/* hints: any value is safe */
 	Buffer	   *map;			/* block -> buffer that last held it */
@@ -168,8 +173,27 @@ phnsw_aux_tids(phnsw_aux *aux)
 }
 
 /* Block and index of a node or aux id; raises ERRCODE_INDEX_CORRUPTED when the id is at or above the limit. */
-extern BlockNumber phnsw_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index);
+extern BlockNumber phnsw_new_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index);
 extern BlockNumber phnsw_aux_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *aux_index);
+
+/* As phnsw_locate(), but a search asks this a thousand times: the finder leads to the extent, or to one shortly before it. */
+static inline BlockNumber
+phnsw_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index)
+{
+	const phnsw_extent *extent;
+	const phnsw_extent *last;
+	uint32		page;
+
+	if (unlikely(id >= pi->meta.nodes.limit))
+		return phnsw_new_node_block(index, pi, id, slot_index);
+	extent = &pi->meta.nodes.extent[pi->finder[id >> pi->finder_shift]];
+	last = &pi->meta.nodes.extent[pi->meta.nodes.extents - 1];
+	while (extent < last && extent[1].first_id <= id)
+		extent++;
+	page = (id - extent->first_id) / pi->slots_per_page;
+	*slot_index = (id - extent->first_id) - page * pi->slots_per_page;
+	return extent->first_block + page;
+}
 /* The first id of a node page or aux page; PHNSW_NONE when the block is none. */
 extern uint32 phnsw_first_id(const phnsw_space *space, uint32 per_page, BlockNumber block);
 
@@ -246,8 +270,10 @@ extern Buffer phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block);
 extern void phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n,
 						float *scores, uint32 *versions, uint8 *states);
 
-/* Copies heads and codes (slot_bytes each, links included) of nodes into `slots`, one behind the other. */
+/* Copies whole slots (slot_bytes each, links included) of nodes into `slots`, one behind the other. */
 extern void phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots);
+/* The same without links and without a lock: the copies are hints. */
+extern void phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots);
 
 /*
  * Copies the links of a node on a level into links[PHNSW_LINKS_MAX]; returns how many.  Links at or above the limit known to
@@ -258,6 +284,9 @@ extern uint32 phnsw_links(Relation index, PhnswIndex *pi, uint32 id, uint32 leve
 /* Greedy or ef-bounded search of one level with the machine: pops, reads links, touches, offers until settled. */
 extern void phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
 							   uint32 level);
+/* The same until a node scores `enough` at most: true.  May be continued.  false: settled. */
+extern bool phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
+							   uint32 level, float enough);
 /*
  * Entry point, then greedy descent to level + 1: leaves in entries[] the start for `level` (scores and versions too).
  * Returns their number, 0 when the index is empty.

@@ -187,6 +187,48 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 	}
 }
 
+/* Copies the first `bytes` of the n slots of one page. */
+static inline void
+copy_slots(const PhnswIndex *pi, Page page, const Place *places, uint32 n, Size bytes, char *slots)
+{
+	for (uint32 i = 0; i < n; i++)
+		memcpy(slots + (Size) places[i].position * pi->slot_bytes, phnsw_page_slot(pi, page, places[i].slot), bytes);
+}
+
+void
+phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots)
+{
+	Place		places[PHNSW_LINKS_MAX];
+	Size		bytes = offsetof(phnsw_slot, code) + pi->code_bytes;
+
+	for (uint32 done = 0, batch; done < n; done += batch)
+	{
+		char	   *target = slots + (Size) done * pi->slot_bytes;
+
+		batch = Min(n - done, (uint32) PHNSW_LINKS_MAX);
+		find_places(index, pi, ids + done, batch, places);
+		phnsw_counters.touches += batch;
+		for (uint32 i = 0, same; i < batch; i += same)
+		{
+			BlockNumber block = places[i].block;
+			PhnswGlance glance;
+			Buffer		buffer;
+
+			for (same = 1; i + same < batch && places[i + same].block == block;)
+				same++;
+			if (phnsw_glance_begin(&glance, index, pi, block))
+			{
+				copy_slots(pi, glance.page, places + i, same, bytes, target);
+				if (phnsw_glance_end(&glance))
+					continue;
+			}
+			buffer = phnsw_pin(index, pi, block);
+			copy_slots(pi, BufferGetPage(buffer), places + i, same, bytes, target);
+			ReleaseBuffer(buffer);
+		}
+	}
+}
+
 void
 phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots)
 {
@@ -332,14 +374,15 @@ phnsw_links(Relation index, PhnswIndex *pi, uint32 id, uint32 level, uint32 *lin
 	return keep_known(index, pi, links, n);
 }
 
-void
-phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level)
+bool
+phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level, float enough)
 {
 	uint32		links[PHNSW_LINKS_MAX];
 	uint32		fresh[PHNSW_LINKS_MAX];
 	float		scores[PHNSW_LINKS_MAX];
 	uint32		versions[PHNSW_LINKS_MAX];
 	uint32		node;
+	bool		found = false;
 	phnsw_error error;
 
 	while (phnsw_search_pop(search, &node))
@@ -353,7 +396,18 @@ phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 			continue;
 		phnsw_touch(index, pi, query, fresh, n, scores, versions, NULL);
 		phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, n, &error), &error);
+		for (uint32 i = 0; i < n; i++)
+			found |= scores[i] <= enough;
+		if (unlikely(found))
+			return true;
 	}
+	return false;
+}
+
+void
+phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level)
+{
+	phnsw_search_until(index, pi, search, query, level, -get_float4_infinity());
 }
 
 /*

@@ -91,8 +91,7 @@ typedef struct PhnswPool
 	uint32		room;
 	uint32	   *ids;
 	uint32	   *stamps;			/* the caller's: who last named the node; 0 when it is entered */
-	char	   *slots;			/* slots_room of them; moves when it grows */
-	uint32		slots_room;
+	char	   *slots;			/* slot_bytes each */
 	uint32	   *table;			/* open addressing: index + 1, 0 is empty */
 	uint32		mask;
 } PhnswPool;
@@ -102,8 +101,8 @@ extern void phnsw_pool_init(PhnswPool *pool, Relation index, PhnswIndex *pi, uin
 extern void phnsw_pool_clear(PhnswPool *pool);
 /* Index of a node in the pool, entered if it was not there. */
 extern uint32 phnsw_pool_add(PhnswPool *pool, uint32 id);
-/* Copies what was entered since the last time. */
-extern void phnsw_pool_fetch(PhnswPool *pool);
+/* Copies what was entered since the last time: whole slots, under locks, or heads and codes without. */
+extern void phnsw_pool_fetch(PhnswPool *pool, bool links);
 
 /* REQUIRES: the node was fetched since it was entered. */
 static inline phnsw_slot *

@@ -1,9 +1,9 @@
 /*
  * vacuum_pool.c
- *    Copies of nodes, found by id: what the lists of one page need to be repaired.
+ *    Copies of nodes, found by id: what it takes to repair lists.
  *
- * Ids are entered first and copied together, so that nodes on one page share a pin and a lock.  An index into the pool stays
- * good until it is cleared; a pointer to a copy only until the next fetch.
+ * Ids are entered first and copied together, so that nodes on one page share a look at it.  An index into the pool, and a
+ * pointer to a copy, stay good until it is cleared.
  */
 #include "vacuum.h"
 
@@ -19,8 +19,8 @@ phnsw_pool_init(PhnswPool *pool, Relation index, PhnswIndex *pi, uint32 room)
 	pool->room = room;
 	pool->ids = palloc(room * sizeof(uint32));
 	pool->stamps = palloc(room * sizeof(uint32));
-	pool->slots = NULL;
-	pool->slots_room = 0;
+	/* Pages of memory that are never touched are never there. */
+	pool->slots = palloc_extended(room * (Size) pi->slot_bytes, MCXT_ALLOC_HUGE);
 	pool->table = palloc0(size * sizeof(uint32));
 	pool->mask = size - 1;
 	pool->n = pool->fetched = 0;
@@ -36,7 +36,8 @@ phnsw_pool_clear(PhnswPool *pool)
 uint32
 phnsw_pool_add(PhnswPool *pool, uint32 id)
 {
-	uint32		bucket = (id * 2654435769u) & pool->mask;
+	/* Sixteen ids in a row share a line of cache: nodes near each other were often numbered near each other. */
+	uint32		bucket = ((id >> 4) * (2654435769u << 4) + (id & 15)) & pool->mask;
 
 	while (pool->table[bucket] != 0)
 	{
@@ -55,22 +56,14 @@ phnsw_pool_add(PhnswPool *pool, uint32 id)
 }
 
 void
-phnsw_pool_fetch(PhnswPool *pool)
+phnsw_pool_fetch(PhnswPool *pool, bool links)
 {
-	if (pool->n > pool->slots_room)
-	{
-		char	   *slots;
+	uint32		n = pool->n - pool->fetched;
+	char	   *slots = pool->slots + pool->fetched * (Size) pool->pi->slot_bytes;
 
-		pool->slots_room = Max(pool->n, 2 * pool->slots_room);
-		slots = palloc_extended(pool->slots_room * (Size) pool->pi->slot_bytes, MCXT_ALLOC_HUGE);
-		if (pool->slots != NULL)
-		{
-			memcpy(slots, pool->slots, pool->fetched * (Size) pool->pi->slot_bytes);
-			pfree(pool->slots);
-		}
-		pool->slots = slots;
-	}
-	phnsw_touch_copy(pool->index, pool->pi, pool->ids + pool->fetched, pool->n - pool->fetched,
-					 pool->slots + pool->fetched * (Size) pool->pi->slot_bytes);
+	if (links)
+		phnsw_touch_copy(pool->index, pool->pi, pool->ids + pool->fetched, n, slots);
+	else
+		phnsw_touch_heads(pool->index, pool->pi, pool->ids + pool->fetched, n, slots);
 	pool->fetched = pool->n;
 }

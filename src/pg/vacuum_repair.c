@@ -6,11 +6,12 @@
  * whoever was near a dead neighbour is likely to be near.  No search.  A list that would stay thinner than M/2 also gets its
  * neighbours' neighbours.
  *
- * The unit of work is a page: all its lists need much the same nodes, which are copied once into a pool, in one batch per
- * round:
+ * The unit of work is a page: its lists need much the same nodes, which are copied into a pool, in one batch per round.  The
+ * lists of the next pages need most of them again, so the pool is kept until it has grown to half of maintenance_work_mem: head and
+ * code of a live node do not change, and one that has been freed or used again meanwhile is a stale link like any other.
  *
  *    copy the page (share lock)
- *    round 1: copy the dead nodes that its lists name, for their links
+ *    round 1: copy the dead nodes that its lists name, with their links
  *    round 2: copy the candidates; distances; for thin lists round 3 with the candidates' links
  *    choose (no lock)
  *    exclusive lock: lists unchanged? write all of them in one WAL record; the changed ones once more from the start
@@ -28,6 +29,9 @@
 #define CANDIDATES_PER_DEAD 12
 #define DEAD_CANDIDATES     128
 #define THIN_CANDIDATES     64
+/* Beside the slot: id, stamp, up to four places in the table. */
+#define POOL_NODE_BYTES     24
+#define CANDIDATES_AHEAD    8
 #define CANDIDATES_MAX      (PHNSW_LINKS_MAX + DEAD_CANDIDATES + THIN_CANDIDATES)
 
 typedef struct Job
@@ -52,6 +56,7 @@ typedef struct Repair
 	PhnswPool	pool;
 	Job		   *jobs;
 	uint32		n_jobs;
+	uint32		page_nodes;		/* that the lists of one page may name: owner, links, candidates of every job */
 	uint32		stamp;
 	char	   *image;			/* of the page */
 } Repair;
@@ -173,6 +178,25 @@ typedef struct Fresh
 	uint32		index;			/* into the pool */
 } Fresh;
 
+/* Heads and codes of a job's candidates are asked for so many candidates ahead: the pool does not fit into a cache. */
+static inline void
+prefetch_candidate(const Repair *r, const Job *job, uint32 i)
+{
+	const char *start;
+	const char *end;
+
+	if (i >= job->n)
+		return;
+	start = (const char *) phnsw_pool_slot(&r->pool, job->candidates[i]);
+	end = start + offsetof(phnsw_slot, code) + r->v->pi->code_bytes;
+	for (; start < end; start += 64)
+	{
+		__builtin_prefetch(start);
+		/* gcc 12 drops prefetches from loops that it takes for without effect. */
+		__asm__ volatile("" ::: "memory");
+	}
+}
+
 /* The usable new candidates, nearest first. */
 static uint32
 sort_fresh(const Repair *r, const Job *job, const phnsw_slot *owner, Fresh *fresh)
@@ -185,6 +209,7 @@ sort_fresh(const Repair *r, const Job *job, const phnsw_slot *owner, Fresh *fres
 		uint32		j;
 		float		distance;
 
+		prefetch_candidate(r, job, i + CANDIDATES_AHEAD);
 		if (!is_usable(r, job, index))
 			continue;
 		distance = phnsw_codec_distance(r->v->pi->codec, owner, phnsw_pool_slot(&r->pool, index));
@@ -258,19 +283,19 @@ work(Repair *r)
 {
 	bool		more = false;
 
-	phnsw_pool_fetch(&r->pool);
+	phnsw_pool_fetch(&r->pool, true);
 	for (uint32 i = 0; i < r->n_jobs; i++)
 		collect(r, &r->jobs[i]);
-	phnsw_pool_fetch(&r->pool);
+	phnsw_pool_fetch(&r->pool, false);
 	for (uint32 i = 0; i < r->n_jobs; i++)
 		more |= collect_more(r, &r->jobs[i]);
 	if (more)
-		phnsw_pool_fetch(&r->pool);
+		phnsw_pool_fetch(&r->pool, false);
 	for (uint32 i = 0; i < r->n_jobs; i++)
 		choose(r, &r->jobs[i]);
 }
 
-/* ---- a page's lists ------------------------------------------------------------------------------------------------------------ */
+/* ---- a page's lists ---------------------------------------------------------------------------------------------------------- */
 
 /* Makes a job of a list that names a node that is gone; the dead ones enter the pool. */
 static void
@@ -311,7 +336,9 @@ copy_page(Repair *r, BlockNumber block, phnsw_page_kind kind)
 	phnsw_page_check(r->v->index, block, BufferGetPage(buffer), kind);
 	memcpy(r->image, BufferGetPage(buffer), BLCKSZ);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	phnsw_pool_clear(&r->pool);
+	/* Whose an aux record is must be known as of now, not as of some page before. */
+	if (kind == PHNSW_PAGE_AUX || r->pool.room - r->pool.n < r->page_nodes)
+		phnsw_pool_clear(&r->pool);
 	r->n_jobs = 0;
 	return buffer;
 }
@@ -417,7 +444,7 @@ repair_aux_page(Repair *r, BlockNumber block, uint32 first, uint32 count, bool r
 		if (aux->kind != PHNSW_AUX_FREE && aux->node < limit)
 			phnsw_pool_add(&r->pool, aux->node);
 	}
-	phnsw_pool_fetch(&r->pool);
+	phnsw_pool_fetch(&r->pool, true);
 	for (uint32 i = 0; i < count; i++)
 	{
 		phnsw_aux  *aux = phnsw_page_aux(pi, r->image, i);
@@ -453,13 +480,15 @@ phnsw_vacuum_repair(PhnswVacuum *v)
 	PhnswIndex *pi = v->pi;
 	uint32		jobs = Max(pi->slots_per_page, pi->aux_per_page);
 	uint32		aux_limit;
+	Size		room;
 	Repair	   *r = palloc0(sizeof(Repair));
 
 	r->v = v;
 	r->image = palloc(BLCKSZ);
 	r->jobs = palloc_extended(jobs * sizeof(Job), MCXT_ALLOC_HUGE);
-	/* Owner, links, candidates of every job. */
-	phnsw_pool_init(&r->pool, v->index, pi, jobs * (1 + 2 * pi->m + 2 * pi->m + DEAD_CANDIDATES + THIN_CANDIDATES));
+	r->page_nodes = jobs * (1 + 2 * pi->m + 2 * pi->m + DEAD_CANDIDATES + THIN_CANDIDATES);
+	room = (Size) maintenance_work_mem * 512 / (pi->slot_bytes + POOL_NODE_BYTES);
+	phnsw_pool_init(&r->pool, v->index, pi, Max(r->page_nodes, Min(room, pi->meta.nodes.limit)));
 
 	phnsw_index_refresh(v->index, pi);
 	aux_limit = pi->meta.aux.limit;
