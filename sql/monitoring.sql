@@ -9,8 +9,8 @@ ANALYZE items;
 
 -- Before building: phnsw_suggest
 \o /dev/null
-SELECT rows, m, ef_construction, pg_size_pretty(index_bytes) AS size, maintenance_work_mem, memory_suffices,
-	build_threads, round(build_seconds::numeric, 1) AS build_seconds
+SELECT rows, m, ef_construction, ef_search, sample_rows, pg_size_pretty(index_bytes) AS size, maintenance_work_mem,
+	memory_suffices, build_threads, round(build_seconds::numeric, 1) AS build_seconds
 FROM phnsw_suggest('items', 'embedding', rows => 1000000);
 \o
 SELECT rows, m, ef_construction, memory_suffices FROM phnsw_suggest('items', 'embedding', rows => 1000000);

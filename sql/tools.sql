@@ -92,6 +92,42 @@ SELECT phnsw_suggest('tl_wide', 'v', -1);
 SELECT phnsw_suggest('tl_wide', 'v', 10, 101);
 SELECT phnsw_suggest('tl_wide', 'v', 10, 50, 64);
 SELECT phnsw_suggest('tl_wide', NULL);
+SELECT phnsw_suggest('tl', 'v', metric => 'l1');
+SELECT phnsw_suggest('tl', 'v', sample => -1);
+
+-- options: from an index on a sample of the rows.  The curve is easy; of independent coordinates more links are asked for, the
+-- more so the more rows there will be.
+CREATE TABLE "tl Hard" (id int, "the v" vector(64));
+SELECT setseed(0.5);
+INSERT INTO "tl Hard" SELECT i, array_agg(random())::real[]::vector FROM generate_series(1, 4000) i, generate_series(1, 64) GROUP BY i;
+ANALYZE "tl Hard";
+SELECT rows, m, ef_construction, ef_search < 60 AS small_ef, sample_rows FROM phnsw_suggest('tl', 'v', rows => 100000);
+SELECT rows, m, ef_construction, ef_search BETWEEN 40 AND 100 AS large_ef, sample_rows FROM phnsw_suggest('"tl Hard"', 'the v');
+SELECT rows, m, ef_construction, ef_search > 100 AS large_ef, sample_rows FROM phnsw_suggest('"tl Hard"', 'the v', rows => 1000000);
+-- options that are given stay, and are what is tried
+SELECT m, ef_construction, ef_search > (phnsw_suggest('"tl Hard"', 'the v', m => 48)).ef_search AS larger_ef
+FROM phnsw_suggest('"tl Hard"', 'the v', m => 8);
+-- a higher target needs a larger ef, whatever phnsw.ef_search is
+SET phnsw.ef_search = 7;
+SET phnsw.target_recall = 0.6;
+SELECT ef_search BETWEEN 8 AND 30 AS smaller_ef FROM phnsw_suggest('"tl Hard"', 'the v');
+RESET phnsw.ef_search;
+RESET phnsw.target_recall;
+-- what it promises is what the index chooses
+CREATE INDEX tl_hard_v ON "tl Hard" USING phnsw ("the v");
+SELECT s.ef_search::float8 / r.ef BETWEEN 0.8 AND 1.25 AS same_ef
+FROM phnsw_suggest('"tl Hard"', 'the v') s, phnsw_recall('tl_hard_v', sample => 1) r;
+SELECT phnsw_check('tl_hard_v', true, true);
+-- a part of the rows; other metrics; no rows; too few that differ
+SELECT sample_rows BETWEEN 2000 AND 3900 AS a_part FROM phnsw_suggest('"tl Hard"', 'the v', sample => 2800);
+SELECT m, sample_rows FROM phnsw_suggest('"tl Hard"', 'the v', metric => 'cosine');
+SELECT m, sample_rows FROM phnsw_suggest('"tl Hard"', 'the v', metric => 'ip', m => 16);
+SELECT m, ef_construction, ef_search, sample_rows FROM phnsw_suggest('"tl Hard"', 'the v', 1000000, sample => 0);
+SELECT m, ef_construction, ef_search, sample_rows FROM phnsw_suggest('tl_wide', 'v', 1000000);
+INSERT INTO tl_wide (u) SELECT '[1,2]' FROM generate_series(1, 5000);
+ALTER TABLE tl_wide ALTER u TYPE vector(2);
+ANALYZE tl_wide;
+SELECT m, ef_search, sample_rows FROM phnsw_suggest('tl_wide', 'u');
 
 -- prewarm
 SELECT phnsw_prewarm('tl_v') = pg_relation_size('tl_v') / 8192 AS all_blocks;
@@ -102,6 +138,12 @@ CREATE ROLE phnsw_tools_reader;
 SET ROLE phnsw_tools_reader;
 SELECT phnsw_recall('tl_v');
 SELECT phnsw_prewarm('tl_v');
+-- may ask what an index costs, but not how hard the rows are
+SELECT rows, m, ef_search, sample_rows FROM phnsw_suggest('"tl Hard"', 'the v');
+RESET ROLE;
+GRANT SELECT ("the v") ON "tl Hard" TO phnsw_tools_reader;
+SET ROLE phnsw_tools_reader;
+SELECT sample_rows FROM phnsw_suggest('"tl Hard"', 'the v');
 RESET ROLE;
 GRANT SELECT ON tl TO phnsw_tools_reader;
 SET ROLE phnsw_tools_reader;
@@ -114,6 +156,7 @@ SET ROLE phnsw_tools_reader;
 SELECT phnsw_recall('tl_v');
 RESET ROLE;
 REVOKE ALL ON tl FROM phnsw_tools_reader;
+DROP TABLE "tl Hard";
 DROP ROLE phnsw_tools_reader;
 
 SELECT phnsw_check('tl_v', true), phnsw_check('tl_ip', true), phnsw_check('tl_cosine', true), phnsw_check('tl_few_v', true);

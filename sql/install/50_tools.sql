@@ -13,6 +13,7 @@ COMMENT ON FUNCTION phnsw_recall(regclass, integer, integer, integer, vector[]) 
 
 CREATE FUNCTION phnsw_suggest("table" regclass, "column" name, INOUT rows bigint DEFAULT NULL,
 	INOUT m integer DEFAULT NULL, INOUT ef_construction integer DEFAULT NULL,
+	metric text DEFAULT 'l2', sample integer DEFAULT 20000,
 	OUT dims integer,
 	OUT bits integer,
 	OUT index_bytes bigint,
@@ -21,11 +22,13 @@ CREATE FUNCTION phnsw_suggest("table" regclass, "column" name, INOUT rows bigint
 	OUT maintenance_work_mem text,
 	OUT memory_suffices boolean,
 	OUT build_threads integer,
-	OUT build_seconds double precision)
-	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+	OUT build_seconds double precision,
+	OUT ef_search integer,
+	OUT sample_rows integer)
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000;
 
-COMMENT ON FUNCTION phnsw_suggest(regclass, name, bigint, integer, integer) IS
-	'options, size, memory and time of a phnsw index on a column, before it is built';
+COMMENT ON FUNCTION phnsw_suggest(regclass, name, bigint, integer, integer, text, integer) IS
+	'options, size, memory and time of a phnsw index on a column, before it is built; tries them on a sample of the rows';
 
 CREATE FUNCTION phnsw_prewarm(index regclass) RETURNS bigint
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;

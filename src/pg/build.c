@@ -163,7 +163,7 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 	counts->heap_tuples = phnsw_build_feed(build);
 	if (*build->core == NULL)
 	{
-		if (build->replace)
+		if (build->replace || build->trial != NULL)
 			return;
 		phnsw_empty_meta(&build->params, &result.meta);
 		phnsw_build_write_empty(build->index, MAIN_FORKNUM, &result.meta);
@@ -171,6 +171,12 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 	}
 	phnsw_build_graph(build);
 	phnsw_ensure(phnsw_build_result_get(*build->core, &result, &error), &error);
+	counts->index_tuples = result.tids;
+	if (build->trial != NULL)
+	{
+		*build->trial = result;
+		return;
+	}
 
 	INSTR_TIME_SET_CURRENT(start);
 	if (build->replace)
@@ -181,7 +187,6 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 	INSTR_TIME_SUBTRACT(write, start);
 	result.seconds[PHNSW_PHASE_WRITE] = INSTR_TIME_GET_DOUBLE(write);
 
-	counts->index_tuples = result.tids;
 	phnsw_build_log(build->index, &build->params, &result);
 }
 
@@ -204,7 +209,8 @@ phnsw_build_run(PhnswBuild *build, IndexBuildResult *counts)
 	phnsw_build_end(build);
 	if (build->spill >= 0)
 		FileClose(build->spill);
-	phnsw_index_forget(RelationGetRelid(build->index));
+	if (build->index != NULL)
+		phnsw_index_forget(RelationGetRelid(build->index));
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 }
@@ -236,6 +242,20 @@ phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource so
 	build.params.memory_bytes /= 2;
 	*build_id = build.params.build_id;
 	phnsw_build_run(&build, &counts);
+}
+
+bool
+phnsw_build_trial(Relation heap, const phnsw_build_params *wanted, PhnswRowSource source, void *arg, phnsw_build_result *result)
+{
+	IndexBuildResult counts = {0};
+	PhnswBuild	build = {.heap = heap, .params = *wanted, .source = source, .source_arg = arg, .trial = result};
+
+	build.params.seed = PHNSW_BUILD_SEED;
+	build.params.threads = phnsw_build_threads(heap);
+	build.params.memory_bytes = (size_t) maintenance_work_mem * 1024;
+	build.params.calibrate = true;
+	phnsw_build_run(&build, &counts);
+	return counts.index_tuples > 0;
 }
 
 void

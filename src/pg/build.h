@@ -28,6 +28,7 @@ struct PhnswBuild
 	PhnswRowSource source;
 	void	   *source_arg;
 	bool		replace;		/* an empty index in use, not a new file */
+	phnsw_build_result *trial;	/* wanted instead of an index; NULL: an index is */
 
 	/* The core's build, NULL until the first row; owned by the context that the build runs in. */
 	phnsw_build **core;
@@ -54,6 +55,13 @@ extern uint32 phnsw_build_threads(Relation heap);
  */
 extern void phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg,
 							   uint64 *build_id);
+
+/*
+ * Builds the rows of `source` in memory, with these metric, dims, m and ef_construction, for what the graph is like; writes
+ * nothing.  false: there was no row.
+ */
+extern bool phnsw_build_trial(Relation heap, const phnsw_build_params *wanted, PhnswRowSource source, void *arg,
+							  phnsw_build_result *result);
 
 /* build_feed.c */
 

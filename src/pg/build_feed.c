@@ -19,14 +19,14 @@
 
 #define PHNSW_ZERO_BYTES  (1024 * 1024)
 
-/* A bulk insert has no progress view of its own, and the parameters may be those of COPY. */
+/* Bulk insert and trial have no progress view of their own, and the parameters may be those of COPY. */
 void
 phnsw_build_report(PhnswBuild *build, phnsw_build_phase phase, uint64 done, uint64 total)
 {
 	static const int parameters[] = {PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_CREATEIDX_TUPLES_TOTAL, PROGRESS_CREATEIDX_TUPLES_DONE};
 	int64		values[lengthof(parameters)];
 
-	if (build->replace)
+	if (build->replace || build->trial != NULL)
 		return;
 	values[0] = 1 + phase;
 	values[1] = total;

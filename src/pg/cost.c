@@ -74,11 +74,15 @@ phnsw_ef_for_miss(const phnsw_calibration *c, uint32 n, double miss)
 uint32
 phnsw_choose_ef(const phnsw_meta *meta)
 {
+	return phnsw_ef_search > 0 ? phnsw_ef_search : phnsw_target_ef(meta);
+}
+
+uint32
+phnsw_target_ef(const phnsw_meta *meta)
+{
 	double		worse = meta->codec.metric == PHNSW_IP ? PHNSW_QUERY_MISS_IP : PHNSW_QUERY_MISS;
 	uint32		ef;
 
-	if (phnsw_ef_search > 0)
-		return phnsw_ef_search;
 	if (meta->calibrations == 0)
 		return PHNSW_EF_UNKNOWN;
 	ef = phnsw_ef_for_miss(meta->calibration, meta->calibrations, (1.0 - phnsw_target_recall) / worse);

@@ -425,5 +425,7 @@ extern bool phnsw_amvalidate(Oid opclass);
 
 /* ef for a scan of this index: phnsw.ef_search, or from the calibration by phnsw.target_recall. */
 extern uint32 phnsw_choose_ef(const phnsw_meta *meta);
+/* The second of these, whatever phnsw.ef_search is. */
+extern uint32 phnsw_target_ef(const phnsw_meta *meta);
 
 #endif							/* PHNSW_H */

@@ -4,8 +4,11 @@
  *
  * The size follows from the format (capi/phnsw_format.h), to the page; equal vectors would make it smaller.  Memory adds up
  * the large arrays of the bulk build (core/build), per row.  Time is an estimate from measurements: docs/monitoring.md says
- * which, and on what machine.
+ * which, and on what machine.  The options follow from how hard the vectors are, which a build on a sample of them measures
+ * (suggest_trial.c); without a sample they are the defaults.
  */
+#include "suggest.h"
+
 #include "build.h"
 
 #include <math.h>
@@ -28,6 +31,8 @@ PG_FUNCTION_INFO_V1(phnsw_suggest);
 /* Microseconds of one core per row, and per coordinate and row, with the default options. */
 #define BUILD_ROW_US        15.0
 #define BUILD_COORDINATE_US 0.03
+/* Time grows with ef_construction, beyond the default, to this power. */
+#define BUILD_DENSITY_POWER 1.4
 /* What one more thread adds. */
 #define BUILD_THREAD_GAIN   0.85
 
@@ -35,10 +40,22 @@ PG_FUNCTION_INFO_V1(phnsw_suggest);
 #define BUILD_ROW_BYTES     92
 #define BUILD_FIXED_BYTES   (24 * 1024 * 1024)
 
+#define SAMPLE_MAX 1000000
+
+/*
+ * Options by the ef that the defaults need.  Up to 100 nothing else pays: the same queries compare as many vectors with more links,
+ * at twice the build time.  Above, lists of 24 or 32 links need 0.6 or 0.5 times the ef for the same recall, 15 % fewer distances
+ * and half the hops; above 400, where the calibration ends, the default graph does not reach high targets at all.
+ */
+#define EF_OF_DEFAULTS 100
+#define EF_OF_24_LINKS 400
+
 typedef struct BuildPlan
 {
 	uint32		dims;
 	double		rows;
+	uint32		sample_rows;	/* 0: none were read */
+	double		ef;				/* with a sample: what phnsw.target_recall will need */
 	uint32		m;
 	uint32		ef_construction;
 	phnsw_codec_params codec;
@@ -137,8 +154,11 @@ plan_build(BuildPlan *plan, Relation table)
 	double		code = TYPEALIGN(64, plan->codec.code_dims);
 	double		reservoir = TYPEALIGN(64, 16 + 10 * Min(Max(Max(plan->ef_construction, 2 * plan->m), 32), 254));
 	double		lists = 2.0 * plan->m * sizeof(uint32);
-	/* More candidates are compared for more of them to choose from. */
+	/* More candidates are compared, each with more of the others. */
 	double		density = (double) plan->ef_construction / PHNSW_EFC_DEFAULT;
+
+	if (density > 1)
+		density = pow(density, BUILD_DENSITY_POWER);
 
 	plan->memory = BUILD_FIXED_BYTES + plan->rows * (code + reservoir + lists + BUILD_ROW_BYTES);
 	plan->threads = phnsw_build_threads(table);
@@ -160,14 +180,55 @@ option(FunctionCallInfo fcinfo, int number, const char *name, int otherwise, int
 	return value;
 }
 
+static phnsw_metric
+metric_argument(FunctionCallInfo fcinfo, int number)
+{
+	static const struct
+	{
+		const char *name;
+		phnsw_metric metric;
+	}			metrics[] = {{"l2", PHNSW_L2}, {"ip", PHNSW_IP}, {"cosine", PHNSW_COSINE}};
+	const char *name = PG_ARGISNULL(number) ? "l2" : text_to_cstring(PG_GETARG_TEXT_PP(number));
+
+	for (int i = 0; i < lengthof(metrics); i++)
+	{
+		if (strcmp(name, metrics[i].name) == 0)
+			return metrics[i].metric;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("metric \"%s\" is not known", name),
+			 errhint("Metrics are \"l2\", \"ip\" and \"cosine\".")));
+}
+
+/* Tries the plan's options on a sample; chooses others when they were left to us and the data is hard. */
+static void
+plan_search(BuildPlan *plan, PhnswTrial *trial, bool choose)
+{
+	trial->params.m = plan->m;
+	trial->params.ef_construction = plan->ef_construction;
+	if (plan->rows == 0 || !phnsw_trial(trial))
+		return;
+	if (choose && trial->ef > EF_OF_DEFAULTS)
+	{
+		plan->m = trial->params.m = trial->ef > EF_OF_24_LINKS ? 32 : 24;
+		plan->ef_construction = trial->params.ef_construction = 4 * plan->m;
+		if (!phnsw_trial(trial))
+			return;
+	}
+	plan->sample_rows = trial->rows;
+	plan->ef = trial->ef;
+}
+
 static void
 make_plan(FunctionCallInfo fcinfo, BuildPlan *plan)
 {
 	Relation	table = table_open(PG_GETARG_OID(0), AccessShareLock);
 	AttrNumber	number = find_column(table, NameStr(*PG_GETARG_NAME(1)), &plan->dims);
+	PhnswTrial	trial = {.table = table, .column = number, .table_rows = indexed_rows(table, number)};
 	phnsw_error error = {0};
 
-	plan->rows = PG_ARGISNULL(2) ? indexed_rows(table, number) : (double) PG_GETARG_INT64(2);
+	plan->rows = PG_ARGISNULL(2) ? trial.table_rows : (double) PG_GETARG_INT64(2);
 	if (plan->rows < 0 || plan->rows >= PHNSW_NONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -175,7 +236,12 @@ make_plan(FunctionCallInfo fcinfo, BuildPlan *plan)
 	plan->m = option(fcinfo, 3, "m", PHNSW_M_DEFAULT, PHNSW_M_MIN, PHNSW_M_MAX);
 	plan->ef_construction = option(fcinfo, 4, "ef_construction", Max(PHNSW_EFC_DEFAULT, 2 * (int) plan->m), 2 * plan->m,
 								   PHNSW_EFC_MAX);
-	phnsw_ensure(phnsw_codec_choose(PHNSW_L2, plan->dims, plan->m, 0, &plan->codec, &error), &error);
+	trial.params.metric = metric_argument(fcinfo, 5);
+	trial.params.dims = plan->dims;
+	trial.sample = option(fcinfo, 6, "sample", 0, 0, SAMPLE_MAX);
+	trial.index_rows = plan->rows;
+	plan_search(plan, &trial, PG_ARGISNULL(3) && PG_ARGISNULL(4));
+	phnsw_ensure(phnsw_codec_choose(trial.params.metric, plan->dims, plan->m, 0, &plan->codec, &error), &error);
 	plan->slot_bytes = phnsw_slot_bytes(plan->codec.code_dims, plan->codec.bits, plan->m);
 	plan_size(plan);
 	plan_build(plan, table);
@@ -187,8 +253,8 @@ phnsw_suggest(PG_FUNCTION_ARGS)
 {
 	BuildPlan		plan = {0};
 	TupleDesc	desc;
-	Datum		values[12];
-	bool		nulls[12] = {0};
+	Datum		values[14];
+	bool		nulls[14] = {0};
 	int			n = 0;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
@@ -210,6 +276,9 @@ phnsw_suggest(PG_FUNCTION_ARGS)
 	values[n++] = BoolGetDatum(plan.memory <= maintenance_work_mem * 1024.0);
 	values[n++] = Int32GetDatum(plan.threads);
 	values[n++] = Float8GetDatum(plan.seconds);
+	nulls[n] = plan.sample_rows == 0;
+	values[n++] = Int32GetDatum((int32) ceil(plan.ef));
+	values[n++] = Int32GetDatum(plan.sample_rows);
 	Assert(n == lengthof(values));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
