@@ -14,8 +14,8 @@ import sys
 import report
 
 HIGHER = ("qps", "rows_per_s")
-LOWER = ("seconds", "seconds_per_row", "p50_us")
-BYTES = ("index_bytes", "wal_bytes_per_row", "wal_bytes", "peak_private_bytes")
+LOWER = ("seconds", "seconds_per_row", "index_seconds_per_row", "p50_us")
+BYTES = ("index_bytes", "wal_bytes_per_row", "wal_bytes", "peak_private_bytes", "backend_private_bytes")
 RECALL = ("recall", "recall_after")
 # What tells rows apart; all else is measured.
 KEYS = ("measure", "system") + report.DATA + ("threads", "ef", "mode", "clients", "synchronous_commit", "rows_inserted",
@@ -71,6 +71,8 @@ def main():
                              for part, value in key(row))
             ratio = "%+.1f %%" % (100 * (after - before) / before) if before else ""
             print("%-6s %s: %s %s -> %s %s" % (verdict, where, name, before, after, ratio))
+    if all(row[name + "_min"] == row[name + "_max"] for row in new_rows for name in HIGHER + LOWER if name + "_min" in row):
+        print("one repetition: there is no spread to tell a change from noise by but the tolerance of %g %%" % (100 * options.tolerance))
     print("%d rows compared, %d numbers worse" % (common, worse))
     sys.exit(2 if common == 0 else 1 if worse else 0)
 

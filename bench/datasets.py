@@ -5,10 +5,13 @@
     fashion784         69,000 x 784, L2; from npm
     synth:N:D[:SEED]   clustered, 24 intrinsic dimensions, normalised, L2
     noise:N:D[:SEED]   isotropic, L2: the worst case of every graph
-    file:BASE.fvecs,QUERY.fvecs        or file:NAME.hdf5 in the form of ann-benchmarks (needs h5py); L2, or angular as it says
+    file:BASE.fvecs,QUERY.fvecs[,TRUTH.ivecs]          L2
+    file:NAME.hdf5     in the form of ann-benchmarks (needs h5py); L2, or angular as it says
 
 Queries are held out, never rows of the table.  Ground truth is computed once per data set, number of rows and metric, in
-blocks of a float32 matrix product whose best 2k are ranked again in float64, and cached in bench/cache.
+blocks of a float32 matrix product whose best 2k are ranked again in float64, and cached in bench/cache.  A TRUTH.ivecs (row
+numbers of the nearest, as in SIFT1M) is taken instead when it has a row for each query and enough neighbours, and the table has
+all rows of BASE.
 """
 import copy
 import hashlib
@@ -26,14 +29,18 @@ QUERIES = 1000
 class Dataset:
     """name, metric ("l2", "ip", "cosine"), base and query (float32 matrices), truth (float64: distances of the nearest)."""
 
-    def __init__(self, name, metric, base, query, rows, cache, depth=TRUTH):
+    def __init__(self, name, metric, base, query, rows, cache, depth=TRUTH, nearest=None):
         self.name = name
         self.metric = metric
         self.cache, self.depth = cache, max(depth, TRUTH)
         self.base = numpy.ascontiguousarray(base[:rows] if rows else base, dtype=numpy.float32)
         self.query = numpy.ascontiguousarray(query, dtype=numpy.float32)
         self.rows, self.dims = self.base.shape
-        self.truth = self._cached_truth(cache)
+        if nearest is not None and self.rows == len(base) and nearest.shape[1] >= depth:
+            nearest = nearest[: len(self.query)]
+            self.truth = numpy.array([numpy.sort(self.distances(q, ids)) for q, ids in enumerate(nearest)])
+        else:
+            self.truth = self._cached_truth(cache)
 
     def prefix(self, rows):
         """The data set with only the first rows."""
@@ -137,27 +144,40 @@ def words20k():
     return rows[~held_out], rows[held_out]
 
 
-def fvecs(path):
+def ivecs(path):
     content = numpy.fromfile(path, dtype=numpy.int32)
-    dims = content[0]
-    return content.reshape(-1, dims + 1)[:, 1:].view(numpy.float32)
+    if len(content) == 0 or content[0] <= 0 or len(content) % (content[0] + 1) != 0:
+        raise SystemExit("run.sh: %s is not a file of vectors of one length" % path)
+    return content.reshape(-1, content[0] + 1)[:, 1:]
+
+
+def fvecs(path):
+    return numpy.ascontiguousarray(ivecs(path)).view(numpy.float32)
 
 
 def from_file(text):
+    """(metric, base, query, row numbers of the nearest or None)"""
     paths = text.split(",")
-    if paths[0].endswith(".hdf5"):
+    if paths[0].endswith(".hdf5") and len(paths) == 1:
         import h5py
 
         with h5py.File(paths[0]) as file:
             metric = {"angular": "cosine", "euclidean": "l2"}[file.attrs["distance"]]
-            return metric, file["train"][:], file["test"][:]
-    return "l2", fvecs(paths[0]), fvecs(paths[1])
+            return metric, file["train"][:], file["test"][:], None
+    if len(paths) not in (2, 3):
+        raise SystemExit("run.sh: file: wants BASE.fvecs,QUERY.fvecs[,TRUTH.ivecs] or NAME.hdf5")
+    base, query = fvecs(paths[0]), fvecs(paths[1])
+    nearest = ivecs(paths[2]) if len(paths) == 3 else None
+    if nearest is not None and (len(nearest) != len(query) or nearest.min() < 0 or nearest.max() >= len(base)):
+        raise SystemExit("run.sh: %s does not name rows of %s for each query" % (paths[2], paths[0]))
+    return "l2", base, query, nearest
 
 
 def load(name, rows, metric, queries, cache, depth=TRUTH):
     """The data set of this name with the truth of depth neighbours; rows, metric, queries: None for the data set's own."""
     os.makedirs(cache, exist_ok=True)
     kind, _, rest = name.partition(":")
+    nearest = None
     if kind == "words20k":
         default, (base, query) = "cosine", words20k()
     elif kind in ("glove100", "fashion784"):
@@ -169,7 +189,9 @@ def load(name, rows, metric, queries, cache, depth=TRUTH):
         numbers = [int(x) for x in rest.split(":")] + [1]
         default, (base, query) = "l2", {"synth": synth, "noise": noise}[kind](*numbers[:3])
     elif kind == "file":
-        default, base, query = from_file(rest)
+        default, base, query, nearest = from_file(rest)
     else:
         raise SystemExit("run.sh: no data set is called %s" % name)
-    return Dataset(name, metric or default, base, query[:queries] if queries else query[:QUERIES], rows, cache, depth)
+    if metric not in (None, default):
+        nearest = None
+    return Dataset(name, metric or default, base, query[:queries] if queries else query[:QUERIES], rows, cache, depth, nearest)

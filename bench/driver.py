@@ -13,10 +13,11 @@ import datasets
 import reads
 import systems
 import writes
-from report import Report, spread
+from report import Report, commit, merge_histograms, spread
 
 ROOT = os.environ["BENCH_ROOT"]
-PARTS = ("build", "search", "insert", "copy", "update", "vacuum", "cold", "filter")
+PARTS = ("build", "search", "insert", "mixed", "copy", "update", "vacuum", "cold", "filter")
+EFS = [10, 20, 40, 80, 160, 320, 640]
 
 
 def numbers(text):
@@ -32,7 +33,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--metric", choices=("l2", "ip", "cosine"))
-    parser.add_argument("--ef", type=numbers, default=[10, 20, 40, 80, 160, 320, 640])
+    parser.add_argument("--ef", type=numbers)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--clients", type=numbers, default=[16])
@@ -40,19 +41,30 @@ def arguments():
     parser.add_argument("--m", type=int, default=16)
     parser.add_argument("--ef-construction", type=int, default=64)
     parser.add_argument("--maintenance-work-mem")
-    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--k", type=numbers, default=[10])
     parser.add_argument("--changes", type=int, default=2000)
     parser.add_argument("--write-clients", type=numbers, default=[1, 2, 4, 8])
     parser.add_argument("--batches", type=numbers, default=[10, 100, 500, 1000])
+    parser.add_argument("--commits", type=lambda text: text.split(","), default=["off", "on"])
     parser.add_argument("--cycles", type=int, default=1)
+    parser.add_argument("--disk-us", type=int, default=500)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
+    # Every part but search has one k, the first.
+    options.ks, options.k = options.k, options.k[0]
     options.ef_written = max(80, options.k)
     options.only = options.only.split(",")
     for part in options.only:
         if part not in PARTS:
             parser.error("--only knows " + ", ".join(PARTS))
     return options
+
+
+def widths(options, k):
+    """ef of the search part: never below k, which no system can answer."""
+    if options.ef is None and k <= EFS[0]:
+        return EFS
+    return [ef for ef in options.ef or [] if ef >= k] or [k, 2 * k, 4 * k, 8 * k]
 
 
 def enough_memory(dataset):
@@ -64,19 +76,14 @@ def enough_memory(dataset):
 
 
 def environment(options, dataset, chosen):
-    def output(*command):
-        try:
-            return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode().strip()
-        except FileNotFoundError:  # a machine without git
-            return "unknown"
-
     with open("/proc/cpuinfo") as file:
         cpu = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "unknown")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": output("git", "-C", ROOT, "describe", "--always", "--dirty"),
+        "commit": commit(ROOT),
         "cpu": "%s, %d cores" % (cpu, os.cpu_count()),
-        "compiler": output("gcc", "--version").split("\n")[0],
+        "compiler": subprocess.run(["gcc", "--version"], stdout=subprocess.PIPE).stdout.decode().split("\n")[0],
+        "flags": "phnsw -O2, leaf kernels and build -O3; hnswlib -O3 -march=native; faiss, PostgreSQL, pgvector as packaged",
         "postgresql": systems.psql("postgres", "SHOW server_version"),
         "shared_buffers": systems.psql("postgres", "SHOW shared_buffers"),
         "maintenance_work_mem": options.maintenance_work_mem,
@@ -103,15 +110,32 @@ def build(options, dataset, chosen, report):
 
 
 def latencies(results):
-    """Medians of the percentiles, and QPS with its spread."""
+    """Medians of the percentiles, and QPS with its spread; the latencies of all repetitions in one histogram."""
     row = {key: round(statistics.median(r[key] for r in results), 1) for key in ("p50_us", "p95_us", "p99_us")}
+    row["histogram"] = merge_histograms(r["histogram"] for r in results)
+    memory = [r["backend_private_bytes"] for r in results if "backend_private_bytes" in r]
+    if memory:
+        row["backend_private_bytes"] = max(memory)
     return {**spread("qps", (r["qps"] for r in results), 1), **row}
 
 
 def search(options, dataset, chosen, report):
+    recalls = {}
+    for k in options.ks:
+        for system in chosen:
+            system.k = k
+        found = search_alone(options, dataset, chosen, report, k)
+        recalls = recalls or found
+    for system in chosen:
+        system.k = options.k
+    search_together(options, chosen, report, recalls)
+
+
+def search_alone(options, dataset, chosen, report, k):
+    """One connection, each ef.  Returns {(system, ef): recall}."""
     runs, recalls, counters = {}, {}, {}
     for _ in range(options.repeat):
-        for ef in [0] + options.ef:
+        for ef in [0] + widths(options, k):
             for system in chosen:
                 # 0: the index chooses; the peers have no such thing.
                 if (ef == 0 and system.name != "phnsw") or ef > system.ef_max:
@@ -119,26 +143,33 @@ def search(options, dataset, chosen, report):
                 result, answers = system.search(ef, options.seconds)
                 runs.setdefault((system, ef), []).append(result)
                 if (system, ef) not in recalls:
-                    recalls[system, ef] = round(dataset.recall(answers, options.k), 4)
+                    recalls[system, ef] = round(dataset.recall(answers, k), 4)
                     counters[system, ef] = system.counters(ef)
     for (system, ef), results in sorted(runs.items(), key=lambda item: (item[0][0].name, item[0][1])):
-        report.add("search", system, ef=ef, recall=recalls[system, ef], **latencies(results), clients=1, **counters[system, ef])
+        report.add("search", system, k=k, ef=ef, recall=recalls[system, ef], **latencies(results), clients=1, **counters[system, ef])
+    return recalls
 
-    # Many clients, at the smallest ef that reaches 0.95.
+
+def search_together(options, chosen, report, recalls):
+    """Many clients, at the smallest ef that reaches 0.95; speedup: times the QPS of one client, measured beside it."""
     for clients in options.clients:
         for system in chosen:
-            enough = [ef for ef in options.ef if recalls.get((system, ef), 0) >= 0.95]
+            enough = [ef for ef in widths(options, options.k) if recalls.get((system, ef), 0) >= 0.95]
             if not system.is_server or not enough:
                 continue
-            results = [system.search(enough[0], options.seconds, clients)[0] for _ in range(options.repeat)]
+            alone, results = [], []
+            for _ in range(options.repeat):
+                alone.append(system.search(enough[0], options.seconds)[0]["qps"])
+                results.append(system.search(enough[0], options.seconds, clients)[0])
             report.add("search", system, ef=enough[0], recall=recalls[system, enough[0]], **latencies(results), clients=clients,
+                       speedup=round(statistics.median(r["qps"] / one for r, one in zip(results, alone)), 3),
                        lock_waits=max(r["lock_waits"] for r in results))
 
 
 def measure(options, dataset, chosen, report):
-    """All parts that were asked for.  insert and copy make their own databases; the others share one of all rows."""
+    """All parts that were asked for.  insert, mixed and copy make their own databases; the others share one of all rows."""
     servers = [system for system in chosen if system.is_server]
-    if set(options.only) - {"insert", "copy"}:
+    if set(options.only) - {"insert", "mixed", "copy"}:
         for system in chosen:
             system.load(dataset, options)
         build(options, dataset, chosen, report)
@@ -149,7 +180,7 @@ def measure(options, dataset, chosen, report):
         search(options, dataset, chosen, report)
     if "filter" in options.only:
         reads.filtered(options, dataset, servers, report)
-    if {"insert", "copy"} & set(options.only):
+    if {"insert", "mixed", "copy"} & set(options.only):
         writes.loads(options, dataset, servers, report)
     if "update" in options.only:
         writes.update(options, dataset, servers, report)
@@ -162,9 +193,9 @@ def measure(options, dataset, chosen, report):
 def main():
     options = arguments()
     cache = os.path.join(ROOT, "bench", "cache")
-    dataset = datasets.load(options.dataset, options.rows, options.metric, options.queries, cache, options.k)
-    if options.k > dataset.rows:
-        raise SystemExit("run.sh: there are no %d neighbours among %d rows" % (options.k, dataset.rows))
+    dataset = datasets.load(options.dataset, options.rows, options.metric, options.queries, cache, max(options.ks))
+    if max(options.ks) > dataset.rows:
+        raise SystemExit("run.sh: there are no %d neighbours among %d rows" % (max(options.ks), dataset.rows))
     options.maintenance_work_mem = options.maintenance_work_mem or enough_memory(dataset)
     chosen = systems.available([peer for peer in options.peers.split(",") if peer])
     report = Report(options.json, dataset=dataset.name, rows=dataset.rows, dims=dataset.dims, k=options.k)
@@ -179,7 +210,7 @@ def main():
     if not options.json:
         report.table()
     if options.save:
-        report.save(os.environ.get("PHNSW_RESULTS") or os.path.join(ROOT, "bench", "results"), about)
+        report.save(os.environ.get("PHNSW_RESULTS") or os.path.join(ROOT, "bench", "results"), about, options)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,21 @@
 
 usage: bench/plot.py [--out FOLDER] [--format svg|png] [FILE.csv...]
 
-Without files the newest of each data set and k in bench/results is taken, and the plots go to bench/results/plots:
+Without files the newest of each name in bench/results and bench/results/sweep is taken, and the plots go to bench/results/plots:
 
     recall-qps-DATASET        recall against queries per second of one connection, all systems
     latency-DATASET           p50, p95, p99 at the smallest ef that reaches recall 0.95, one connection and many
+    histogram-DATASET         latencies of one connection at that ef
     insert-DATASET            rows per second against connections, single rows, synchronous_commit off and on
     modes-DATASET             rows per second of the ways to insert
     build                     seconds of CREATE INDEX, all data sets
-    rows-search-KIND-D-kK     ms per query at recall 0.95 against rows, where files differ only in rows (bench/sweep.sh);
-                              files of three sizes or more appear only here
-    rows-build-KIND-D-kK      seconds of CREATE INDEX against rows
+    sweep-build-KIND          bench/sweep.sh, against rows, a panel for each number of dimensions: seconds of CREATE INDEX,
+    sweep-memory-KIND         bytes of the index for a row, and private memory of the build,
+    sweep-search-KIND-kK      ms per query at recall 0.95,
+    sweep-insert-KIND         rows per second of single-row statements and of the largest batch
+
+Files of one data set and size belong together (build and search in one, writes in another).  Data sets synth:N:D and noise:N:D of
+three sizes or more appear in the sweep's plots only.
 """
 import argparse
 import glob
@@ -46,10 +51,15 @@ class Plots:
         axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
         if fill(axes):
             axes.legend(fontsize=9)
-            figure.tight_layout()
-            path = os.path.join(self.folder, "%s.%s" % (re.sub(r"[^A-Za-z0-9.]+", "-", name), self.form))
-            figure.savefig(path, metadata={"Date": None} if self.form == "svg" else None)
-            self.written.append(path)
+            self.save(figure, name)
+        else:
+            pyplot.close(figure)
+
+    def save(self, figure, name):
+        figure.tight_layout()
+        path = os.path.join(self.folder, "%s.%s" % (re.sub(r"[^A-Za-z0-9.]+", "-", name), self.form))
+        figure.savefig(path, metadata={"Date": None} if self.form == "svg" else None)
+        self.written.append(path)
         pyplot.close(figure)
 
 
@@ -148,43 +158,130 @@ def build(axes, rows):
     return bool(groups)
 
 
-def sweeps(files):
-    """Of data sets synth:N:D and noise:N:D: {(kind, dims, k): {rows: rows of the file}}, where there are several N."""
-    found = {}
-    for rows in files:
-        kind = rows[0]["dataset"].split(":")
-        if kind[0] in ("synth", "noise"):
-            found.setdefault((kind[0], rows[0]["dims"], rows[0]["k"]), {})[rows[0]["rows"]] = rows
-    return {key: sizes for key, sizes in sorted(found.items()) if len(sizes) > 1}
-
-
-def cost_of_rows(axes, sizes, measure):
-    """measure(rows of one file) -> {system: value}"""
-    lines = {}
-    for count, rows in sorted(sizes.items()):
-        for system, value in measure(rows).items():
-            lines.setdefault(system, []).append((count, value))
-    for system in [s for s in COLOURS if s in lines] + sorted(set(lines) - set(COLOURS)):
-        axes.plot(*zip(*lines[system]), marker="o", markersize=4, label=system, color=colour(system))
+def histogram(axes, rows):
+    rows = [row for row in rows if row["measure"] == "search" and row["clients"] == 1 and row["ef"] > 0 and row["recall"] >= 0.95]
+    drawn = False
+    for system in systems_of(rows):
+        row = min((row for row in rows if row["system"] == system), key=lambda row: row["ef"])
+        counts = report.read_histogram(row.get("histogram", ""))
+        if not counts:
+            continue
+        places = range(min(counts), max(counts) + 2)
+        edges = [10 ** (place / 20) for place in places]
+        shares = [100 * counts.get(place, 0) / sum(counts.values()) for place in places[:-1]]
+        axes.stairs(shares, edges, label="%s, ef %d, recall %.3f" % (system, row["ef"], row["recall"]), color=colour(system), fill=True,
+                    alpha=0.5)
+        drawn = True
     axes.set_xscale("log")
-    axes.set_yscale("log")
-    return bool(lines)
+    return drawn
 
 
-def milliseconds_at_95(rows):
-    rows = [row for row in rows if row["measure"] == "search"]
-    return {system: 1000 / qps for system, qps in report.speed_at_recall(rows, 0.95).items()}
+def by_data_set(files):
+    """{(dataset, rows, k): rows of all files}"""
+    groups = {}
+    for rows in files:
+        for row in rows:
+            groups.setdefault((row["dataset"], row["rows"], row["k"]), []).append(row)
+    return groups
+
+
+def split(groups):
+    """(groups of their own, {kind: [rows]} of the sweeps): synth and noise of one kind and dimensions with three sizes or more."""
+    sizes = {}
+    for (dataset, count, k), rows in groups.items():
+        kind = dataset.split(":")[0]
+        if kind in ("synth", "noise"):
+            sizes.setdefault((kind, rows[0]["dims"]), set()).add(count)
+    alone, swept = {}, {}
+    for key, rows in groups.items():
+        kind = key[0].split(":")[0]
+        if len(sizes.get((kind, rows[0]["dims"]), ())) > 2:
+            swept.setdefault(kind, []).extend(rows)
+        else:
+            alone[key] = rows
+    return alone, swept
+
+
+def panels(plots, name, title, ylabel, rows, lines):
+    """lines(rows of one data set) -> {(system, line style, label): value}; a panel for each number of dimensions."""
+    dims = sorted({row["dims"] for row in rows})
+    figure, all_axes = pyplot.subplots(1, len(dims), figsize=(3.4 * len(dims) + 0.6, 4.2), sharey=True, squeeze=False)
+    for axes, d in zip(all_axes[0], dims):
+        found = {}
+        for count in sorted({row["rows"] for row in rows if row["dims"] == d}):
+            for key, value in lines([row for row in rows if row["dims"] == d and row["rows"] == count]).items():
+                found.setdefault(key, []).append((count, value))
+        for (system, style, label), points in sorted(found.items(), key=lambda item: item[0][2]):
+            axes.plot(*zip(*points), marker="o", markersize=4, linestyle=style, label=label, color=colour(system))
+        axes.set(title="%d dimensions" % d, xlabel="rows", xscale="log", yscale="log")
+        if found:
+            axes.legend(fontsize=7)
+    all_axes[0][0].set_ylabel(ylabel)
+    figure.suptitle(title)
+    plots.save(figure, name)
 
 
 def build_seconds(rows):
-    return {row["system"]: row["seconds"] for row in rows if row["measure"] == "build"}
+    return {(r["system"], "-", r["system"]): r["seconds"] for r in rows if r["measure"] == "build"}
 
 
-def newest(folder):
-    """The newest file of each data set (and k); names begin with the date."""
+def memory(rows):
+    found = {}
+    for row in (row for row in rows if row["measure"] == "build"):
+        found[row["system"], "-", row["system"] + ", index"] = row["index_bytes"] / row["rows"]
+        if row.get("peak_private_bytes"):
+            found[row["system"], ":", row["system"] + ", build, private"] = row["peak_private_bytes"] / row["rows"]
+    return found
+
+
+def milliseconds_at_95(rows):
+    return {(system, "-", system): 1000 / qps for system, qps in report.speed_at_recall(rows, 0.95).items()}
+
+
+def insert_rates(rows):
+    found, largest = {}, {}
+    for row in (row for row in rows if row["measure"] == "insert" and row["synchronous_commit"] == "off"):
+        system, mode = row["system"], row["mode"]
+        if mode == "single":
+            label = "%s, single, %d client%s" % (system, row["clients"], "s" if row["clients"] > 1 else "")
+            found[system, "-" if row["clients"] == 1 else "--", label] = row["rows_per_s"]
+        elif mode.startswith("batch"):
+            largest[system] = max(largest.get(system, (0, 0)), (int(mode[5:]), row["rows_per_s"]))
+    for system, (batch, rate) in largest.items():
+        found[system, ":", "%s, largest batch" % system] = rate
+    return found
+
+
+def draw_sweep(plots, kind, rows):
+    panels(plots, "sweep-build-" + kind, "CREATE INDEX, " + kind, "seconds", rows, build_seconds)
+    panels(plots, "sweep-memory-" + kind, "Memory, " + kind, "bytes per row", rows, memory)
+    searches = [row for row in rows if row["measure"] == "search"]
+    for k in sorted({row["k"] for row in searches}):
+        panels(plots, "sweep-search-%s-k%d" % (kind, k), "k %d, recall 0.95, %s" % (k, kind), "ms per query",
+               [row for row in searches if row["k"] == k], milliseconds_at_95)
+    inserts = [row for row in rows if row["measure"] == "insert"]
+    if inserts:
+        panels(plots, "sweep-insert-" + kind, "INSERT, " + kind, "rows/s", inserts, insert_rates)
+
+
+def draw_data_set(plots, key, rows):
+    dataset, count, k = key
+    name = "%s%s" % (dataset, "" if k == 10 else "-k%d" % k)
+    title = "%s, %d x %d, k %d" % (dataset, count, rows[0]["dims"], k)
+    plots.draw("recall-qps-" + name, title, "recall@%d" % k, "queries/s, one connection", lambda axes: recall_qps(axes, rows))
+    plots.draw("latency-" + name, title + ", recall 0.95", "", "microseconds", lambda axes: latency(axes, rows))
+    plots.draw("histogram-" + name, title + ", one connection", "microseconds", "percent of the queries",
+               lambda axes: histogram(axes, rows))
+    plots.draw("insert-" + name, title, "connections", "rows/s, single-row statements", lambda axes: insert_clients(axes, rows))
+    plots.draw("modes-" + name, title, "", "rows/s", lambda axes: insert_modes(axes, rows), width=8)
+
+
+def newest(*folders):
+    """The newest file of each name; names begin with the date."""
     files = {}
-    for path in sorted(glob.glob(os.path.join(folder, "*.csv"))):
-        files[re.sub(r"^\d+-\d+-\d+-", "", os.path.basename(path))] = path
+    for folder in folders:
+        for path in sorted(glob.glob(os.path.join(folder, "*.csv"))):
+            files[folder, re.sub(r"^\d+-\d+-\d+-", "", os.path.basename(path))] = path
     return list(files.values())
 
 
@@ -194,29 +291,19 @@ def main():
     parser.add_argument("--out", default=os.path.join(HERE, "results", "plots"))
     parser.add_argument("--format", choices=("svg", "png"), default="svg")
     options = parser.parse_args()
-    files = [rows for _, rows in map(report.read, options.files or newest(os.path.join(HERE, "results"))) if rows]
+    results = os.path.join(HERE, "results")
+    files = [rows for _, rows in map(report.read, options.files or newest(results, os.path.join(results, "sweep"))) if rows]
     if not files:
         sys.exit("plot.py: there is nothing in bench/results: bench/run.sh DATASET --save writes there")
     os.makedirs(options.out, exist_ok=True)
     plots = Plots(options.out, options.format)
-    sizes = sweeps(files)
-    # A sweep has a file for each point of its charts; charts of each file would only hide those.
-    swept = {id(rows) for group in sizes.values() if len(group) > 2 for rows in group.values()}
-    for rows in (rows for rows in files if id(rows) not in swept):
-        name, first = label(rows[0]), rows[0]
-        title = "%s, %d x %d, k %d" % (first["dataset"], first["rows"], first["dims"], first["k"])
-        plots.draw("recall-qps-" + name, title, "recall@%d" % first["k"], "queries/s, one connection", lambda axes: recall_qps(axes, rows))
-        plots.draw("latency-" + name, title + ", recall 0.95", "", "microseconds", lambda axes: latency(axes, rows))
-        plots.draw("insert-" + name, title, "connections", "rows/s, single-row statements", lambda axes: insert_clients(axes, rows))
-        plots.draw("modes-" + name, title, "", "rows/s", lambda axes: insert_modes(axes, rows), width=8)
+    alone, swept = split(by_data_set(files))
+    for key, rows in alone.items():
+        draw_data_set(plots, key, rows)
     plots.draw("build", "CREATE INDEX", "", "seconds",
-               lambda axes: build(axes, [row for rows in files if id(rows) not in swept for row in rows]), width=8)
-    for (kind, dims, k), group in sizes.items():
-        title = "%s, %d dimensions, k %d" % (kind, dims, k)
-        plots.draw("rows-search-%s-%d-k%d" % (kind, dims, k), title, "rows", "ms per query at recall 0.95",
-                   lambda axes: cost_of_rows(axes, group, milliseconds_at_95))
-        plots.draw("rows-build-%s-%d-k%d" % (kind, dims, k), title, "rows", "seconds of CREATE INDEX",
-                   lambda axes: cost_of_rows(axes, group, build_seconds))
+               lambda axes: build(axes, [row for rows in alone.values() for row in rows]), width=8)
+    for kind, rows in swept.items():
+        draw_sweep(plots, kind, rows)
     for path in plots.written:
         print("%s %d bytes" % (path, os.path.getsize(path)))
 

@@ -8,14 +8,17 @@ import datetime
 import json
 import math
 import os
+import re
 import statistics
+import subprocess
 import sys
 
 DATA = ("dataset", "rows", "dims", "k")
+NOT_SHOWN = ("dataset", "dims", "histogram")
 REQUIRED = {
     "build": ("threads", "seconds", "seconds_min", "seconds_max", "index_bytes"),
     "recall": ("ef", "recall"),
-    "search": ("ef", "clients", "recall", "qps", "p50_us", "p95_us", "p99_us"),
+    "search": ("ef", "clients", "recall", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us", "histogram"),
     "insert": ("mode", "clients", "synchronous_commit", "rows_inserted", "rows_per_s", "rows_per_s_min", "rows_per_s_max",
                "wal_bytes_per_row", "wal_image_bytes_per_row", "recall"),
     "mixed": ("ef", "writers", "p50_us", "p50_us_min", "p50_us_max", "p99_us", "p50_alone_us", "p99_alone_us", "rows_per_s"),
@@ -34,6 +37,31 @@ def spread(name, values, digits):
             name + "_max": round(max(values), digits)}
 
 
+def commit(root):
+    """Of the tree below root; result files that are not committed do not count as changes."""
+    git = ["git", "-C", root]
+    try:
+        name = subprocess.run(git + ["rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        changed = subprocess.run(git + ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except FileNotFoundError:  # a machine without git
+        return "unknown"
+    return name.stdout.decode().strip() + ("-dirty" if changed.stdout else "") or "unknown"
+
+
+def read_histogram(text):
+    """{bucket: latencies}; bucket i is from 10^(i/20) to 10^((i+1)/20) microseconds."""
+    return {int(bucket): int(count) for bucket, count in (part.split(":") for part in str(text).split())}
+
+
+def merge_histograms(texts):
+    total = {}
+    for text in texts:
+        for bucket, count in read_histogram(text).items():
+            total[bucket] = total.get(bucket, 0) + count
+    return " ".join("%d:%d" % item for item in sorted(total.items()))
+
+
 class Report:
     """Collects measurements; a JSON line each with --json, a table at the end without."""
 
@@ -46,28 +74,32 @@ class Report:
         if self.as_json:
             print(json.dumps(row), flush=True)
         else:
-            print(" ".join("%s=%s" % (k, v) for k, v in row.items() if k not in ("dataset", "dims")), file=sys.stderr, flush=True)
+            print(" ".join("%s=%s" % (k, v) for k, v in row.items() if k not in NOT_SHOWN), file=sys.stderr, flush=True)
 
     def table(self):
         for measure in REQUIRED:
             rows = [row for row in self.rows if row["measure"] == measure]
             if not rows:
                 continue
-            columns = [c for c in dict.fromkeys(c for row in rows for c in row) if c not in ("measure", "dataset", "dims")]
+            columns = [c for c in dict.fromkeys(c for row in rows for c in row) if c != "measure" and c not in NOT_SHOWN]
             cells = [columns] + [["" if row.get(c) is None else str(row[c]) for c in columns] for row in rows]
             widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
             print("\n" + measure)
             for line in cells:
                 print("  ".join(cell.rjust(width) for cell, width in zip(line, widths)))
             if measure == "search":
-                for target in (0.95, 0.99):
-                    found = speed_at_recall(rows, target)
-                    print("QPS at recall %.2f: %s" % (target, ", ".join("%s %.0f" % x for x in found.items()) or "not reached"))
+                for k in dict.fromkeys(row["k"] for row in rows):
+                    for target in (0.95, 0.99):
+                        found = speed_at_recall([row for row in rows if row["k"] == k], target)
+                        print("QPS at recall@%d %.2f: %s" % (k, target, ", ".join("%s %.0f" % x for x in found.items()) or "not reached"))
 
-    def save(self, folder, environment):
+    def save(self, folder, environment, options):
+        """DATE-DATASET, and what tells files of one data set apart: rows, k and parts where they are not the usual ones."""
         os.makedirs(folder, exist_ok=True)
-        name = [datetime.date.today().isoformat(), self.shared["dataset"].replace(":", "-").replace("/", "-")]
-        name += ["k%d" % self.shared["k"]] if self.shared["k"] != 10 else []
+        name = [datetime.date.today().isoformat(), re.sub("[^A-Za-z0-9.]+", "-", self.shared["dataset"])]
+        name += ["%drows" % options.rows] if options.rows else []
+        name += ["k%d" % options.k] if options.k != 10 else []
+        name += sorted(options.only) if set(options.only) != {"build", "search"} else []
         path = os.path.join(folder, "-".join(name) + ".csv")
         with open(path, "w", newline="") as file:
             for key, value in environment.items():
@@ -79,18 +111,21 @@ class Report:
 
 
 def speed_at_recall(rows, target):
-    """QPS of one connection where each system's recall reaches the target, interpolated between the measured points."""
+    """QPS of one connection at a recall of at least the target: the fastest measured point that has it, or, where that is faster,
+    the speed interpolated (log QPS over recall) to the target between the largest ef below and the smallest above it.  Nothing
+    is extrapolated: a system that is above the target at its smallest ef gets a measured point."""
     found = {}
     for system in dict.fromkeys(row["system"] for row in rows):
-        points = sorted((r["recall"], r["qps"]) for r in rows if r["system"] == system and r["clients"] == 1 and r["ef"] > 0)
+        points = [(r["recall"], r["qps"], r["ef"]) for r in rows if r["system"] == system and r["clients"] == 1 and r["ef"] > 0]
         above = [p for p in points if p[0] >= target]
         below = [p for p in points if p[0] < target]
-        if above and below:
-            (r0, q0), (r1, q1) = below[-1], above[0]
+        if not above:
+            continue
+        found[system] = max(p[1] for p in above)
+        if below:
+            (r0, q0, _), (r1, q1, _) = max(below, key=lambda p: p[2]), min(above, key=lambda p: p[2])
             share = (target - r0) / (r1 - r0)
-            found[system] = math.exp(math.log(q0) + share * (math.log(q1) - math.log(q0)))
-        elif above:
-            found[system] = max(q for _, q in above)
+            found[system] = max(found[system], math.exp(math.log(q0) + share * (math.log(q1) - math.log(q0))))
     return found
 
 
@@ -129,7 +164,11 @@ def check(lines):
 
 
 def main():
-    """usage: report.py MEASURE... <JSON lines: every line is a complete measurement, and each of these measures is there."""
+    """usage: report.py MEASURE... <JSON lines: every line is a complete measurement, and each of these measures is there.
+    report.py --commit: the commit that result files will have."""
+    if sys.argv[1:] == ["--commit"]:
+        print(commit(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+        return
     faults, counts = check(sys.stdin)
     faults += ["there is no %s" % measure for measure in sys.argv[1:] if measure not in counts]
     print("\n".join(faults + ["%d rows of %s" % (n, m) for m, n in counts.items()]))

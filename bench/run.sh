@@ -1,14 +1,15 @@
 #!/bin/bash
 # run.sh: measures phnsw, and its peers in the same run, on one data set.
 #
-# usage: bench/run.sh DATASET [--rows N] [--only build,search,insert,copy,update,vacuum,cold,filter]
-#                     [--peers hnswlib,faiss,pgvector] [--threads N] [--json] [--save] [--metric l2|ip|cosine] [--k N]
+# usage: bench/run.sh DATASET [--rows N] [--only build,search,insert,mixed,copy,update,vacuum,cold,filter]
+#                     [--peers hnswlib,faiss,pgvector] [--threads N] [--json] [--save] [--metric l2|ip|cosine] [--k N,N]
 #                     [--ef N,N,...] [--repeat N] [--seconds S] [--clients N,N] [--queries N] [--changes N]
-#                     [--write-clients N,N] [--batches N,N] [--cycles N] [--m N] [--ef-construction N]
-#                     [--maintenance-work-mem SIZE]
+#                     [--write-clients N,N] [--batches N,N] [--commits off,on] [--cycles N] [--disk-us N]
+#                     [--m N] [--ef-construction N] [--maintenance-work-mem SIZE]
 #
-# DATASET: words20k, glove100, fashion784, synth:N:D[:SEED], noise:N:D, file:BASE.fvecs,QUERY.fvecs.  README.md explains
-# method and output.  pgvector is measured when the PostgreSQL (Debian's, or PG_CONFIG's) has its extension `vector`.
+# DATASET: words20k, glove100, fashion784, synth:N:D[:SEED], noise:N:D, file:BASE.fvecs,QUERY.fvecs[,TRUTH.ivecs],
+# file:NAME.hdf5.  README.md explains method and output.  pgvector is measured when the PostgreSQL (Debian's, or PG_CONFIG's)
+# has its extension `vector`.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=../test/tools/setup.sh
@@ -21,6 +22,7 @@ fi
 packages=("${PG_PACKAGES[@]}" libpq-dev gcc g++ make libc6-dev python3 python3-numpy
 	libopenblas0-pthread)
 [[ " $* " != *hnswlib* ]] || packages+=(libhnswlib-dev)
+[[ " $* " != *.hdf5* ]] || packages+=(python3-h5py)
 phnsw_packages "${packages[@]}"
 # faiss is not in every Debian, and the measurements do not need it.
 [[ " $* " != *faiss* ]] || (phnsw_packages libfaiss-dev libblas-dev liblapack-dev) || true
@@ -31,8 +33,9 @@ phnsw_private_postgres
 [[ -n ${PHNSW_INSTALLED:-} ]] || phnsw_build_install || die "the build failed"
 
 for client in query_client write_client; do
-	gcc -O2 -I/usr/include/postgresql -pthread "$WORK/src/bench/pg/$client.c" -lpq -o "$WORK/$client"
+	gcc -O2 -I/usr/include/postgresql -pthread "$WORK/src/bench/pg/$client.c" -lpq -lm -o "$WORK/$client"
 done
+gcc -O2 -shared -fPIC "$WORK/src/bench/pg/slow_disk.c" -ldl -o "$WORK/slow_disk.so"
 peer() { # NAME LINK-OPTIONS...
 	g++ -std=c++17 -O3 -march=native -DNDEBUG -pthread "$WORK/src/bench/peers/$1_peer.cpp" "${@:2}" -o "$WORK/$1_peer"
 }

@@ -1,24 +1,34 @@
 #!/bin/bash
-# sweep.sh: the scale sweep, one bench/run.sh after the other: rows x dimensions x k, smallest first.
+# sweep.sh: the scale sweep, rows x dimensions x k: builds, searches, inserts, memory; smallest first.
 #
-# usage: bench/sweep.sh [--budget SECONDS] [--rows N,N,...] [--dims N,N,...] [--k N,N,...] [OPTIONS OF run.sh...]
+# usage: bench/sweep.sh [--quick] [--budget SECONDS] [--fresh] [--rows N,N,...] [--dims N,N,...] [--k N,N,...] [--peers NAME,NAME]
+#                       [OPTIONS OF run.sh...]
 #
-# Defaults: 1,000 to 1,000,000 rows, 128, 512, 1536 dimensions, k 10, 100, 1000, no budget.  Every run saves a CSV in
-# bench/results (bench/plot.py draws cost against rows from them).  Only k of at most a tenth of the rows; ef is k, 2k, 4k, 8k.
-# With a budget no run starts after that many seconds, and one that is expected to pass it is left out, which is said
-# (expected: the time of the quickest run, and ten times what the run with a tenth of the rows took beyond that).  phnsw is
-# built once, for all runs.
+# Defaults: 1,000 to 1,000,000 rows, 128, 512, 1536 dimensions, k 10, 100, 1000, peers hnswlib and pgvector, no budget: most of
+# a day on two cores, nearly all of it pgvector's.  --quick: at most 100,000 rows, k 10 and 100, short measurements: about ten
+# minutes.  Options given later win.
+#
+# Each number of rows and dimensions is one bench/run.sh, whose CSV is saved in bench/results/sweep (PHNSW_RESULTS names another
+# folder): CREATE INDEX with its memory, searches for each k of at most a tenth of the rows (ef is k, 2k, 4k, 8k; for k 10 all
+# of 10 to 640), and inserts of a thousand rows (a fifth of the table at most): one by one, in statements of 10, 100, 500, 1000
+# rows, by 4 connections.  bench/plot.py draws them.  What is there already, of the same commit and options, is not measured
+# again (--fresh: it is).  With a budget no run starts that is expected to pass it: see `seconds` below.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=../test/tools/setup.sh
 . "$ROOT/test/tools/setup.sh"
-budget=0 rows=1000,10000,100000,1000000 dims=128,512,1536 ks=10,100,1000 pass=()
+# shellcheck source=steps.sh
+. "$ROOT/bench/steps.sh"
+budget=0 fresh=0 quick=0 rows=1000,10000,100000,1000000 dims=128,512,1536 ks=10,100,1000 peers=hnswlib,pgvector pass=()
 while (($#)); do
 	case $1 in
+	--quick) quick=1 rows=1000,10000,100000 ks=10,100 && shift && continue ;;
+	--fresh) fresh=1 && shift && continue ;;
 	--budget) budget=$2 ;;
 	--rows) rows=$2 ;;
 	--dims) dims=$2 ;;
 	--k) ks=$2 ;;
+	--peers) peers=$2 ;;
 	--help | -h)
 		sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
 		exit 0
@@ -31,34 +41,31 @@ while (($#)); do
 	esac
 	shift 2
 done
+export PHNSW_RESULTS=${PHNSW_RESULTS:-$ROOT/bench/results/sweep}
 
-phnsw_packages "${PG_PACKAGES[@]}" gcc g++ make libc6-dev
-phnsw_workplace
-phnsw_stage
-phnsw_private_postgres
-phnsw_build_install || die "the build failed"
-export PHNSW_INSTALLED=1
+# Of one point, on two cores with AVX-512.
+seconds() { # ROWS DIMENSIONS COUNT-OF-K
+	local tables=$(($1 * $2 / 1000000)) # millions of coordinates
+	local each=$((quick ? 3 : 18))      # search of one k, less than the peers' builds from 100,000 rows
+	local found=$((12 + each * $3 + tables / 12))
+	[[ $peers != *hnswlib* ]] || found=$((found + tables / 12 + $1 / 25000))
+	# Two builds, one of them for the inserts.
+	[[ $peers != *pgvector* ]] || found=$((found + tables * 2 / 3 + $1 / 7000 + (quick ? 5 : 15)))
+	echo "$found"
+}
 
-declare -A took
-skipped=0 quickest=0
+steps_begin
 for n in ${rows//,/ }; do
 	for d in ${dims//,/ }; do
+		fitting=
+		count=0
 		for k in ${ks//,/ }; do
-			((k * 10 <= n)) || continue
-			tenth=${took["$((n / 10)) $d $k"]:-$quickest}
-			expected=$((quickest + 10 * (tenth - quickest)))
-			if ((budget > 0 && SECONDS + expected >= budget)); then
-				echo "sweep.sh: left out, the budget is spent: $n rows, $d dimensions, k $k" >&2
-				skipped=$((skipped + 1))
-				continue
-			fi
-			# The widths at which an answer of k rows can be right.
-			efs=$(for factor in 1 2 4 8; do echo $((k * factor)); done | paste -sd,)
-			started=$SECONDS
-			"$ROOT/bench/run.sh" "synth:$n:$d" --k "$k" --ef "$efs" --save "${pass[@]}"
-			took["$n $d $k"]=$((SECONDS - started))
-			((quickest > 0 && quickest <= took["$n $d $k"])) || quickest=${took["$n $d $k"]}
+			((k * 10 > n)) || { fitting+=,$k && count=$((count + 1)); }
 		done
+		((count > 0)) || continue
+		options=(--k "${fitting#,}" --only "build,search,insert" --commits off --write-clients "1,4" --changes 1000)
+		((!quick)) || options+=(--repeat 1 --seconds 0.4 --queries 300)
+		step "$(seconds "$n" "$d" "$count")" "synth:$n:$d" "${options[@]}"
 	done
 done
-echo "sweep.sh: $SECONDS s, $skipped left out"
+steps_end

@@ -262,13 +262,13 @@ class Peer:
         self.close()
         self.process = subprocess.Popen(
             [os.path.join(WORK, self.name + "_peer"), self.base_file, str(self.dataset.rows), str(self.dataset.dims),
-             self.dataset.metric, str(options.m), str(options.ef_construction), str(options.threads), self.query_file, str(self.k)],
+             self.dataset.metric, str(options.m), str(options.ef_construction), str(options.threads), self.query_file],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         return json.loads(self.process.stdout.readline())
 
     def search(self, ef, seconds, clients=1):
         answers = os.path.join(WORK, "answers." + self.name)
-        self.process.stdin.write("search %d %g %s\n" % (ef, max(seconds, 0.001), answers))
+        self.process.stdin.write("search %d %d %g %s\n" % (self.k, ef, max(seconds, 0.001), answers))
         return json.loads(self.process.stdout.readline()), read_answers(answers)
 
     def recall(self, ef):

@@ -17,6 +17,7 @@
 #include "base/array.hpp"
 #include "capi/phnsw_core.h"
 #include "kernel/gemm.hpp"
+#include "peak.hpp"
 
 namespace {
 
@@ -189,7 +190,7 @@ void leaf(benchmark::State &state) {
     benchmark::DoNotOptimize(keys.data());
   }
   state.SetLabel(gemm.name);
-  state.counters["GMAC"] = benchmark::Counter(0.5 * n * n * dims * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  rate_against(state, 0.5 * n * n * dims, peak().int8_macs);
 }
 BENCHMARK(leaf)->Args({1024, 100})->Args({1024, 128})->Args({680, 768})->Args({1024, 768});
 

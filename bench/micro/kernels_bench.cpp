@@ -1,6 +1,6 @@
 // Micro benchmarks of the leaf kernels, of encoding and of the query: `phnsw_micro --benchmark_filter=...`, with
-// PHNSW_SIMD to compare instruction sets.  Arguments are dimensions; codes come from a pool that fits the L2 cache, so
-// that arithmetic is measured and not memory.
+// PHNSW_SIMD to compare instruction sets; of_peak is the share of what peak.hpp measures.  Arguments are dimensions; codes
+// come from a pool that fits the L2 cache, so that arithmetic is measured and not memory.
 #include <benchmark/benchmark.h>
 
 #include <cmath>
@@ -11,6 +11,7 @@
 #include "codec/codec.hpp"
 #include "codec/query.hpp"
 #include "kernel/kernels.hpp"
+#include "peak.hpp"
 
 namespace {
 
@@ -38,8 +39,9 @@ Array<T> random_array(std::size_t n, std::uint64_t seed) {
   return array;
 }
 
+// peak_macs: of the machine, by the kind of numbers.
 template <class A, class B, class Kernel>
-void run_dot(benchmark::State &state, std::size_t stride_b, Kernel kernel) {
+void run_dot(benchmark::State &state, std::size_t stride_b, double peak_macs, Kernel kernel) {
   const std::uint32_t n = dims_of(state);
   const Array<A> a = random_array<A>(n, 1);
   const Array<B> b = random_array<B>(stride_b * kPool, 2);
@@ -47,26 +49,29 @@ void run_dot(benchmark::State &state, std::size_t stride_b, Kernel kernel) {
   for (auto _ : state) {
     benchmark::DoNotOptimize(kernel(a.data(), b.data() + stride_b * (i++ % kPool), n));
   }
+  rate_against(state, n, peak_macs);
 }
 
 void dot_u8s8(benchmark::State &state) {
-  run_dot<std::uint8_t, std::int8_t>(state, dims_of(state), kernels().dot_u8s8);
+  run_dot<std::uint8_t, std::int8_t>(state, dims_of(state), peak().int8_macs, kernels().dot_u8s8);
 }
-void dot_s8s8(benchmark::State &state) { run_dot<std::int8_t, std::int8_t>(state, dims_of(state), kernels().dot_s8s8); }
+void dot_s8s8(benchmark::State &state) {
+  run_dot<std::int8_t, std::int8_t>(state, dims_of(state), peak().int8_macs, kernels().dot_s8s8);
+}
 void dot_u8s4(benchmark::State &state) {
-  run_dot<std::uint8_t, std::uint8_t>(state, (dims_of(state) + 1) / 2, kernels().dot_u8s4);
+  run_dot<std::uint8_t, std::uint8_t>(state, (dims_of(state) + 1) / 2, peak().int8_macs, kernels().dot_u8s4);
 }
 void dot_s4s4(benchmark::State &state) {
-  run_dot<std::uint8_t, std::uint8_t>(state, (dims_of(state) + 1) / 2, kernels().dot_s4s4);
+  run_dot<std::uint8_t, std::uint8_t>(state, (dims_of(state) + 1) / 2, peak().int8_macs, kernels().dot_s4s4);
 }
 void square_f32s8(benchmark::State &state) {
-  run_dot<float, std::int8_t>(state, dims_of(state), [](const float *q, const std::int8_t *c, std::uint32_t n) {
+  run_dot<float, std::int8_t>(state, dims_of(state), peak().f32_macs, [](const float *q, const std::int8_t *c, std::uint32_t n) {
     return kernels().square_f32s8(q, 0.01f, c, n);
   });
 }
-void l2_f32(benchmark::State &state) { run_dot<float, float>(state, dims_of(state), kernels().l2_f32); }
+void l2_f32(benchmark::State &state) { run_dot<float, float>(state, dims_of(state), peak().f32_macs, kernels().l2_f32); }
 void cosine_f32(benchmark::State &state) {
-  run_dot<float, float>(state, dims_of(state), [](const float *a, const float *b, std::uint32_t n) {
+  run_dot<float, float>(state, dims_of(state), peak().f32_macs / 3, [](const float *a, const float *b, std::uint32_t n) {
     double ab = 0, aa = 0, bb = 0;
     kernels().cosine_f32(a, b, n, &ab, &aa, &bb);
     return ab + aa + bb;
@@ -87,6 +92,10 @@ void rotate(benchmark::State &state) {
     rotation.apply(x.data());
     benchmark::ClobberMemory();
   }
+  // An addition of the transform counts as a multiply-addition: the instructions take as long.
+  double power = 1, stages = 0;
+  for (; 2 * power <= dims_of(state); stages++) power *= 2;
+  rate_against(state, phnsw::Rotation::kRounds * power * stages, peak().f32_macs);
 }
 
 template <phnsw_metric metric>
@@ -134,6 +143,7 @@ void query_score_64(benchmark::State &state) {
     query.score(pool.slots().data(), kPool, scores);
     benchmark::ClobberMemory();
   }
+  rate_against(state, double{kPool} * codec->code_dims(), peak().int8_macs);
 }
 
 void query_bound(benchmark::State &state) {

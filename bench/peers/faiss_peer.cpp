@@ -23,11 +23,13 @@ int main(int argc, char **argv) {
                                   task.rows * (sizeof(size_t) + sizeof(int)));
 
   omp_set_num_threads(1);
-  std::vector<float> distances(task.k);
-  std::vector<faiss::Index::idx_t> labels(task.k);
-  peer::serve(task, [&](const float *query, size_t ef, std::vector<int32_t> &ids) {
+  std::vector<float> distances;
+  std::vector<faiss::Index::idx_t> labels;
+  peer::serve(task, [&](const float *query, size_t k, size_t ef, std::vector<int32_t> &ids) {
+    distances.resize(k);
+    labels.resize(k);
     index.hnsw.efSearch = static_cast<int>(ef);
-    index.search(1, query, static_cast<faiss::Index::idx_t>(task.k), distances.data(), labels.data());
+    index.search(1, query, static_cast<faiss::Index::idx_t>(k), distances.data(), labels.data());
     for (const auto label : labels) {
       if (label >= 0) ids.push_back(static_cast<int32_t>(label));
     }

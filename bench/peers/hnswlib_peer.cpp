@@ -38,9 +38,9 @@ int main(int argc, char **argv) {
   }
   peer::report_build(seconds, bytes);
 
-  peer::serve(task, [&](const float *query, size_t ef, std::vector<int32_t> &ids) {
+  peer::serve(task, [&](const float *query, size_t k, size_t ef, std::vector<int32_t> &ids) {
     index.setEf(ef);
-    auto found = index.searchKnn(query, task.k);
+    auto found = index.searchKnn(query, k);
     for (; !found.empty(); found.pop()) ids.push_back(static_cast<int32_t>(found.top().second));
   });
   return 0;

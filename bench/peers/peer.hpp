@@ -1,13 +1,13 @@
 // peer.hpp: what the peers share: reading vectors, and the loop that serves and measures searches.
 //
-// A peer is called   NAME BASE ROWS DIMS METRIC M EF_CONSTRUCTION THREADS QUERIES K
+// A peer is called   NAME BASE ROWS DIMS METRIC M EF_CONSTRUCTION THREADS QUERIES
 //
 // BASE and QUERIES are files of float32 rows; METRIC is l2, ip or cosine (vectors are normalised here, before the clock
 // starts).  It builds with THREADS threads, prints a JSON object with the time, then serves commands from stdin, an answer
 // of one line each:
 //
-//    search EF SECONDS ANSWERS    one thread; one pass over the queries warms up and fills ANSWERS (per query a count and
-//                                 the ids, int32), then SECONDS are measured
+//    search K EF SECONDS ANSWERS  one thread; one pass over the queries warms up and fills ANSWERS (per query a count and
+//                                 the ids, int32), then SECONDS are measured; "histogram" is that of pg/query_client.c
 #ifndef PHNSW_BENCH_PEER_HPP
 #define PHNSW_BENCH_PEER_HPP
 
@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -52,18 +53,18 @@ inline std::vector<float> read_rows(const char *path, size_t rows_max, size_t di
 
 // The command line.
 struct Task {
-  size_t rows, dims, m, ef_construction, threads, k;
+  size_t rows, dims, m, ef_construction, threads;
   std::string metric;
   std::vector<float> base, queries;
 };
 
 inline Task read_task(int argc, char **argv) {
-  if (argc != 10) {
-    std::fprintf(stderr, "usage: %s BASE ROWS DIMS METRIC M EF_CONSTRUCTION THREADS QUERIES K\n", argv[0]);
+  if (argc != 9) {
+    std::fprintf(stderr, "usage: %s BASE ROWS DIMS METRIC M EF_CONSTRUCTION THREADS QUERIES\n", argv[0]);
     std::exit(1);
   }
   const auto number = [&](int i) { return static_cast<size_t>(std::strtoul(argv[i], nullptr, 10)); };
-  Task task{number(2), number(3), number(5), number(6), number(7), number(9), argv[4], {}, {}};
+  Task task{number(2), number(3), number(5), number(6), number(7), argv[4], {}, {}};
   task.base = read_rows(argv[1], task.rows, task.dims, task.metric == "cosine");
   task.queries = read_rows(argv[8], SIZE_MAX, task.dims, task.metric == "cosine");
   task.rows = task.base.size() / task.dims;
@@ -75,23 +76,31 @@ inline void report_build(double seconds, size_t bytes) {
   std::fflush(stdout);
 }
 
-// Serves stdin.  search(query, ef, ids): appends the ids (int32) of the k nearest of one query.
+inline std::string histogram(const std::vector<float> &latencies) {
+  std::map<int, size_t> counts;
+  for (const float us : latencies) counts[us > 1 ? std::min(159, static_cast<int>(std::log10(us) * 20)) : 0]++;
+  std::string text;
+  for (const auto &[bucket, n] : counts) text += (text.empty() ? "" : " ") + std::to_string(bucket) + ":" + std::to_string(n);
+  return text;
+}
+
+// Serves stdin.  search(query, k, ef, ids): appends the ids (int32) of the k nearest of one query.
 template <class Search>
 void serve(const Task &task, Search search) {
   const size_t count = task.queries.size() / task.dims;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
     std::string command, path;
-    size_t ef = 0;
+    size_t k = 0, ef = 0;
     double seconds = 0;
-    if (!(words >> command >> ef >> seconds >> path) || command != "search") continue;
+    if (!(words >> command >> k >> ef >> seconds >> path) || command != "search") continue;
 
     FILE *file = std::fopen(path.c_str(), "wb");
     if (file == nullptr) std::exit(1);
     std::vector<int32_t> ids;
     for (size_t q = 0; q < count; q++) {
       ids.assign(1, 0);
-      search(&task.queries[q * task.dims], ef, ids);
+      search(&task.queries[q * task.dims], k, ef, ids);
       ids[0] = static_cast<int32_t>(ids.size() - 1);
       std::fwrite(ids.data(), 4, ids.size(), file);
     }
@@ -102,15 +111,16 @@ void serve(const Task &task, Search search) {
     double last = start;
     for (size_t q = 0; last < start + seconds; q = (q + 1) % count) {
       ids.clear();
-      search(&task.queries[q * task.dims], ef, ids);
+      search(&task.queries[q * task.dims], k, ef, ids);
       const double time = now();
       latencies.push_back(static_cast<float>((time - last) * 1e6));
       last = time;
     }
     std::sort(latencies.begin(), latencies.end());
     const size_t n = latencies.size();
-    std::printf("{\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"queries\":%zu}\n",
-                double(n) / (last - start), latencies[n / 2], latencies[n * 95 / 100], latencies[n * 99 / 100], n);
+    std::printf("{\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"queries\":%zu,\"histogram\":\"%s\"}\n",
+                double(n) / (last - start), latencies[n / 2], latencies[n * 95 / 100], latencies[n * 99 / 100], n,
+                histogram(latencies).c_str());
     std::fflush(stdout);
   }
 }

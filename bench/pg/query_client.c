@@ -9,21 +9,31 @@
  *    QUERY_SQL   has one parameter $1::vector; its first column is int4
  *    QUERIES     file of float32 rows, DIMS each, host byte order
  *    SECONDS     how long to measure, after one pass over the queries that warms up (and fills ANSWERS); 0: that pass is
- *                what is measured, by one connection, for caches that are cold
+ *                what is measured, by one connection, for caches that are cold or beside other work
  *    CLIENTS     connections, a thread each, which start at different queries
  *    ANSWERS     file for the answers of the first pass: per query a count and the ids, int32
  *
- * Prints one JSON object: {"qps":...,"p50_us":...,"p95_us":...,"p99_us":...,"mean_us":...,"first_us":...,"queries":...}.
+ * Prints one JSON object: {"qps":...,"p50_us":...,"p95_us":...,"p99_us":...,"mean_us":...,"first_us":...,"queries":...,
+ * "histogram":"80:3 81:40 ..."}.  A bucket I:N of the histogram says that N latencies were from 10^(I/20) to 10^((I+1)/20)
+ * microseconds.  A timed run adds "backend_private_bytes", the anonymous memory of the first connection's backend at the end.
+ * A single pass (SECONDS 0) adds "p50_running_us" and "p99_running_us" where the kernel has /proc/PID/schedstat: latencies
+ * less the time that backend and client were ready to run and had no core, because others had them all.
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <libpq-fe.h>
+
+#define BUCKETS_PER_DECADE 20
+#define BUCKETS (8 * BUCKETS_PER_DECADE)	/* to 100 s */
 
 typedef struct client
 {
@@ -32,7 +42,15 @@ typedef struct client
 	uint64_t	queries;
 	float	   *latencies_us;
 	uint64_t	capacity;
+	long		backend_bytes;
 } client;
+
+/* /proc/PID/schedstat of the backend and of this thread; -1: there is none */
+typedef struct run_queue
+{
+	int			backend;
+	int			self;
+} run_queue;
 
 static const char *conninfo,
 		   *setup_sql,
@@ -131,9 +149,69 @@ ask(PGconn *connection, size_t query)
 	return result;
 }
 
-/* One pass over all queries; writes the ids when a file is given, the latencies when there is room for them. */
+/* Nanoseconds that a thread has been ready to run without a core: the second number of its schedstat. */
+static double
+waited_ns(int schedstat)
+{
+	char		text[128];
+	ssize_t		n = pread(schedstat, text, sizeof(text) - 1, 0);
+	double		ran,
+				waited;
+
+	if (n <= 0)
+		fail("schedstat", "cannot be read");
+	text[n] = 0;
+	if (sscanf(text, "%lf %lf", &ran, &waited) != 2)
+		fail("schedstat", text);
+	return waited;
+}
+
+static run_queue
+open_run_queue(PGconn *connection)
+{
+	char		path[64];
+	run_queue	queue;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", PQbackendPID(connection));
+	queue.backend = open(path, O_RDONLY);
+	queue.self = open("/proc/thread-self/schedstat", O_RDONLY);
+	if (queue.backend < 0 || queue.self < 0)
+		queue.backend = queue.self = -1;
+	return queue;
+}
+
+/* Only one of the two can be ready at a time: the other waits for it. */
+static double
+both_waited_us(const run_queue *queue)
+{
+	return queue->backend < 0 ? 0 : (waited_ns(queue->backend) + waited_ns(queue->self)) * 1e-3;
+}
+
+/* Anonymous memory of a process, 0 when unknown. */
+static long
+private_bytes(int pid)
+{
+	char		path[64],
+				line[256];
+	FILE	   *file;
+	long		kilobytes = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "r");
+	if (file == NULL)
+		return 0;
+	while (fgets(line, sizeof(line), file) != NULL && sscanf(line, "RssAnon: %ld", &kilobytes) != 1)
+		continue;
+	fclose(file);
+	return kilobytes * 1024;
+}
+
+/*
+ * One pass over all queries; writes the ids when a file is given, the latencies when there is room for them, and the
+ * latencies without time in the run queue beside them.
+ */
 static void
-one_pass(PGconn *connection, const char *answers_path, float *latencies_us)
+one_pass(PGconn *connection, const char *answers_path, float *latencies_us, float *running_us, const run_queue *queue)
 {
 	FILE	   *file = answers_path != NULL ? fopen(answers_path, "wb") : NULL;
 
@@ -141,12 +219,16 @@ one_pass(PGconn *connection, const char *answers_path, float *latencies_us)
 		fail(answers_path, "cannot be written");
 	for (size_t q = 0; q < query_count; q++)
 	{
+		double		waited = latencies_us != NULL ? both_waited_us(queue) : 0;
 		double		begun = now();
 		PGresult   *result = ask(connection, q);
 		int32_t		rows = PQntuples(result);
 
 		if (latencies_us != NULL)
+		{
 			latencies_us[q] = (float) ((now() - begun) * 1e6);
+			running_us[q] = latencies_us[q] - (float) (both_waited_us(queue) - waited);
+		}
 		if (file != NULL)
 		{
 			fwrite(&rows, 4, 1, file);
@@ -195,6 +277,7 @@ run_client(void *argument)
 		if (stop >= end)
 			break;
 	}
+	self->backend_bytes = private_bytes(PQbackendPID(connection));
 	PQfinish(connection);
 	return NULL;
 }
@@ -209,6 +292,30 @@ compare_floats(const void *a, const void *b)
 }
 
 static void
+print_histogram(const float *latencies_us, uint64_t total)
+{
+	uint64_t	counts[BUCKETS] = {0};
+	const char *separator = "";
+
+	for (uint64_t i = 0; i < total; i++)
+	{
+		int			bucket = latencies_us[i] > 1 ? (int) (log10(latencies_us[i]) * BUCKETS_PER_DECADE) : 0;
+
+		counts[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
+	}
+	printf(",\"histogram\":\"");
+	for (int i = 0; i < BUCKETS; i++)
+	{
+		if (counts[i] == 0)
+			continue;
+		printf("%s%d:%llu", separator, i, (unsigned long long) counts[i]);
+		separator = " ";
+	}
+	printf("\"");
+}
+
+/* All but the closing brace.  Sorts the latencies. */
+static void
 print_result(float *latencies_us, uint64_t total, double elapsed)
 {
 	double		sum = 0;
@@ -217,9 +324,24 @@ print_result(float *latencies_us, uint64_t total, double elapsed)
 	qsort(latencies_us, total, sizeof(float), compare_floats);
 	for (uint64_t i = 0; i < total; i++)
 		sum += latencies_us[i];
-	printf("{\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"mean_us\":%.1f,\"first_us\":%.1f,\"queries\":%llu}\n",
+	printf("{\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"mean_us\":%.1f,\"first_us\":%.1f,\"queries\":%llu",
 		   (double) total / elapsed, latencies_us[total / 2], latencies_us[total * 95 / 100], latencies_us[total * 99 / 100],
 		   sum / (double) total, first, (unsigned long long) total);
+	print_histogram(latencies_us, total);
+}
+
+/* What one pass measured. */
+static void
+print_pass(float *latencies_us, float *running_us, double elapsed, const run_queue *queue)
+{
+	print_result(latencies_us, query_count, elapsed);
+	if (queue->backend >= 0)
+	{
+		qsort(running_us, query_count, sizeof(float), compare_floats);
+		printf(",\"p50_running_us\":%.1f,\"p99_running_us\":%.1f", running_us[query_count / 2],
+			   running_us[query_count * 99 / 100]);
+	}
+	printf("}\n");
 }
 
 int
@@ -228,7 +350,9 @@ main(int argc, char **argv)
 	client	   *clients;
 	PGconn	   *connection;
 	uint64_t	total = 0;
-	float	   *all;
+	float	   *all,
+			   *running;
+	run_queue	queue = {-1, -1};
 	double		start,
 				elapsed;
 
@@ -243,13 +367,16 @@ main(int argc, char **argv)
 
 	connection = open_connection();
 	all = seconds > 0 ? NULL : malloc(query_count * sizeof(float));
+	running = seconds > 0 ? NULL : malloc(query_count * sizeof(float));
+	if (seconds <= 0)
+		queue = open_run_queue(connection);
 	start = now();
-	one_pass(connection, argc > 8 ? argv[8] : NULL, all);
+	one_pass(connection, argc > 8 ? argv[8] : NULL, all, running, &queue);
 	elapsed = now() - start;
 	PQfinish(connection);
 	if (seconds <= 0)
 	{
-		print_result(all, query_count, elapsed);
+		print_pass(all, running, elapsed, &queue);
 		return 0;
 	}
 
@@ -277,5 +404,6 @@ main(int argc, char **argv)
 		total += clients[i].queries;
 	}
 	print_result(all, total, elapsed);
+	printf(",\"backend_private_bytes\":%ld}\n", clients[0].backend_bytes);
 	return 0;
 }

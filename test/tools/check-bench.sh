@@ -9,8 +9,8 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 
 PHNSW_RESULTS=$place bench/run.sh words20k --rows 2000 --repeat 1 --seconds 0.05 --queries 50 --ef 20,80 --clients 2 --changes 100 \
-	--write-clients 1,2 --batches 50 --cycles 2 --threads 2 --json --save \
-	--only build,search,insert,copy,update,vacuum,cold,filter >"$place/lines.json"
+	--write-clients 1,2 --batches 50 --commits off --cycles 2 --threads 2 --k 10,100 --disk-us 100 --json --save \
+	--only build,search,insert,mixed,copy,update,vacuum,cold,filter >"$place/lines.json"
 python3 bench/report.py build recall search insert mixed update vacuum cold filter <"$place/lines.json"
 
 # Sums of the lines: a broken part of the driver shows as rows that nobody inserted or found.
@@ -25,8 +25,36 @@ faults += [row for row in rows if row["measure"] == "vacuum" and row["recall_aft
 modes = {row["mode"] for row in rows if row["measure"] == "insert"}
 if modes != {"single", "single_tx", "batch50", "copy", "copy_empty", "copy_build"}:
     faults.append({"modes": sorted(modes)})
+searches = [row for row in rows if row["measure"] == "search"]
+if {row["k"] for row in searches} != {10, 100} or any(row["ef"] < row["k"] for row in searches if row["ef"] > 0):
+    faults.append({"k and ef of searches": sorted({(row["k"], row["ef"]) for row in searches})})
+# Every latency is in a bucket near the median's: 20 of them are a factor of ten.
+for row in searches:
+    counts = {int(bucket): int(n) for bucket, n in (part.split(":") for part in row["histogram"].split())}
+    middle = [bucket for bucket in counts if 10 ** (bucket / 20) <= row["p50_us"] * 1.001 < 10 ** ((bucket + 1) / 20) * 1.002]
+    faults += [row] if not middle else []
+if {row["os_cache"] for row in rows if row["measure"] == "cold"} - {"dropped", "kept"} != {"simulated 100 us"}:
+    faults.append({"cold": [row for row in rows if row["measure"] == "cold"]})
 print("\n".join(map(json.dumps, faults)))
 sys.exit(1 if faults else 0)
+PYTHON
+
+# Speed at a recall: measured at or above it, interpolated, or nothing; never extrapolated.
+python3 - <<'PYTHON'
+import sys
+
+sys.path.insert(0, "bench")
+sys.dont_write_bytecode = True
+import report
+
+def rows(system, *points):
+    return [{"system": system, "clients": 1, "ef": ef, "recall": recall, "qps": qps} for ef, recall, qps in points]
+
+found = report.speed_at_recall(rows("above", (10, 0.97, 500), (20, 0.99, 400)) + rows("below", (10, 0.5, 900), (20, 0.94, 100))
+                               + rows("across", (10, 0.90, 400), (20, 1.00, 100)) + rows("bumpy", (10, 0.9, 90), (20, 0.96, 50), (40, 0.98, 80)),
+                               0.95)
+assert {k: round(v) for k, v in found.items()} == {"above": 500, "across": 200, "bumpy": 80}, found
+assert report.merge_histograms(["3:1 5:2", "5:4"]) == "3:1 5:6"
 PYTHON
 
 saved=("$place"/*.csv)
@@ -50,3 +78,27 @@ if bench/compare.py "$place/faster" "${saved[0]}" >"$place/verdict"; then
 	exit 1
 fi
 grep -q 'worse.*qps' "$place/verdict"
+# A change inside the spread of either file is noise.
+python3 - "${saved[0]}" "$place" <<'PYTHON'
+import csv
+import sys
+
+lines = open(sys.argv[1]).read().splitlines()
+rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+for name, factor in (("before", 1.0), ("after", 0.9)):
+    with open("%s/%s" % (sys.argv[2], name), "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        for row in rows:
+            if row["qps"]:
+                qps = float(row["qps"]) * factor
+                writer.writerow({**row, "qps": qps, "qps_min": qps * 0.93, "qps_max": qps * 1.07})
+PYTHON
+bench/compare.py "$place/before" "$place/after"
+# plot.py draws what it is given, where matplotlib is there.
+if python3 -c 'import matplotlib' 2>/dev/null; then
+	bench/plot.py --out "$place/plots" "${saved[0]}"
+	for plot in recall-qps histogram insert modes; do
+		[[ -s $place/plots/$plot-words20k.svg ]] || { echo "plot.py has not drawn $plot"; exit 1; }
+	done
+fi

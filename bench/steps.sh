@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# steps.sh: what sweep.sh and figures.sh share: many bench/run.sh, one after the other.  Sourced, never run.
+#
+#   steps_begin                   builds phnsw once, for all runs
+#   step SECONDS ARGUMENTS...     bench/run.sh ARGUMENTS --save, unless there is a file of it or the budget does not allow it;
+#                                 SECONDS: how long it is expected to take
+#   steps_end                     says what was left out
+#
+# A step is done when $PHNSW_RESULTS (default: bench/results) has a file of the same commit and command line, so the same command
+# goes on where it was stopped.  --fresh measures again.  With --budget no step starts that is expected to pass it.
+#
+# The caller sources test/tools/setup.sh first and sets: budget (seconds, 0: none), fresh (1: do not look for files), pass
+# (arguments for every step), peers (names, with commas).
+# shellcheck disable=SC2154
+
+STEPS_DONE=0 STEPS_FOUND=0 STEPS_LEFT=0
+
+steps_begin() {
+	phnsw_packages "${PG_PACKAGES[@]}" gcc g++ make libc6-dev git
+	phnsw_workplace
+	phnsw_stage
+	phnsw_private_postgres
+	phnsw_build_install || die "the build failed"
+	export PHNSW_INSTALLED=1
+	STEPS_COMMIT=$(PYTHONDONTWRITEBYTECODE=1 python3 "$ROOT/bench/report.py" --commit)
+	echo "$(date -u +%T) commit $STEPS_COMMIT, ready after $SECONDS s"
+}
+
+steps_found() { # COMMAND-LINE
+	local folder=${PHNSW_RESULTS:-$ROOT/bench/results} file
+	((!fresh)) || return 1
+	for file in "$folder"/*.csv; do
+		[[ -e $file ]] || return 1
+		if grep -qxF "# commit: $STEPS_COMMIT" "$file" && grep -qxF "# options: $1" "$file"; then
+			return 0
+		fi
+	done
+	return 1
+}
+
+step() {
+	local expected=$1 started=$SECONDS
+	local arguments=("${@:2}" --peers "$peers" --save "${pass[@]}")
+	if steps_found "${arguments[*]}"; then
+		STEPS_FOUND=$((STEPS_FOUND + 1))
+	elif ((budget > 0 && SECONDS + expected > budget)); then
+		echo "left out, it would take about $expected s: bench/run.sh ${arguments[*]}" >&2
+		STEPS_LEFT=$((STEPS_LEFT + 1))
+	else
+		echo "$(date -u +%T) bench/run.sh ${arguments[*]}"
+		"$ROOT/bench/run.sh" "${arguments[@]}"
+		echo "took $((SECONDS - started)) s, expected were $expected"
+		STEPS_DONE=$((STEPS_DONE + 1))
+	fi
+}
+
+steps_end() {
+	echo "${0##*/}: $SECONDS s, $STEPS_DONE measured, $STEPS_FOUND were there, $STEPS_LEFT left out"
+}
