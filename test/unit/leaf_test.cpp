@@ -1,8 +1,10 @@
-// Leaf: what reaches the reservoirs is exactly the pairs of which one is among the other's nearest, in both directions.
+// Leaf and finds: what reaches the reservoirs is exactly the pairs of which one is among the other's nearest in some leaf, in
+// both directions.
 #include "build/leaf.hpp"
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "points_harness.hpp"
@@ -13,6 +15,7 @@ namespace {
 using points_test::World;
 
 TEST(Leaf, OffersTheNearestPairsBothWays) {
+  std::mt19937 random(1);
   for (const std::uint32_t dims : {3u, 40u}) {
     World world(600, dims, dims);
     const Sketches sketches(world.points);
@@ -23,7 +26,15 @@ TEST(Leaf, OffersTheNearestPairsBothWays) {
       ASSERT_TRUE(reservoirs.allocate(world.context, 600, 252).ok());
       LeafWorkspace work;
       work.allocate(gemm_kernels(), world.points.groups(), 300);
-      Leaves(world.team, world.points, reservoirs).process(ids.data(), 300, k, work);
+      std::vector<std::uint32_t> places(300);
+      std::iota(places.begin(), places.end(), 0u);
+      std::shuffle(places.begin(), places.end(), random);
+      work.finds.begin(ids.data(), 300, 2, k);
+      Leaves leaves(world.team, world.points);
+      leaves.process(places.data(), 300, k, work);
+      // A second leaf of the same part, in which some of the pairs meet again.
+      leaves.process(places.data() + 100, 150, k, work);
+      work.finds.deliver(world.points, sketches, reservoirs);
 
       std::vector<std::map<std::uint32_t, std::uint64_t>> expected(600);
       const auto offer = [&](std::uint32_t to, std::uint32_t candidate, float distance) {
@@ -35,28 +46,34 @@ TEST(Leaf, OffersTheNearestPairsBothWays) {
         if (!fresh) at->second = std::min(at->second, key);
       };
       std::uint32_t met_far = 0;
-      for (std::uint32_t i = 0; i < 300; i++) {
-        std::vector<std::pair<std::uint32_t, std::uint32_t>> near;
-        for (std::uint32_t j = 0; j < 300; j++) {
-          const float distance = world.distance(ids[i], ids[j]);
-          std::uint32_t bits;
-          std::memcpy(&bits, &distance, 4);
-          if (j != i) near.emplace_back(bits & ~(kShortIndexes - 1), j);
+      const auto expect_leaf = [&](const std::uint32_t *members, std::uint32_t n) {
+        std::vector<std::uint32_t> leaf(n);
+        for (std::uint32_t i = 0; i < n; i++) leaf[i] = ids[members[i]];
+        for (std::uint32_t i = 0; i < n; i++) {
+          std::vector<std::pair<std::uint32_t, std::uint32_t>> near;
+          for (std::uint32_t j = 0; j < n; j++) {
+            const float distance = world.distance(leaf[i], leaf[j]);
+            std::uint32_t bits;
+            std::memcpy(&bits, &distance, 4);
+            if (j != i) near.emplace_back(bits & ~(kShortIndexes - 1), j);
+          }
+          std::sort(near.begin(), near.end());
+          for (std::uint32_t x = 0; x < k; x++) {
+            const float distance = short_key_distance(near[x].first);
+            offer(leaf[i], leaf[near[x].second], distance);
+            offer(leaf[near[x].second], leaf[i], distance);
+          }
+          const std::uint32_t far = far_member(leaf.data(), n, i);
+          if (far == i) continue;
+          met_far++;
+          offer(leaf[i], leaf[far], world.distance(leaf[i], leaf[far]));
+          offer(leaf[far], leaf[i], world.distance(leaf[i], leaf[far]));
         }
-        std::sort(near.begin(), near.end());
-        for (std::uint32_t x = 0; x < k; x++) {
-          const float distance = short_key_distance(near[x].first);
-          offer(ids[i], ids[near[x].second], distance);
-          offer(ids[near[x].second], ids[i], distance);
-        }
-        const std::uint32_t far = far_member(ids.data(), 300, i);
-        if (far == i) continue;
-        met_far++;
-        offer(ids[i], ids[far], world.distance(ids[i], ids[far]));
-        offer(ids[far], ids[i], world.distance(ids[i], ids[far]));
-      }
-      EXPECT_GT(met_far, 40u);
-      EXPECT_LT(met_far, 110u);
+      };
+      expect_leaf(places.data(), 300);
+      expect_leaf(places.data() + 100, 150);
+      EXPECT_GT(met_far, 60u);
+      EXPECT_LT(met_far, 165u);
       for (std::uint32_t i = 0; i < 600; i++) {
         std::uint64_t keys[Reservoirs::kCapacityMax];
         const std::uint32_t n = reservoirs.candidates(i, keys);

@@ -12,12 +12,15 @@ namespace {
 constexpr std::uint32_t kLeafBytes = 288u << 10;
 constexpr std::uint32_t kLeafPointsMin = 128, kLeafPointsMax = 512;
 static_assert(kLeafPointsMax <= kShortIndexes);
+constexpr std::uint32_t kManyDims = 384;
 
 Status brute_force(BuildContext &context, const Points &points, Reservoirs &reservoirs) {
   LeafWorkspace work;
   work.allocate(gemm_kernels(), points.groups(), points.n);
-  Leaves leaves(context.team, points, reservoirs);
-  return context.team.for_each(1, [&](std::size_t, unsigned) { leaves.process_whole_level(points.n, work); });
+  Leaves leaves(context.team, points);
+  const Sketches sketches(points);
+  return context.team.for_each(
+      1, [&](std::size_t, unsigned) { leaves.process_whole_level(points.n, sketches, reservoirs, work); });
 }
 
 Status prune_all(BuildContext &context, const Points &points, const Reservoirs &reservoirs, const HomeOrder &home,
@@ -25,12 +28,20 @@ Status prune_all(BuildContext &context, const Points &points, const Reservoirs &
   constexpr std::uint32_t kBlock = 64;
   if (context.progress.phase() == PHNSW_PHASE_LEAVES) context.progress.begin(PHNSW_PHASE_PRUNE, points.n);
   return context.team.for_each((points.n + kBlock - 1) / kBlock, [&](std::size_t block, unsigned) {
-    std::uint64_t keys[Reservoirs::kCapacityMax];
+    // While one point is pruned, the candidates of the next and the reservoir of the one after are on their way.
+    std::uint64_t keys[2][Reservoirs::kCapacityMax];
+    std::uint32_t n[2];
     const std::uint32_t begin = static_cast<std::uint32_t>(block) * kBlock, end = std::min(points.n, begin + kBlock);
+    const auto prepare = [&](std::uint32_t i) {
+      if (i + 1 < end) reservoirs.prefetch(home.order[i + 1]);
+      n[i & 1] = reservoirs.candidates(home.order[i], keys[i & 1]);
+      prefetch_candidates(points, keys[i & 1], n[i & 1]);
+    };
+    prepare(begin);
     for (std::uint32_t i = begin; i < end && !context.team.stopped(); i++) {
+      if (i + 1 < end) prepare(i + 1);
       const std::uint32_t id = home.order[i];
-      const std::uint32_t n = reservoirs.candidates(id, keys);
-      links->counts[id] = static_cast<std::uint8_t>(prune(points, keys, n, links->capacity, links->list(id)));
+      links->counts[id] = static_cast<std::uint8_t>(prune(points, keys[i & 1], n[i & 1], links->capacity, links->list(id)));
     }
     context.progress.add(end - begin);
   });
@@ -43,7 +54,8 @@ GraphParams graph_params(std::uint32_t dims, std::uint32_t ef_construction, std:
   const std::uint32_t padded = (dims + 3) & ~3u;
   params.leaf_points = std::clamp(kLeafBytes / padded, kLeafPointsMin, kLeafPointsMax);
   params.leaf_neighbours = ef_construction < 128 ? 2 : ef_construction < 400 ? 4 : 8;
-  params.fanout_top = std::clamp(ef_construction / 8, 4u, 8u);
+  // The more coordinates, the dearer a membership, and the less it is missed (README.md).
+  params.fanout_top = dims < kManyDims ? std::clamp(ef_construction / 8, 4u, 8u) : std::clamp(ef_construction * 3 / 32, 3u, 8u);
   params.fanout_below = std::clamp(ef_construction / 21, 1u, 8u);
   params.reservoir = Reservoirs::capacity_for(std::clamp(ef_construction - 2, 30u, Reservoirs::kCapacityMax));
   params.seed = seed;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <numeric>
 
 #include "base/rng.hpp"
 #include "build/prune.hpp"
@@ -32,7 +33,8 @@ std::uint32_t Partition::leader_count(const Part &part, std::uint32_t *fanout) c
   return count;
 }
 
-void Partition::pack_leaders(const Part &part, std::uint32_t leaders, GemmPanels *panels) const {
+void Partition::pack_leaders(const Part &part, const std::uint32_t *places, std::uint32_t leaders,
+                             GemmPanels *panels) const {
   // One from each stretch of the part: distinct without bookkeeping.
   std::vector<std::uint32_t> ids(leaders);
   Rng rng(part.seed);
@@ -41,6 +43,7 @@ void Partition::pack_leaders(const Part &part, std::uint32_t leaders, GemmPanels
     const std::uint32_t end = static_cast<std::uint32_t>(std::uint64_t{part.n} * (i + 1) / leaders);
     const std::uint32_t row = begin + rng.below(end - begin);
     ids[i] = part.ids != nullptr ? part.ids[row] : row;
+    if (places != nullptr) ids[i] = places[ids[i]];
   }
   if (part.depth == 0) tour(&ids);
   gemm_.pack(points_.rows, ids.data(), 0, leaders, points_.groups(), panels);
@@ -66,14 +69,22 @@ std::uint32_t Partition::rows_per_step(std::uint32_t leaders) const noexcept {
   return std::max<std::uint32_t>(static_cast<std::uint32_t>(rows) / gemm_.rows, 1) * gemm_.rows;
 }
 
-void Partition::assign(const Part &part, std::uint32_t begin, std::uint32_t end, const GemmPanels &leaders,
-                       std::uint32_t fanout, LeafWorkspace &work, std::uint16_t *assigned) const noexcept {
+void Partition::assign(const Part &part, const std::uint32_t *places, std::uint32_t begin, std::uint32_t end,
+                       const GemmPanels &leaders, std::uint32_t fanout, LeafWorkspace &work,
+                       std::uint16_t *assigned) const noexcept {
   const std::uint32_t rows = rows_per_step(leaders.n);
   const std::uint32_t k = fanout <= 2 ? fanout : fanout <= 4 ? 4 : 8;
   for (std::uint32_t row = begin; row < end; row += rows) {
     if (context_.team.stopped()) return;
     const std::uint32_t n = std::min(rows, end - row);
-    gemm_.few_nearest(k, points_.rows, part.ids, row, row + n, leaders, points_.groups(), work.scratch.data(),
+    const std::uint32_t *ids = part.ids;
+    std::uint32_t first = row;
+    if (places != nullptr) {
+      for (std::uint32_t i = 0; i < n; i++) work.ids[i] = places[part.ids[row + i]];
+      ids = work.ids.data();
+      first = 0;
+    }
+    gemm_.few_nearest(k, points_.rows, ids, first, first + n, leaders, points_.groups(), work.scratch.data(),
                       work.keys.data());
     for (std::uint32_t i = 0; i < n; i++) {
       for (std::uint32_t x = 0; x < fanout; x++) {
@@ -117,6 +128,15 @@ void Partition::children(const Part &part, const std::uint32_t *members, const s
   if (pending.size() > 1) flush();
 }
 
+void Partition::process_item(const Part &part, LeafWorkspace &work) {
+  Array<std::uint32_t> places(part.n);
+  std::iota(places.data(), places.data() + part.n, 0u);
+  // Each of its points is in one leaf, or in several where carving still shares points.
+  work.finds.begin(part.ids, part.n, part.depth <= 1 ? params_.fanout_below : 1, params_.leaf_neighbours);
+  process({places.data(), part.n, part.depth, part.seed}, work);
+  if (!context_.team.stopped()) work.finds.deliver(points_, sketches_, reservoirs_);
+}
+
 void Partition::process(const Part &part, LeafWorkspace &work) {
   if (context_.team.stopped()) return;
   if (part.n <= params_.leaf_points) {
@@ -137,8 +157,8 @@ void Partition::carve(const Part &part, LeafWorkspace &work) {
   Array<std::uint32_t> members(std::size_t{part.n} * fanout);
   {
     Array<std::uint16_t> assigned(std::size_t{part.n} * fanout);
-    pack_leaders(part, leaders, &work.panels);
-    assign(part, 0, part.n, work.panels, fanout, work, assigned.data());
+    pack_leaders(part, work.finds.ids(), leaders, &work.panels);
+    assign(part, work.finds.ids(), 0, part.n, work.panels, fanout, work, assigned.data());
     if (context_.team.stopped()) return;
     // begin[k + 1] runs from the start to the end of group k.
     for (const std::uint16_t leader : assigned) begin[leader + 2]++;
@@ -157,13 +177,13 @@ Status Partition::carve_with_team(const Part &part, ArenaArray<std::uint32_t> *m
   const std::uint32_t leaders = leader_count(part, &fanout);
   LeafWorkspace packed;
   packed.allocate(gemm_, points_.groups(), leaders);
-  pack_leaders(part, leaders, &packed.panels);
+  pack_leaders(part, nullptr, leaders, &packed.panels);
   ArenaArray<std::uint16_t> assigned;
   if (const Status status = assigned.allocate(context_.arena, std::size_t{part.n} * fanout); !status.ok()) return status;
   const std::uint32_t step = rows_per_step(leaders);
   Status status = context_.team.for_each((part.n + step - 1) / step, [&](std::size_t item, unsigned worker) {
     const std::uint32_t row = static_cast<std::uint32_t>(item) * step;
-    assign(part, row, std::min(part.n, row + step), packed.panels, fanout, work_[worker], assigned.data());
+    assign(part, nullptr, row, std::min(part.n, row + step), packed.panels, fanout, work_[worker], assigned.data());
     if (part.depth == 0) context_.progress.add(std::min(step, part.n - row));
   });
   if (!status.ok()) return status;
@@ -201,7 +221,7 @@ Status Partition::run() {
   for (const Part &part : parts) total += part.n;
   if (context_.progress.phase() == PHNSW_PHASE_PARTITION) context_.progress.begin(PHNSW_PHASE_LEAVES, total);
   const Status status = context_.team.for_each(parts.size(), [&](std::size_t item, unsigned worker) {
-    process(parts[item], work_[worker]);
+    process_item(parts[item], work_[worker]);
     context_.progress.add(parts[item].n);
   });
   work_.clear();

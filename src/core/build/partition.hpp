@@ -17,7 +17,9 @@ class Partition {
       : context_(context),
         points_(points),
         params_(params),
-        leaves_(context.team, points, reservoirs),
+        reservoirs_(reservoirs),
+        sketches_(points),
+        leaves_(context.team, points),
         gemm_(gemm_kernels()) {}
 
   // Carves all points and processes every leaf.
@@ -30,7 +32,7 @@ class Partition {
 
  private:
   struct Part {
-    const std::uint32_t *ids;  // null: all points
+    const std::uint32_t *ids;  // null: all points; within an item of work, places in it (Finds)
     std::uint32_t n;
     std::uint32_t depth;
     std::uint64_t seed;
@@ -38,15 +40,18 @@ class Partition {
   using Merged = std::vector<std::vector<std::uint32_t>>;
 
   [[nodiscard]] std::uint32_t leader_count(const Part &part, std::uint32_t *fanout) const noexcept;
-  void pack_leaders(const Part &part, std::uint32_t leaders, GemmPanels *panels) const;
+  // places: the part's ids are places in this.
+  void pack_leaders(const Part &part, const std::uint32_t *places, std::uint32_t leaders, GemmPanels *panels) const;
   // Brings leaders into an order in which neighbours follow each other, from one to the nearest not yet visited: what is
   // done part by part then finds in the cache what the part before left there.
   void tour(std::vector<std::uint32_t> *ids) const;
   [[nodiscard]] std::uint32_t rows_per_step(std::uint32_t leaders) const noexcept;
-  void assign(const Part &part, std::uint32_t begin, std::uint32_t end, const GemmPanels &leaders, std::uint32_t fanout,
-              LeafWorkspace &work, std::uint16_t *assigned) const noexcept;
+  void assign(const Part &part, const std::uint32_t *places, std::uint32_t begin, std::uint32_t end,
+              const GemmPanels &leaders, std::uint32_t fanout, LeafWorkspace &work, std::uint16_t *assigned) const noexcept;
   void children(const Part &part, const std::uint32_t *members, const std::vector<std::uint32_t> &begin,
                 std::vector<Part> *parts, Merged *merged) const;
+  // An item of work: a part whose ids are those of points, carved to its leaves by one worker.
+  void process_item(const Part &part, LeafWorkspace &work);
   void process(const Part &part, LeafWorkspace &work);
   void carve(const Part &part, LeafWorkspace &work);
   Status carve_with_team(const Part &part, ArenaArray<std::uint32_t> *members, std::vector<std::uint32_t> *begin);
@@ -54,6 +59,8 @@ class Partition {
   BuildContext &context_;
   const Points &points_;
   const GraphParams &params_;
+  Reservoirs &reservoirs_;
+  const Sketches sketches_;
   Leaves leaves_;
   const GemmKernels &gemm_;
   std::vector<LeafWorkspace> work_;  // one per worker

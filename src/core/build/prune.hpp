@@ -15,6 +15,9 @@ inline constexpr float kFillShare = 1.2f;
 // keys[n]: candidates (distance to the point, id), distinct, n <= 256; sorted on return.  Writes at most m ids, nearest first.
 std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, std::uint32_t m, std::uint32_t *list) noexcept;
 
+// Asks for what prune() will read.
+void prefetch_candidates(const Points &points, const std::uint64_t *keys, std::uint32_t n) noexcept;
+
 // Squared distance of two points.
 inline float coded_distance(const Points &points, std::uint32_t a, std::uint32_t b, std::int32_t dot) noexcept {
   const phnsw_code_head &x = points.rows.heads[a], &y = points.rows.heads[b];

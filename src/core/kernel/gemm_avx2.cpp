@@ -20,10 +20,12 @@ class Tile256 {
   static std::size_t packed_bytes(std::uint32_t groups) { return std::size_t{groups} * 8; }
   static std::size_t scratch_bytes(std::uint32_t groups) { return std::size_t{groups} * 8 * kRows; }
 
-  static void pack(const std::int8_t *code, std::uint8_t *panel, std::uint32_t column, std::uint32_t groups) noexcept {
-    for (std::size_t i = 0; i < std::size_t{groups} * 2; i++) {
-      const std::int32_t pair = code != nullptr ? widen(code + 2 * i) : 0;
-      std::memcpy(panel + (i * kColumns + column) * 4, &pair, 4);
+  static void pack(const std::int8_t *const *rows, std::uint32_t groups, std::uint8_t *panel) noexcept {
+    for (std::uint32_t column = 0; column < kColumns; column++) {
+      for (std::size_t i = 0; i < std::size_t{groups} * 2; i++) {
+        const std::int32_t pair = rows[column] != nullptr ? widen(rows[column] + 2 * i) : 0;
+        std::memcpy(panel + (i * kColumns + column) * 4, &pair, 4);
+      }
     }
   }
 

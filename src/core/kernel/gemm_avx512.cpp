@@ -11,6 +11,35 @@
 namespace phnsw {
 namespace {
 
+// x[i] lane j <-> x[j] lane i.
+inline __attribute__((always_inline)) void transpose(__m512i (&x)[16]) noexcept {
+  __m512i y[16];
+  for (int i = 0; i < 16; i += 2) {
+    y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+  }
+  // x[4q + r], 128-bit lane l: column 4l + r of rows 4q ... 4q + 3.
+  for (int i = 0; i < 16; i += 4) {
+    x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
+    x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
+    x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
+    x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
+  }
+  // The same for those lanes: a matrix of 4 x 4 of them for each r.
+  for (int r = 0; r < 4; r++) {
+    y[r] = _mm512_shuffle_i32x4(x[r], x[4 + r], 0x88);
+    y[4 + r] = _mm512_shuffle_i32x4(x[r], x[4 + r], 0xDD);
+    y[8 + r] = _mm512_shuffle_i32x4(x[8 + r], x[12 + r], 0x88);
+    y[12 + r] = _mm512_shuffle_i32x4(x[8 + r], x[12 + r], 0xDD);
+  }
+  for (int r = 0; r < 4; r++) {
+    x[r] = _mm512_shuffle_i32x4(y[r], y[8 + r], 0x88);
+    x[4 + r] = _mm512_shuffle_i32x4(y[4 + r], y[12 + r], 0x88);
+    x[8 + r] = _mm512_shuffle_i32x4(y[r], y[8 + r], 0xDD);
+    x[12 + r] = _mm512_shuffle_i32x4(y[4 + r], y[12 + r], 0xDD);
+  }
+}
+
 class Tile512 {
  public:
   static constexpr std::uint32_t kRows = 12, kColumns = 32, kLanes = 16;
@@ -22,13 +51,27 @@ class Tile512 {
   static std::size_t packed_bytes(std::uint32_t groups) { return std::size_t{groups} * 4; }
   static std::size_t scratch_bytes(std::uint32_t) { return 0; }
 
-  static void pack(const std::int8_t *code, std::uint8_t *panel, std::uint32_t column, std::uint32_t groups) noexcept {
-    std::uint8_t *out = panel + column * 4;
-    for (std::uint32_t g = 0; g < groups; g++) {
-      std::uint32_t word = 0;
-      if (code != nullptr) std::memcpy(&word, code + 4 * std::size_t{g}, 4);
-      word ^= 0x80808080u;
-      std::memcpy(out + std::size_t{g} * 4 * kColumns, &word, 4);
+  // Sixteen columns by sixteen groups at a time, transposed in registers.
+  static void pack(const std::int8_t *const *rows, std::uint32_t groups, std::uint8_t *panel) noexcept {
+    static constexpr std::int8_t kZeros[64] = {};
+    const __m512i bias = _mm512_set1_epi8(-128);
+    for (std::uint32_t column = 0; column < kColumns; column += 16) {
+      for (std::uint32_t g = 0; g < groups; g += 16) {
+        const std::uint32_t n = groups - g < 16 ? groups - g : 16;
+        const __mmask16 some = static_cast<__mmask16>((1u << n) - 1);
+        __m512i x[16];
+#pragma GCC unroll 16
+        for (std::uint32_t c = 0; c < 16; c++) {
+          const std::int8_t *row = rows[column + c];
+          x[c] = _mm512_maskz_loadu_epi32(some, row != nullptr ? row + std::size_t{g} * 4 : kZeros);
+        }
+        transpose(x);
+        std::uint8_t *out = panel + (std::size_t{g} * kColumns + column) * 4;
+#pragma GCC unroll 16
+        for (std::uint32_t i = 0; i < 16; i++) {
+          if (i < n) _mm512_storeu_si512(out + i * kColumns * 4, _mm512_xor_si512(x[i], bias));
+        }
+      }
     }
   }
 

@@ -247,12 +247,15 @@ struct Driver {
                    std::uint32_t groups, GemmPanels *panels) {
     const std::uint32_t padded = (n + kColumns - 1) / kColumns * kColumns;
     panels->n = n;
-    for (std::uint32_t i = 0; i < padded; i++) {
-      const std::uint32_t id = i < n ? (ids != nullptr ? ids[i] : first + i) : 0;
-      Tile::pack(i < n ? from.row(id) : nullptr, panels->data + i / kColumns * kColumns * Tile::packed_bytes(groups),
-                 i % kColumns, groups);
-      panels->norm2[i] = i < n ? from.heads[id].norm2 : __builtin_inff();
-      panels->scale[i] = i < n ? from.heads[id].scale : 0.0f;
+    for (std::uint32_t column0 = 0; column0 < padded; column0 += kColumns) {
+      const std::int8_t *rows[kColumns];
+      for (std::uint32_t c = 0; c < kColumns; c++) {
+        const std::uint32_t i = column0 + c, id = i < n ? (ids != nullptr ? ids[i] : first + i) : 0;
+        rows[c] = i < n ? from.row(id) : nullptr;
+        panels->norm2[i] = i < n ? from.heads[id].norm2 : __builtin_inff();
+        panels->scale[i] = i < n ? from.heads[id].scale : 0.0f;
+      }
+      Tile::pack(rows, groups, panels->data + std::size_t{column0} * Tile::packed_bytes(groups));
     }
   }
 

@@ -16,9 +16,11 @@ class TileScalar {
   static std::size_t scratch_bytes(std::uint32_t groups) { return std::size_t{groups} * 4 * kRows; }
 
   // A panel is dimension by dimension, so that the inner loop runs over neighbouring columns.
-  static void pack(const std::int8_t *code, std::uint8_t *panel, std::uint32_t column, std::uint32_t groups) noexcept {
+  static void pack(const std::int8_t *const *rows, std::uint32_t groups, std::uint8_t *panel) noexcept {
     for (std::size_t i = 0; i < std::size_t{groups} * 4; i++) {
-      panel[i * kColumns + column] = static_cast<std::uint8_t>(code != nullptr ? code[i] : 0);
+      for (std::uint32_t column = 0; column < kColumns; column++) {
+        *panel++ = static_cast<std::uint8_t>(rows[column] != nullptr ? rows[column][i] : 0);
+      }
     }
   }
 
