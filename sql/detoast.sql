@@ -161,6 +161,53 @@ DROP TABLE brief;
 SELECT differences('many');
 COMMIT;
 
+-- a scan of the graph looks at the next rows before it returns them: columns of all kinds in front of the vector, rows of several
+-- versions, deleted and invisible ones
+CREATE TABLE mixed (a text, b int, gone int, c char(5), d numeric, v vector(520), e text) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+ALTER TABLE mixed DROP gone;
+INSERT INTO mixed SELECT repeat('x', i % 300), nullif(i % 3, 0), nullif(i % 7, 1)::text, nullif(i % 5, 2) * 1e20, vector_of(i, 520, i / 11), i
+	FROM generate_series(1, 2300) i;
+CREATE INDEX mixed_v ON mixed USING phnsw (v);
+UPDATE mixed SET b = b + 1 WHERE b % 2 = 0;
+UPDATE mixed SET a = NULL, d = NULL WHERE e::int % 13 = 0;
+DELETE FROM mixed WHERE e::int % 10 = 3;
+SET phnsw.ef_search = 60;
+SET phnsw.check_bounds = on;
+CREATE FUNCTION found_by_index(probes int) RETURNS TABLE (wrong_order bigint, hits bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	i int;
+	distances float8[];
+	exact float8[];
+BEGIN
+	wrong_order := 0;
+	hits := 0;
+	FOR i IN 1 .. probes LOOP
+		SELECT array_agg(x) INTO distances FROM (SELECT v <-> vector_of(i * 97, 520, i) AS x FROM mixed ORDER BY v <-> vector_of(i * 97, 520, i) LIMIT 30) n;
+		SELECT array_agg(x) INTO exact FROM (SELECT subvector(v, 1, 520) <-> vector_of(i * 97, 520, i) AS x FROM mixed ORDER BY 1 LIMIT 30) n;
+		wrong_order := wrong_order + (SELECT count(*) FROM unnest(distances, (SELECT array_agg(x ORDER BY x) FROM unnest(distances) x)) u (x, y) WHERE x <> y);
+		hits := hits + (SELECT count(*) FROM unnest(distances) x WHERE x = ANY (exact));
+	END LOOP;
+	RETURN NEXT;
+END $$;
+SELECT wrong_order, hits > 300 * 0.9 AS found FROM found_by_index(10);
+BEGIN;
+UPDATE mixed SET v = vector_of(e::int, 520, 7) WHERE e::int % 4 = 0;
+SELECT wrong_order, hits > 300 * 0.9 AS found FROM found_by_index(10);
+ROLLBACK;
+SELECT wrong_order, hits > 300 * 0.9 AS found FROM found_by_index(10);
+VACUUM mixed;
+SELECT wrong_order, hits > 300 * 0.9 AS found FROM found_by_index(10);
+-- the same table by its other storage, and an index on an expression
+ALTER TABLE mixed ALTER v SET STORAGE plain;
+UPDATE mixed SET v = subvector(v, 1, 520) WHERE e::int % 2 = 0;
+SELECT wrong_order, hits > 300 * 0.9 AS found FROM found_by_index(10);
+DROP INDEX mixed_v;
+CREATE INDEX mixed_half ON mixed USING phnsw ((subvector(v, 1, 260)::vector(260)));
+SELECT count(*) FROM (SELECT FROM mixed ORDER BY subvector(v, 1, 260)::vector(260) <-> vector_of(1, 260) LIMIT 30) n;
+SELECT phnsw_check('mixed_half', true, true);
+RESET phnsw.ef_search;
+RESET phnsw.check_bounds;
+
 -- temporary tables are in other buffers; parallel workers have locks of their own
 CREATE TEMP TABLE own AS SELECT id, v FROM many WHERE id < 100;
 SELECT differences('own');
@@ -173,5 +220,5 @@ EXPLAIN (COSTS OFF) SELECT sum(v <-> v) FROM many;
 SELECT sum(v <-> v), count(*) FROM many;
 
 SELECT phnsw_check('many_v', true, true);
-DROP TABLE far, stored, many, own;
-DROP FUNCTION vector_of, toast_scans, differences, stumble;
+DROP TABLE far, stored, many, mixed, own;
+DROP FUNCTION vector_of, toast_scans, differences, stumble, found_by_index;

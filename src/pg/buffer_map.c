@@ -7,6 +7,7 @@
 #include "buffer_map.h"
 
 #include "access/relation.h"
+#include "storage/buf_internals.h"
 #include "storage/lockdefs.h"
 #include "utils/memutils.h"
 
@@ -83,4 +84,22 @@ phnsw_buffer_map_pin(PhnswBufferMap *map, BlockNumber block)
 		buffer = InvalidBuffer;
 	relation_close(relation, NoLock);
 	return buffer;
+}
+
+Buffer
+phnsw_buffer_map_find(PhnswBufferMap *map, BlockNumber block)
+{
+	BufferTag	tag;
+	uint32		hash;
+	int			id;
+
+	PhnswInitBufferTag(&tag, &map->file, block);
+	hash = BufTableHashCode(&tag);
+	LWLockAcquire(BufMappingPartitionLock(hash), LW_SHARED);
+	id = BufTableLookup(&tag, hash);
+	LWLockRelease(BufMappingPartitionLock(hash));
+	if (id < 0)
+		return InvalidBuffer;
+	remember(map, block, id + 1);
+	return id + 1;
 }

@@ -46,6 +46,9 @@ extern void phnsw_buffer_map_set(PhnswBufferMap *map, Oid relid, PhnswFile file)
  */
 extern Buffer phnsw_buffer_map_pin(PhnswBufferMap *map, BlockNumber block);
 
+/* Where a block is now, if it is in shared buffers: looks in the buffer table, and remembers.  Reads nothing. */
+extern Buffer phnsw_buffer_map_find(PhnswBufferMap *map, BlockNumber block);
+
 /* Forgets everything and frees it. */
 extern void phnsw_buffer_map_clear(PhnswBufferMap *map);
 

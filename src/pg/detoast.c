@@ -23,7 +23,7 @@
 #include "access/heapam.h"
 #include "access/heaptoast.h"
 #include "access/htup_details.h"
-#include "toast_source.h"
+#include "common/hashfn.h"
 #include "toast_tree.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -145,6 +145,59 @@ read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, 
 	return i == n;
 }
 
+/* ---- values -------------------------------------------------------------------------------------------------------------- */
+
+/* Places of chunks that were looked up ahead: a hint as those from the tree are. */
+typedef struct Ahead
+{
+	Oid			relid;
+	Oid			value;
+	uint32		n;				/* 0: nothing */
+	ItemPointerData places[PHNSW_DETOAST_AHEAD];
+} Ahead;
+
+static Ahead ahead[64];
+
+static inline Ahead *
+ahead_of(const varatt_external *pointer)
+{
+	return &ahead[murmurhash32(pointer->va_valueid) % lengthof(ahead)];
+}
+
+/* Whether the value is one that is read here; *chunks: how many it has. */
+static bool
+read_here(const varatt_external *pointer, uint32 *chunks)
+{
+	int32		bytes = VARATT_EXTERNAL_GET_EXTSIZE(*pointer);
+
+	if (VARATT_EXTERNAL_IS_COMPRESSED(*pointer) || bytes < PHNSW_STORED_MIN || bytes > PHNSW_STORED_MAX ||
+		PhnswSnapshotsExpire() || !HaveRegisteredOrActiveSnapshot())
+		return false;
+	*chunks = (bytes - 1) / TOAST_MAX_CHUNK_SIZE + 1;
+	return true;
+}
+
+uint32
+phnsw_detoast_ahead(const struct varlena *datum, PhnswToastSource **source, const ItemPointerData **places)
+{
+	varatt_external pointer;
+	Ahead	   *entry;
+	uint32		n;
+
+	VARATT_EXTERNAL_GET_POINTER(pointer, datum);
+	if (!read_here(&pointer, &n) || n > PHNSW_DETOAST_AHEAD)
+		return 0;
+	*source = phnsw_toast_source(pointer.va_toastrelid);
+	if (*source == NULL)
+		return 0;
+	entry = ahead_of(&pointer);
+	entry->relid = pointer.va_toastrelid;
+	entry->value = pointer.va_valueid;
+	entry->n = phnsw_toast_find(&(*source)->tree, pointer.va_valueid, n, entry->places, true);
+	*places = entry->places;
+	return entry->n;
+}
+
 /* A value out of line.  NULL: PostgreSQL has to read it. */
 static const Vector *
 read_external(const struct varlena *datum, int space)
@@ -152,26 +205,29 @@ read_external(const struct varlena *datum, int space)
 	varatt_external pointer;
 	ItemPointerData places[PHNSW_CHUNKS_MAX];
 	PhnswToastSource *source;
-	int32		bytes;
+	Ahead	   *entry;
 	uint32		n;
+	int32		bytes;
 	Vector	   *vector;
 
 	VARATT_EXTERNAL_GET_POINTER(pointer, datum);
-	bytes = VARATT_EXTERNAL_GET_EXTSIZE(pointer);
-	if (VARATT_EXTERNAL_IS_COMPRESSED(pointer) || bytes < PHNSW_STORED_MIN || bytes > PHNSW_STORED_MAX ||
-		PhnswSnapshotsExpire() || !HaveRegisteredOrActiveSnapshot())
+	if (!read_here(&pointer, &n))
 		return NULL;
 	source = phnsw_toast_source(pointer.va_toastrelid);
 	if (source == NULL)
 		return NULL;
-	n = (bytes - 1) / TOAST_MAX_CHUNK_SIZE + 1;
-	if (phnsw_toast_find(&source->tree, pointer.va_valueid, n, places, false) < n)
-		return NULL;
+	bytes = VARATT_EXTERNAL_GET_EXTSIZE(pointer);
 	vector = space_of(space, bytes + VARHDRSZ);
-	if (!read_chunks(source, pointer.va_valueid, places, n, VARDATA(vector), bytes))
-		return NULL;
 	SET_VARSIZE(vector, bytes + VARHDRSZ);
-	return vector;
+
+	entry = ahead_of(&pointer);
+	if (entry->value == pointer.va_valueid && entry->relid == pointer.va_toastrelid && entry->n == n &&
+		read_chunks(source, pointer.va_valueid, entry->places, n, VARDATA(vector), bytes))
+		return vector;
+	if (phnsw_toast_find(&source->tree, pointer.va_valueid, n, places, false) == n &&
+		read_chunks(source, pointer.va_valueid, places, n, VARDATA(vector), bytes))
+		return vector;
+	return NULL;
 }
 
 /* ---- vectors ------------------------------------------------------------------------------------------------------------- */

@@ -5,7 +5,11 @@
 #ifndef PHNSW_DETOAST_H
 #define PHNSW_DETOAST_H
 
+#include "toast_source.h"
 #include "type_vector.h"
+
+/* Chunks whose places are remembered ahead: enough for 3,991 dimensions. */
+#define PHNSW_DETOAST_AHEAD 8
 
 /* Vectors that one function may read at the same time. */
 #define PHNSW_DETOAST_SPACES 2
@@ -23,5 +27,12 @@ phnsw_detoast(Datum datum, int space)
 		return (const Vector *) DatumGetPointer(datum);
 	return phnsw_detoast_extended(datum, space);
 }
+
+/*
+ * Looks where the chunks of a value are, before it is read: their places, remembered until the value is, or others are in the
+ * way.  *source is set; 0: nothing was found, or the value is not one that is read here.  The places may
+ * be overwritten by the next call.
+ */
+extern uint32 phnsw_detoast_ahead(const struct varlena *datum, PhnswToastSource **source, const ItemPointerData **places);
 
 #endif							/* PHNSW_DETOAST_H */

@@ -179,26 +179,20 @@ phnsw_look_at(PhnswScan *so, const phnsw_candidate *candidates, uint32 n)
 
 /* ---- rows -------------------------------------------------------------------------------------------------------------- */
 
-void
-phnsw_ask_for_rows(PhnswScan *so)
+uint32
+phnsw_hits_nearest(const PhnswScan *so, const PhnswHit **nearest, uint32 max)
 {
-	const PhnswHit *nearest[PHNSW_ASK_ROWS];
 	uint32		hits = Min(so->n_hits, PHNSW_ASK_HITS);
 	uint32		n = 0;
 
-	/* The TIDs of another kind of table need not name blocks. */
-	if (!so->pi->cold_rows || so->returned < so->ask_at || so->heap->rd_rel->relam != HEAP_TABLE_AM_OID ||
-		get_tablespace_io_concurrency(so->heap->rd_rel->reltablespace) == 0)
-		return;
-	so->ask_at = so->returned + PHNSW_ASK_ROWS / 2;
 	for (uint32 i = 0; i < hits; i++)
 	{
 		const PhnswHit *hit = &so->hits[i];
 		uint32		j = n;
 
-		if (hit->tid.offset == 0 || (n == PHNSW_ASK_ROWS && !phnsw_hit_before(hit, nearest[n - 1])))
+		if (hit->tid.offset == 0 || (n == max && !phnsw_hit_before(hit, nearest[n - 1])))
 			continue;
-		if (n < PHNSW_ASK_ROWS)
+		if (n < max)
 			n++;
 		else
 			j--;
@@ -206,6 +200,21 @@ phnsw_ask_for_rows(PhnswScan *so)
 			nearest[j] = nearest[j - 1];
 		nearest[j] = hit;
 	}
+	return n;
+}
+
+void
+phnsw_ask_for_rows(PhnswScan *so)
+{
+	const PhnswHit *nearest[PHNSW_ASK_ROWS];
+	uint32		n;
+
+	/* The TIDs of another kind of table need not name blocks. */
+	if (!so->pi->cold_rows || so->returned < so->ask_at || so->heap->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		get_tablespace_io_concurrency(so->heap->rd_rel->reltablespace) == 0)
+		return;
+	so->ask_at = so->returned + PHNSW_ASK_ROWS / 2;
+	n = phnsw_hits_nearest(so, nearest, PHNSW_ASK_ROWS);
 	for (uint32 i = 0; i < n; i++)
 	{
 		ItemPointerData tid;

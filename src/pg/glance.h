@@ -40,18 +40,25 @@ phnsw_glance_holds(const PhnswGlance *glance)
 	return (state & BM_VALID) != 0 && PhnswBufferTagsEqual(&glance->tag, &glance->buffer->tag);
 }
 
-/* Begins a glance at a block that may be in that buffer; false when it is not, or when it is time for a pin. */
+/* Begins a glance at a block that may be in that buffer; false when it is not. */
 static inline bool
-phnsw_glance_at(PhnswGlance *glance, const PhnswFile *file, Buffer buffer, BlockNumber block)
+phnsw_glance_open(PhnswGlance *glance, const PhnswFile *file, Buffer buffer, BlockNumber block)
 {
-	static uint32 glances = 0;
-
-	if (buffer <= InvalidBuffer || ++glances % PHNSW_GLANCE_PERIOD == 0)
+	if (buffer <= InvalidBuffer)
 		return false;			/* unknown, or a local buffer */
 	PhnswInitBufferTag(&glance->tag, file, block);
 	glance->buffer = GetBufferDescriptor(buffer - 1);
 	glance->page = BufferGetPage(buffer);
 	return phnsw_glance_holds(glance);
+}
+
+/* The same; false also when it is time for a pin. */
+static inline bool
+phnsw_glance_at(PhnswGlance *glance, const PhnswFile *file, Buffer buffer, BlockNumber block)
+{
+	static uint32 glances = 0;
+
+	return ++glances % PHNSW_GLANCE_PERIOD != 0 && phnsw_glance_open(glance, file, buffer, block);
 }
 
 /* The same, where the index's map leads to the block. */

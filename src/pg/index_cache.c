@@ -64,6 +64,7 @@ free_description(PhnswIndex *pi)
 {
 	phnsw_search_destroy(pi->idle_search);
 	phnsw_query_destroy(pi->idle_query);
+	phnsw_buffer_map_clear(&pi->rows);
 	MemoryContextDelete(pi->context);
 }
 

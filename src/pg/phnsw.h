@@ -20,6 +20,7 @@
 #include "storage/bufpage.h"
 #include "storage/itemptr.h"
 
+#include "buffer_map.h"
 #include "capi/phnsw_core.h"
 
 /* ---- module.c: settings ------------------------------------------------------------------------------------------ */
@@ -94,6 +95,7 @@ typedef struct PhnswIndex
 	BlockNumber open_page;		/* node page that this backend last inserted into */
 	bool		cold;			/* the last hop had blocks that the map could not serve */
 	bool		cold_rows;		/* the last row of a scan came from disk */
+	PhnswBufferMap rows;		/* the table's blocks (ahead.c) */
 
 	struct PhnswUpper *upper;	/* upper.c */
 	uint32		descents;		/* through pages in memory, since there is no copy of the upper levels */

@@ -175,6 +175,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	so->heap = scan->heapRelation;
 	so->returned = 0;
 	so->ask_at = 0;
+	so->n_ahead = 0;
 	so->n_hits = 0;
 	so->last_bound = -INFINITY;
 	so->last_id = 0;
@@ -279,6 +280,8 @@ next_hit(PhnswScan *so, PhnswHit *hit)
 			return false;
 		if (unlikely(so->pi->cold_rows))
 			phnsw_ask_for_rows(so);
+		else if (so->phase == PHNSW_SCAN_GRAPH && so->n_ahead-- == 0)
+			so->n_ahead = phnsw_look_ahead_rows(so) - 1;
 		phnsw_hits_pop(so, hit);
 		if (so->phase == PHNSW_SCAN_SWEEP)
 		{

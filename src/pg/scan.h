@@ -79,6 +79,7 @@ typedef struct PhnswScan
 	Relation	heap;
 	int64		blocks_read;	/* by this backend, when the last row was returned */
 	uint64		ask_at;			/* rows returned until then: ask again */
+	uint32		n_ahead;		/* hits whose rows have been looked at ahead (ahead.c) */
 
 	/* bound and node of the last hit that was taken out; bound -inf: none yet */
 	double		last_bound;
@@ -127,12 +128,20 @@ extern bool phnsw_hit_read(const PhnswScan *so, const phnsw_slot *slot, uint32 i
 /* Turns n <= PHNSW_LOOK_MAX candidates into hits and drops those whose nodes are gone. */
 extern void phnsw_look_at(PhnswScan *so, const phnsw_candidate *candidates, uint32 n);
 
+/* The nearest hits, at most `max` of them; returns how many.  Looks only at the heap's first so many. */
+extern uint32 phnsw_hits_nearest(const PhnswScan *so, const PhnswHit **nearest, uint32 max);
+
 /* Asks for the table's pages of the next rows, if those of the last ones came from disk.  The heap has hits. */
 extern void phnsw_ask_for_rows(PhnswScan *so);
 
 /* The rows of one hit, one by one; false when there are no more. */
 extern void phnsw_emit_begin(PhnswScan *so, const PhnswHit *hit);
 extern bool phnsw_emit_next(PhnswScan *so, ItemPointer tid);
+
+/* ---- ahead.c --------------------------------------------------------------------------------------------------------- */
+
+/* Gets the rows of the next hits on their way into the processor's caches; returns of how many hits. */
+extern uint32 phnsw_look_ahead_rows(PhnswScan *so);
 
 /* ---- sweep.c --------------------------------------------------------------------------------------------------------- */
 

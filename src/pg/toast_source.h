@@ -18,7 +18,7 @@ typedef struct PhnswToastSource
 
 /*
  * The TOAST table, locked with its index until the end of the transaction; NULL: use PostgreSQL's functions.  Valid until
- * the next call.
+ * the transaction ends, though what it says may change.
  */
 extern PhnswToastSource *phnsw_toast_source(Oid relid);
 

@@ -110,6 +110,30 @@ take_chunks(Search *search, const char *page, uint32 offset, uint32 n_items, Blo
 	return right == P_NONE ? STEP_LOST : STEP_PAGE;
 }
 
+/*
+ * Where on a leaf the value might begin, if ids rise evenly from item `first` to item `last`, as they do where rows were loaded
+ * together: one probe there instead of a search by halves saves most of the cache misses.
+ */
+static uint32
+guess(const Search *search, const char *page, uint32 first, uint32 last, uint32 n_items)
+{
+	bool		dead;
+	const IndexTupleData *tuple = tuple_at(page, first, &dead);
+	Oid			from;
+	Oid			to;
+
+	if (tuple == NULL)
+		return first;
+	memcpy(&from, (const char *) tuple + MAXALIGN(sizeof(IndexTupleData)), sizeof(from));
+	tuple = tuple_at(page, last, &dead);
+	if (tuple == NULL)
+		return first;
+	memcpy(&to, (const char *) tuple + MAXALIGN(sizeof(IndexTupleData)), sizeof(to));
+	if (search->value <= from || search->value > to)
+		return first;
+	return first + (uint64) (search->value - from) * (n_items - first) / (to - from);
+}
+
 static Step
 search_page(Search *search, const char *page)
 {
@@ -122,6 +146,7 @@ search_page(Search *search, const char *page)
 	uint32		n_items;
 	uint32		low = right == P_NONE ? P_HIKEY : P_FIRSTKEY;
 	uint32		high;
+	uint32		middle;
 	const IndexTupleData *tuple;
 
 	if ((flags & (BTP_DELETED | BTP_HALF_DEAD | BTP_META)) != 0 || lower < SizeOfPageHeaderData ||
@@ -148,17 +173,23 @@ search_page(Search *search, const char *page)
 			return STEP_LOST;
 		low++;
 	}
-	while (low < high)
+	middle = leaf ? guess(search, page, low, right == P_NONE ? n_items : P_HIKEY, n_items) : (low + high) / 2;
+	for (uint32 stride = leaf ? 4 : BLCKSZ; low < high; stride *= 4)
 	{
-		uint32		middle = (low + high) / 2;
+		bool		above;
 
 		tuple = tuple_at(page, middle, &dead);
 		if (tuple == NULL)
 			return STEP_LOST;
-		if (key_above(search, tuple, !leaf))
+		above = key_above(search, tuple, !leaf);
+		if (above)
 			low = middle + 1;
 		else
 			high = middle;
+		/* Near a guess first, then by halves. */
+		middle = above ? middle + stride : middle - stride;
+		if (middle < low || middle >= high)
+			middle = (low + high) / 2;
 	}
 	if (leaf)
 		return take_chunks(search, page, low, n_items, right);

@@ -1,0 +1,241 @@
+/*
+ * ahead.c
+ *    The rows of the next hits, on their way into the processor's caches before the executor asks for them.
+ *
+ * A row that is rechecked costs a chain of cache misses, each of which has to be waited for before the next one is known: the
+ * buffer's descriptor, the line pointer, the tuple, the leaf of the TOAST index, the chunks' line pointers, the chunks. The scan knows the
+ * next rows, so it walks the chains of several of them side by side, step by step; what a step needs was asked for in the
+ * step before.
+ *
+ * Everything is read at a glance (glance.h), nothing is pinned, locked or read from disk, and nothing that is read
+ * here is believed: whatever is wrong makes the executor wait as it would have anyway.  The chunks' places are left
+ * with detoast.c, as hints.
+ */
+#include "scan.h"
+
+#include "access/htup_details.h"
+#include "access/tupmacs.h"
+#include "catalog/pg_am_d.h"
+#include "detoast.h"
+#include "glance.h"
+
+/* Rows that are looked at together: a query for ten reads a dozen or so, and those that it does not need are a waste. */
+#define PHNSW_AHEAD_ROWS 8
+
+#define CACHE_LINE 64
+
+typedef struct Row
+{
+	ItemPointerData tid;
+	Buffer		buffer;
+	PhnswGlance glance;
+	const HeapTupleHeaderData *tuple;
+	PhnswToastSource *source;	/* of its chunks */
+	const ItemPointerData *places;
+	uint32		n_places;
+} Row;
+
+static inline void
+ask_for(const char *from, uint32 bytes)
+{
+	for (const char *at = from; at < from + bytes; at += CACHE_LINE)
+	{
+		__builtin_prefetch(at);
+		/* gcc 12 drops prefetches from loops that it takes for without effect. */
+		__asm__ volatile("" ::: "memory");
+	}
+}
+
+/* A descriptor and the line pointer on its page. */
+static inline void
+ask_for_item(Buffer buffer, OffsetNumber offset)
+{
+	const char *page = BufferGetPage(buffer);
+
+	ask_for((const char *) GetBufferDescriptor(buffer - 1), 1);
+	ask_for(page, 1);
+	ask_for(page + SizeOfPageHeaderData + (offset - 1) * sizeof(ItemIdData), 1);
+}
+
+/* The bytes of an item, as far as they can be some; NULL: it has none. */
+static inline const char *
+item_bytes(const char *page, OffsetNumber offset, uint32 bytes_min, uint32 *bytes)
+{
+	ItemIdData	item;
+
+	if (offset < FirstOffsetNumber || offset > MaxHeapTuplesPerPage)
+		return NULL;
+	memcpy(&item, page + SizeOfPageHeaderData + (offset - 1) * sizeof(ItemIdData), sizeof(item));
+	__asm__ volatile("" : "+r" (item));
+	if (item.lp_flags == LP_REDIRECT && item.lp_off >= FirstOffsetNumber && item.lp_off <= MaxHeapTuplesPerPage)
+	{
+		/* The root of a chain of versions, all of which have the same vector. */
+		memcpy(&item, page + SizeOfPageHeaderData + (item.lp_off - 1) * sizeof(ItemIdData), sizeof(item));
+		__asm__ volatile("" : "+r" (item));
+	}
+	if (item.lp_flags != LP_NORMAL || item.lp_off + bytes_min > BLCKSZ || item.lp_off % MAXIMUM_ALIGNOF != 0)
+		return NULL;
+	*bytes = Min(item.lp_len, BLCKSZ - item.lp_off);
+	return page + item.lp_off;
+}
+
+/* The out-of-line vector in a tuple on the page, or NULL.  A walk over the attributes that stays inside the page. */
+static const struct varlena *
+find_vector(const Row *row, TupleDesc desc, AttrNumber number)
+{
+	const char *end = (const char *) row->glance.page + BLCKSZ;
+	const HeapTupleHeaderData *tuple = row->tuple;
+	const char *data = (const char *) tuple + tuple->t_hoff;
+	bool		nulls = (tuple->t_infomask & HEAP_HASNULL) != 0;
+	Size		at = 0;
+
+	if (number > HeapTupleHeaderGetNatts(tuple) ||
+		(nulls && (const char *) tuple->t_bits + BITMAPLEN(number) > end))
+		return NULL;
+	for (AttrNumber i = 1; i <= number; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i - 1);
+
+		if (nulls && att_isnull(i - 1, tuple->t_bits))
+		{
+			if (i == number)
+				return NULL;
+			continue;
+		}
+		/* The longest length word and tag of a value out of line. */
+		if (data + at + VARHDRSZ_EXTERNAL + sizeof(varatt_external) > end)
+			return NULL;
+		at = att_align_pointer(at, attribute->attalign, attribute->attlen, data + at);
+		if (data + at + VARHDRSZ_EXTERNAL + sizeof(varatt_external) > end)
+			return NULL;
+		if (i == number)
+			return VARATT_IS_EXTERNAL_ONDISK(data + at) ? (const struct varlena *) (data + at) : NULL;
+		if (attribute->attlen == -1)
+			at += VARSIZE_ANY(data + at);
+		else if (attribute->attlen > 0)
+			at += attribute->attlen;
+		else
+			return NULL;
+	}
+	return NULL;
+}
+
+/* The table's pages. */
+static void
+ask_for_pages(PhnswScan *so, Row *rows, uint32 n)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		BlockNumber block = ItemPointerGetBlockNumberNoCheck(&rows[i].tid);
+
+		rows[i].buffer = phnsw_buffer_map_look(&so->pi->rows, block);
+		if (rows[i].buffer == InvalidBuffer)
+			rows[i].buffer = phnsw_buffer_map_find(&so->pi->rows, block);
+		if (rows[i].buffer > InvalidBuffer)
+			ask_for_item(rows[i].buffer, ItemPointerGetOffsetNumberNoCheck(&rows[i].tid));
+	}
+}
+
+/* The tuples. */
+static void
+ask_for_tuples(PhnswScan *so, Row *rows, uint32 n)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		Row		   *row = &rows[i];
+		BlockNumber block = ItemPointerGetBlockNumberNoCheck(&row->tid);
+		uint32		bytes;
+
+		row->tuple = NULL;
+		if (!phnsw_glance_open(&row->glance, &so->pi->rows.file, row->buffer, block))
+		{
+			/* The map is out of date. */
+			row->buffer = phnsw_buffer_map_find(&so->pi->rows, block);
+			if (!phnsw_glance_open(&row->glance, &so->pi->rows.file, row->buffer, block))
+				continue;
+		}
+		row->tuple = (const HeapTupleHeaderData *)
+			item_bytes(row->glance.page, ItemPointerGetOffsetNumberNoCheck(&row->tid), SizeofHeapTupleHeader, &bytes);
+		if (row->tuple != NULL)
+			ask_for((const char *) row->tuple, bytes);
+	}
+}
+
+/* The pages of vectors out of line. */
+static void
+ask_for_chunk_pages(PhnswScan *so, Row *rows, uint32 n, AttrNumber number)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		Row		   *row = &rows[i];
+		const struct varlena *vector;
+		struct
+		{
+			varattrib_1b_e head;
+			varatt_external pointer;
+		}			copy;
+
+		row->n_places = 0;
+		vector = row->tuple != NULL ? find_vector(row, RelationGetDescr(so->heap), number) : NULL;
+		if (vector == NULL)
+			continue;
+		memcpy(&copy, vector, VARHDRSZ_EXTERNAL + sizeof(varatt_external));
+		pg_read_barrier();
+		if (!phnsw_glance_holds(&row->glance) ||
+			(row->n_places = phnsw_detoast_ahead((const struct varlena *) &copy, &row->source, &row->places)) == 0)
+			continue;
+		for (uint32 j = 0; j < row->n_places; j++)
+		{
+			Buffer		buffer = phnsw_buffer_map_look(&row->source->table, ItemPointerGetBlockNumberNoCheck(&row->places[j]));
+
+			if (buffer > InvalidBuffer)
+				ask_for_item(buffer, ItemPointerGetOffsetNumberNoCheck(&row->places[j]));
+		}
+	}
+}
+
+/* The chunks. */
+static void
+ask_for_chunks(Row *rows, uint32 n)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		for (uint32 j = 0; j < rows[i].n_places; j++)
+		{
+			const ItemPointerData *place = &rows[i].places[j];
+			Buffer		buffer = phnsw_buffer_map_look(&rows[i].source->table, ItemPointerGetBlockNumberNoCheck(place));
+			const char *chunk;
+			uint32		bytes;
+
+			if (buffer <= InvalidBuffer)
+				continue;
+			chunk = item_bytes(BufferGetPage(buffer), ItemPointerGetOffsetNumberNoCheck(place), 1, &bytes);
+			if (chunk != NULL)
+				ask_for(chunk, bytes);
+		}
+	}
+}
+
+uint32
+phnsw_look_ahead_rows(PhnswScan *so)
+{
+	const PhnswHit *nearest[PHNSW_AHEAD_ROWS];
+	Row			rows[PHNSW_AHEAD_ROWS];
+	AttrNumber	number = so->index->rd_index->indkey.values[0];
+	uint32		n;
+
+	if (so->heap->rd_rel->relam != HEAP_TABLE_AM_OID || RelationUsesLocalBuffers(so->heap))
+		return PHNSW_AHEAD_ROWS;
+	n = phnsw_hits_nearest(so, nearest, PHNSW_AHEAD_ROWS);
+	for (uint32 i = 0; i < n; i++)
+		memcpy(&rows[i].tid, &nearest[i]->tid, sizeof(rows[i].tid));
+	phnsw_buffer_map_set(&so->pi->rows, RelationGetRelid(so->heap), PhnswRelationFile(so->heap));
+	ask_for_pages(so, rows, n);
+	ask_for_tuples(so, rows, n);
+	if (number > 0 && OidIsValid(so->heap->rd_rel->reltoastrelid))
+	{
+		ask_for_chunk_pages(so, rows, n, number);
+		ask_for_chunks(rows, n);
+	}
+	return Max(n, 1);
+}
