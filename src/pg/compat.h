@@ -38,6 +38,11 @@ typedef RelFileNode PhnswFile;
 #define PhnswFileEquals(a, b)  RelFileNodeEquals(a, b)
 #endif
 
+/* 16 moved the macros of varlena headers out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 16 made the macros of buffer tags functions. */
 #if PG_VERSION_NUM >= 160000
 #define PhnswInitBufferTag(tag, file, block) InitBufferTag(tag, file, MAIN_FORKNUM, block)
