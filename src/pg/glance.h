@@ -4,9 +4,10 @@
  *
  * A pin costs two atomic operations on the buffer's descriptor and two entries in the backend's books, about as much as the
  * distance it is taken for, and at many clients the descriptors of popular pages travel from core to core.  A glance costs
- * two comparisons: the descriptor's tag says before and after the bytes are read that the buffer holds the block.
+ * two looks at the descriptor.  Afterwards the buffer must be valid and its tag must name the block; before the bytes are read
+ * it must be valid (nobody is filling it), and a caller that would act on a wrong page compares the tag as well.
  *
- * What a glance sees may still be wrong: the page can be evicted and come back between the two looks while the bytes are
+ * What a glance sees may still be wrong: the buffer can lose and regain the block between the two looks while the bytes are
  * read.  So it serves only what is a hint anyway (README.md, Reading): scores and versions, which are looked at again under
  * a lock before a row is returned, and links, any of which is safe to follow.  Leaf kernels bear any bytes.
  *
@@ -23,6 +24,41 @@
 
 #define PHNSW_GLANCE_PERIOD 64
 
+/* Is nobody filling the buffer? */
+static inline bool
+phnsw_buffer_valid(BufferDesc *buffer)
+{
+	return (pg_atomic_read_u32(&buffer->state) & BM_VALID) != 0;
+}
+
+/* Does the buffer hold that block? */
+static inline bool
+phnsw_buffer_holds(BufferDesc *buffer, const BufferTag *tag)
+{
+	/* The state first: a buffer that is being read has its tag, but is not valid yet. */
+	bool		valid = phnsw_buffer_valid(buffer);
+
+	pg_read_barrier();
+	return valid && PhnswBufferTagsEqual(tag, &buffer->tag);
+}
+
+/* The shared buffer that the index's map names for a block; InvalidBuffer: none, or a local one, which must be pinned. */
+static inline Buffer
+phnsw_glance_where(const PhnswIndex *pi, BlockNumber block)
+{
+	Buffer		buffer = block < pi->map_size ? pi->map[block] : InvalidBuffer;
+
+	return buffer > InvalidBuffer ? buffer : InvalidBuffer;
+}
+
+/* That many glances saw what they wanted. */
+static inline void
+phnsw_glance_count(uint32 n)
+{
+	phnsw_counters.pins += n;
+	pgBufferUsage.shared_blks_hit += n;
+}
+
 typedef struct PhnswGlance
 {
 	BufferTag	tag;
@@ -33,11 +69,7 @@ typedef struct PhnswGlance
 static inline bool
 phnsw_glance_holds(const PhnswGlance *glance)
 {
-	/* The state first: a buffer that is being read has its tag, but is not valid yet. */
-	uint32		state = pg_atomic_read_u32(&glance->buffer->state);
-
-	pg_read_barrier();
-	return (state & BM_VALID) != 0 && PhnswBufferTagsEqual(&glance->tag, &glance->buffer->tag);
+	return phnsw_buffer_holds(glance->buffer, &glance->tag);
 }
 
 /* Begins a glance at a block that may be in that buffer; false when it is not. */
@@ -65,9 +97,7 @@ phnsw_glance_at(PhnswGlance *glance, const PhnswFile *file, Buffer buffer, Block
 static inline bool
 phnsw_glance_begin(PhnswGlance *glance, Relation index, const PhnswIndex *pi, BlockNumber block)
 {
-	Buffer		buffer = block < pi->map_size ? pi->map[block] : InvalidBuffer;
-
-	return phnsw_glance_at(glance, &PhnswRelationFile(index), buffer, block);
+	return phnsw_glance_at(glance, &PhnswRelationFile(index), phnsw_glance_where(pi, block), block);
 }
 
 /* Ends it; false: forget what was read. */
@@ -77,8 +107,7 @@ phnsw_glance_end(const PhnswGlance *glance)
 	pg_read_barrier();
 	if (!phnsw_glance_holds(glance))
 		return false;
-	phnsw_counters.pins++;
-	pgBufferUsage.shared_blks_hit++;
+	phnsw_glance_count(1);
 	return true;
 }
 

@@ -260,7 +260,7 @@ phnsw_wal_aux(PhnswWal *wal, const PhnswIndex *pi, Page image, uint32 place)
 	return phnsw_wal_part(wal, phnsw_page_aux(pi, image, place), pi->aux_bytes);
 }
 
-/* ---- touch.c: from node ids to scores over pinned pages --------------------------------------------------------------- */
+/* ---- touch.c: from node ids to scores over shared buffers ------------------------------------------------------------- */
 
 /* Pins a block through the block-to-buffer map. */
 extern Buffer phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block);
@@ -276,6 +276,8 @@ extern void phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query
 extern void phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots);
 /* The same without links and without a lock: the copies are hints. */
 extern void phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots);
+
+/* ---- search.c: the search of one level ------------------------------------------------------------------------------------ */
 
 /*
  * Copies the links of a node on a level into links[PHNSW_LINKS_MAX]; returns how many.  Links at or above the limit known to

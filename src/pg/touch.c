@@ -1,11 +1,13 @@
 /*
  * touch.c
- *    The hop: from node ids to scores over pinned pages, and the search loop around it.
+ *    The hop: from node ids to scores over shared buffers.
  *
  * A page touch is what a search costs, so this file is about making it cheap: descriptors and code lines of a whole hop are
- * prefetched through the backend's block-to-buffer map before the first is used, pages are read at a glance where the map
- * leads to them (glance.h) and pinned where not, and ids on one page share either.  Codes are read without a content lock: those of a live slot never change, and a slot
- * that is reused meanwhile has another version, which the caller checks before it believes anything (README.md, Reading).
+ * prefetched through the backend's block-to-buffer map before the first is used, and slots are read at a glance where the map
+ * leads to them (glance.h) and pinned where not.  The steps of a hop are loops over all its nodes: find and prefetch, is the
+ * buffer valid, score, copy, is it still the same.  Codes are read without a content lock: those of a live slot never change,
+ * and a slot that is reused meanwhile has another version, which the caller checks before it believes anything (README.md,
+ * Reading).
  *
  * While the pages of hops are not in shared buffers, all those of a hop are asked for before the first is waited for.
  */
@@ -20,7 +22,6 @@
 /* Every so many pins go through ReadBuffer, whose usage count keeps hot pages in the cache. */
 #define PHNSW_USAGE_PERIOD 64
 #define CACHE_LINE 64
-
 
 Buffer
 phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block)
@@ -41,26 +42,22 @@ phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block)
 	return buffer;
 }
 
-/* Where one node of a hop lives.  Sorted by place, so that nodes on one page come together. */
-typedef struct Place
+/* Nodes to be scored together. */
+typedef struct Hop
 {
-	BlockNumber block;
-	uint16		slot;
-	uint16		position;		/* in the caller's arrays */
-} Place;
+	uint32		n;
+	BlockNumber blocks[PHNSW_LINKS_MAX];
+	uint16		places[PHNSW_LINKS_MAX];	/* on their pages */
+	Buffer		buffers[PHNSW_LINKS_MAX];	/* where the map leads; InvalidBuffer: nowhere, or to a local buffer */
+} Hop;
 
 static inline void
-prefetch_slot(const PhnswIndex *pi, const Place *place)
+prefetch_slot(const PhnswIndex *pi, Buffer buffer, uint32 place)
 {
-	Buffer		buffer = place->block < pi->map_size ? pi->map[place->block] : InvalidBuffer;
-	const char *start;
-	const char *end;
+	const char *start = (const char *) BufferGetBlock(buffer) + PHNSW_PAGE_HEADER + (Size) place * pi->slot_bytes;
+	const char *end = start + offsetof(phnsw_slot, code) + pi->code_bytes;
 
-	if (buffer <= InvalidBuffer)
-		return;					/* unknown, or a local buffer */
 	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
-	start = (const char *) BufferGetBlock(buffer) + PHNSW_PAGE_HEADER + (Size) place->slot * pi->slot_bytes;
-	end = start + offsetof(phnsw_slot, code) + pi->code_bytes;
 	for (; start < end; start += CACHE_LINE)
 	{
 		__builtin_prefetch(start);
@@ -85,18 +82,21 @@ map_knows(const PhnswIndex *pi, BlockNumber block)
  * the map does not know come into the map.  Called while the hop before needed it too: in memory there is nothing to look for.
  */
 static pg_noinline void
-ask_for_blocks(Relation index, PhnswIndex *pi, const Place *places, uint32 n)
+ask_for_blocks(Relation index, PhnswIndex *pi, const Hop *hop)
 {
 	bool		cold = false;
 
 	if (get_tablespace_io_concurrency(index->rd_rel->reltablespace) > 0)
 	{
-		for (uint32 i = 0; i < n; i++)
+		for (uint32 i = 0; i < hop->n; i++)
 		{
-			BlockNumber block = places[i].block;
+			BlockNumber block = hop->blocks[i];
 			PrefetchBufferResult result;
+			bool		known = block >= pi->map_size || map_knows(pi, block);
 
-			if (block >= pi->map_size || (i > 0 && places[i - 1].block == block) || map_knows(pi, block))
+			for (uint32 j = 0; j < i && !known; j++)
+				known = hop->blocks[j] == block;
+			if (known)
 				continue;
 			cold = true;
 			result = PrefetchBuffer(index, MAIN_FORKNUM, block);
@@ -110,120 +110,148 @@ ask_for_blocks(Relation index, PhnswIndex *pi, const Place *places, uint32 n)
 	pi->cold = cold;
 }
 
-/* Places of n <= PHNSW_LINKS_MAX ids, sorted; the whole hop prefetched. */
-static void
-find_places(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, Place *places)
+/* Finds n <= PHNSW_LINKS_MAX nodes, and prefetches what scoring reads of them. */
+static inline void
+find_hop(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, Hop *hop)
 {
+	hop->n = n;
 	for (uint32 i = 0; i < n; i++)
 	{
-		Place		place;
-		uint32		slot;
-		uint32		j = i;
+		uint32		place;
+		BlockNumber block = phnsw_node_block(index, pi, ids[i], &place);
+		Buffer		buffer = phnsw_glance_where(pi, block);
 
-		place.block = phnsw_node_block(index, pi, ids[i], &slot);
-		place.slot = slot;
-		place.position = i;
-		prefetch_slot(pi, &place);
-		for (; j > 0 && places[j - 1].block > place.block; j--)
-			places[j] = places[j - 1];
-		places[j] = place;
+		hop->blocks[i] = block;
+		hop->places[i] = place;
+		hop->buffers[i] = buffer;
+		if (buffer != InvalidBuffer)
+			prefetch_slot(pi, buffer, place);
 	}
 	if (unlikely(pi->cold))
-		ask_for_blocks(index, pi, places, n);
+	{
+		ask_for_blocks(index, pi, hop);
+		for (uint32 i = 0; i < n; i++)
+			hop->buffers[i] = phnsw_glance_where(pi, hop->blocks[i]);
+	}
+}
+
+/* What a slot says, to where the caller wants it. */
+static inline void
+note_slot(const phnsw_slot *slot, float score, float *score_out, uint32 *version_out, uint8 *state_out)
+{
+	uint8		state = slot->state;
+
+	*score_out = state == PHNSW_SLOT_FREE ? get_float4_infinity() : score;
+	*version_out = slot->version;
+	if (state_out != NULL)
+		*state_out = state;
+}
+
+/* The node at one position of a hop, with a pin. */
+static pg_noinline void
+touch_pinned(Relation index, PhnswIndex *pi, const phnsw_query *query, const Hop *hop, uint32 at,
+			 float *scores, uint32 *versions, uint8 *states)
+{
+	Buffer		buffer = phnsw_pin(index, pi, hop->blocks[at]);
+	const phnsw_slot *slot = phnsw_page_slot(pi, BufferGetPage(buffer), hop->places[at]);
+	float		score;
+
+	phnsw_query_score(query, &slot, 1, &score);
+	note_slot(slot, score, &scores[at], &versions[at], states == NULL ? NULL : &states[at]);
+	ReleaseBuffer(buffer);
 }
 
 /*
- * Scores the n nodes of one page.  A page below the limit is initialised; its identity was checked when it was written and
- * by phnsw_check.
+ * Pages are not checked: a page below the limit is initialised; its identity was checked when it was written and by
+ * phnsw_check.
  */
-static void
-score_page(const PhnswIndex *pi, const phnsw_query *query, Page page, const Place *places, uint32 n,
-		   float *scores, uint32 *versions, uint8 *states)
-{
-	const phnsw_slot *slots[PHNSW_LINKS_MAX];
-	float		page_scores[PHNSW_LINKS_MAX];
-
-	for (uint32 i = 0; i < n; i++)
-		slots[i] = phnsw_page_slot(pi, page, places[i].slot);
-	phnsw_query_score(query, slots, n, page_scores);
-	for (uint32 i = 0; i < n; i++)
-	{
-		uint32		position = places[i].position;
-		uint8		state = slots[i]->state;
-
-		scores[position] = state == PHNSW_SLOT_FREE ? get_float4_infinity() : page_scores[i];
-		versions[position] = slots[i]->version;
-		if (states != NULL)
-			states[position] = state;
-	}
-}
-
 void
 phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n,
 			float *scores, uint32 *versions, uint8 *states)
 {
-	Place		places[PHNSW_LINKS_MAX];
+	static uint32 glances = 0;
+	Hop			hop;
+	const phnsw_slot *slots[PHNSW_LINKS_MAX];
+	float		slot_scores[PHNSW_LINKS_MAX];
+	uint16		seen[PHNSW_LINKS_MAX];	/* positions in the caller's arrays: at a glance */
+	uint16		unseen[PHNSW_LINKS_MAX];	/* to be pinned */
+	uint32		n_seen = 0;
+	uint32		n_unseen = 0;
+	uint32		n_pins;
+	BufferTag	tag;
 
 	Assert(n <= PHNSW_LINKS_MAX);
-	find_places(index, pi, ids, n, places);
+	find_hop(index, pi, ids, n, &hop);
 	phnsw_counters.touches += n;
-	for (uint32 i = 0, same; i < n; i += same)
+
+	glances += n;
+	if (glances >= PHNSW_GLANCE_PERIOD)
 	{
-		BlockNumber block = places[i].block;
-		PhnswGlance glance;
-		Buffer		buffer;
-
-		for (same = 1; i + same < n && places[i + same].block == block;)
-			same++;
-		if (phnsw_glance_begin(&glance, index, pi, block))
-		{
-			score_page(pi, query, glance.page, places + i, same, scores, versions, states);
-			if (phnsw_glance_end(&glance))
-				continue;
-		}
-		buffer = phnsw_pin(index, pi, block);
-		score_page(pi, query, BufferGetPage(buffer), places + i, same, scores, versions, states);
-		ReleaseBuffer(buffer);
+		glances %= PHNSW_GLANCE_PERIOD;
+		hop.buffers[glances % n] = InvalidBuffer;	/* time for a pin */
 	}
-}
-
-/* Copies the first `bytes` of the n slots of one page. */
-static inline void
-copy_slots(const PhnswIndex *pi, Page page, const Place *places, uint32 n, Size bytes, char *slots)
-{
 	for (uint32 i = 0; i < n; i++)
-		memcpy(slots + (Size) places[i].position * pi->slot_bytes, phnsw_page_slot(pi, page, places[i].slot), bytes);
+	{
+		Buffer		buffer = hop.buffers[i];
+
+		if (buffer != InvalidBuffer && phnsw_buffer_valid(GetBufferDescriptor(buffer - 1)))
+		{
+			slots[n_seen] = phnsw_page_slot(pi, BufferGetPage(buffer), hop.places[i]);
+			seen[n_seen++] = i;
+		}
+		else
+			unseen[n_unseen++] = i;
+	}
+	n_pins = n_unseen;
+
+	pg_read_barrier();
+	phnsw_query_score(query, slots, n_seen, slot_scores);
+	for (uint32 i = 0; i < n_seen; i++)
+	{
+		uint32		at = seen[i];
+
+		note_slot(slots[i], slot_scores[i], &scores[at], &versions[at], states == NULL ? NULL : &states[at]);
+	}
+	pg_read_barrier();
+
+	PhnswInitBufferTag(&tag, &PhnswRelationFile(index), 0);
+	for (uint32 i = 0; i < n_seen; i++)
+	{
+		uint32		at = seen[i];
+
+		tag.blockNum = hop.blocks[at];
+		if (unlikely(!phnsw_buffer_holds(GetBufferDescriptor(hop.buffers[at] - 1), &tag)))
+			unseen[n_unseen++] = at;
+	}
+	phnsw_glance_count(n_seen - (n_unseen - n_pins));
+	for (uint32 i = 0; i < n_unseen; i++)
+		touch_pinned(index, pi, query, &hop, unseen[i], scores, versions, states);
 }
 
 void
 phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots)
 {
-	Place		places[PHNSW_LINKS_MAX];
+	Hop			hop;
 	Size		bytes = offsetof(phnsw_slot, code) + pi->code_bytes;
 
-	for (uint32 done = 0, batch; done < n; done += batch)
+	for (uint32 done = 0; done < n; done += hop.n)
 	{
-		char	   *target = slots + (Size) done * pi->slot_bytes;
-
-		batch = Min(n - done, (uint32) PHNSW_LINKS_MAX);
-		find_places(index, pi, ids + done, batch, places);
-		phnsw_counters.touches += batch;
-		for (uint32 i = 0, same; i < batch; i += same)
+		find_hop(index, pi, ids + done, Min(n - done, (uint32) PHNSW_LINKS_MAX), &hop);
+		phnsw_counters.touches += hop.n;
+		for (uint32 i = 0; i < hop.n; i++)
 		{
-			BlockNumber block = places[i].block;
+			char	   *target = slots + (Size) (done + i) * pi->slot_bytes;
 			PhnswGlance glance;
 			Buffer		buffer;
 
-			for (same = 1; i + same < batch && places[i + same].block == block;)
-				same++;
-			if (phnsw_glance_begin(&glance, index, pi, block))
+			if (phnsw_glance_begin(&glance, index, pi, hop.blocks[i]))
 			{
-				copy_slots(pi, glance.page, places + i, same, bytes, target);
+				memcpy(target, phnsw_page_slot(pi, glance.page, hop.places[i]), bytes);
 				if (phnsw_glance_end(&glance))
 					continue;
 			}
-			buffer = phnsw_pin(index, pi, block);
-			copy_slots(pi, BufferGetPage(buffer), places + i, same, bytes, target);
+			buffer = phnsw_pin(index, pi, hop.blocks[i]);
+			memcpy(target, phnsw_page_slot(pi, BufferGetPage(buffer), hop.places[i]), bytes);
 			ReleaseBuffer(buffer);
 		}
 	}
@@ -232,234 +260,28 @@ phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, c
 void
 phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots)
 {
-	Place		places[PHNSW_LINKS_MAX];
+	Hop			hop;
 
 	while (n > 0)
 	{
 		uint32		batch = Min(n, (uint32) PHNSW_LINKS_MAX);
 
-		find_places(index, pi, ids, batch, places);
+		find_hop(index, pi, ids, batch, &hop);
 		phnsw_counters.touches += batch;
 		for (uint32 i = 0; i < batch;)
 		{
-			BlockNumber block = places[i].block;
+			BlockNumber block = hop.blocks[i];
 			Buffer		buffer = phnsw_pin(index, pi, block);
 			Page		page = BufferGetPage(buffer);
 
 			/* The links are copied too, so the page must not change meanwhile. */
 			LockBuffer(buffer, BUFFER_LOCK_SHARE);
-			for (; i < batch && places[i].block == block; i++)
-				memcpy(slots + (Size) places[i].position * pi->slot_bytes,
-					   phnsw_page_slot(pi, page, places[i].slot), pi->slot_bytes);
+			for (; i < batch && hop.blocks[i] == block; i++)
+				memcpy(slots + (Size) i * pi->slot_bytes, phnsw_page_slot(pi, page, hop.places[i]), pi->slot_bytes);
 			UnlockReleaseBuffer(buffer);
 		}
 		ids += batch;
 		slots += (Size) batch * pi->slot_bytes;
 		n -= batch;
 	}
-}
-
-/* Leaves out ids that do not exist, after one look at the meta page's present limit. */
-static uint32
-keep_known(Relation index, PhnswIndex *pi, uint32 *links, uint32 n)
-{
-	uint32		kept = 0;
-	bool		refreshed = false;
-
-	for (uint32 i = 0; i < n; i++)
-	{
-		if (links[i] >= pi->meta.nodes.limit && !refreshed)
-		{
-			phnsw_index_refresh(index, pi);
-			refreshed = true;
-		}
-		if (links[i] < pi->meta.nodes.limit)
-			links[kept++] = links[i];
-	}
-	return kept;
-}
-
-/* Links on a level above 0, through the chain of aux records. */
-static uint32
-upper_links(Relation index, PhnswIndex *pi, uint32 id, uint32 version, uint32 upper, uint32 level, uint32 *links)
-{
-	for (uint32 step = 0; step < PHNSW_LEVEL_MAX && upper != PHNSW_NONE; step++)
-	{
-		uint32		place;
-		BlockNumber block = phnsw_aux_block(index, pi, upper, &place);
-		Buffer		buffer = phnsw_pin(index, pi, block);
-		Page		page = BufferGetPage(buffer);
-		phnsw_aux  *aux;
-		uint32		n = 0;
-		bool		found;
-
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		phnsw_page_check(index, block, page, PHNSW_PAGE_AUX);
-		aux = phnsw_page_aux(pi, page, place);
-		if (aux->kind != PHNSW_AUX_UPPER || aux->node != id || aux->version != version)
-		{
-			/* The node was freed since its slot was read: the chain has ended. */
-			UnlockReleaseBuffer(buffer);
-			return 0;
-		}
-		if (aux->count > pi->m)
-			phnsw_corrupt(index, block, place, "an upper level list has more links than M");
-		found = aux->level == level;
-		upper = aux->next;
-		if (found)
-		{
-			n = aux->count;
-			memcpy(links, phnsw_aux_links(aux), n * sizeof(uint32));
-		}
-		UnlockReleaseBuffer(buffer);
-		if (found)
-			return n;
-	}
-	return 0;
-}
-
-/* The links of level 0 at a glance: their number, or PHNSW_NONE when it takes a closer look. */
-static uint32
-glance_at_links(Relation index, PhnswIndex *pi, BlockNumber block, uint32 place, uint32 *links)
-{
-	PhnswGlance glance;
-	const phnsw_slot *slot;
-	uint32		n;
-
-	if (!phnsw_glance_begin(&glance, index, pi, block))
-		return PHNSW_NONE;
-	slot = phnsw_page_slot(pi, glance.page, place);
-	n = *(const volatile uint16 *) &slot->count;	/* read once: it is checked and then used */
-	if (slot->state == PHNSW_SLOT_FREE || n > 2 * pi->m)
-		return PHNSW_NONE;
-	memcpy(links, phnsw_slot_links_const(slot, pi->code_bytes), n * sizeof(uint32));
-	return phnsw_glance_end(&glance) ? n : PHNSW_NONE;
-}
-
-uint32
-phnsw_links(Relation index, PhnswIndex *pi, uint32 id, uint32 level, uint32 *links)
-{
-	uint32		place;
-	BlockNumber block = phnsw_node_block(index, pi, id, &place);
-	Buffer		buffer;
-	phnsw_slot *slot;
-	uint32		n = level == 0 ? glance_at_links(index, pi, block, place, links) : PHNSW_NONE;
-	uint32		upper = PHNSW_NONE;
-	uint32		version;
-
-	if (n != PHNSW_NONE)
-		return keep_known(index, pi, links, n);
-
-	n = 0;
-	buffer = phnsw_pin(index, pi, block);
-	slot = phnsw_page_slot(pi, BufferGetPage(buffer), place);
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	version = slot->version;
-	if (slot->state != PHNSW_SLOT_FREE && level <= slot->level)
-	{
-		if (level > 0)
-			upper = slot->upper;
-		else
-		{
-			n = slot->count;
-			if (n > 2 * pi->m)
-				phnsw_corrupt(index, block, place, "a list has more links than 2M");
-			memcpy(links, phnsw_slot_links(slot, pi->code_bytes), n * sizeof(uint32));
-		}
-	}
-	UnlockReleaseBuffer(buffer);
-
-	if (upper != PHNSW_NONE)
-		n = upper_links(index, pi, id, version, upper, level, links);
-	return keep_known(index, pi, links, n);
-}
-
-bool
-phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level, float enough)
-{
-	uint32		links[PHNSW_LINKS_MAX];
-	uint32		fresh[PHNSW_LINKS_MAX];
-	float		scores[PHNSW_LINKS_MAX];
-	uint32		versions[PHNSW_LINKS_MAX];
-	uint32		node;
-	bool		found = false;
-	phnsw_error error;
-
-	while (phnsw_search_pop(search, &node))
-	{
-		uint32		n = phnsw_links(index, pi, node, level, links);
-
-		CHECK_FOR_INTERRUPTS();
-		phnsw_counters.hops++;
-		phnsw_ensure(phnsw_search_fresh(search, links, n, fresh, &n, &error), &error);
-		if (n == 0)
-			continue;
-		phnsw_touch(index, pi, query, fresh, n, scores, versions, NULL);
-		phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, n, &error), &error);
-		for (uint32 i = 0; i < n; i++)
-			found |= scores[i] <= enough;
-		if (unlikely(found))
-			return true;
-	}
-	return false;
-}
-
-void
-phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level)
-{
-	phnsw_search_until(index, pi, search, query, level, -get_float4_infinity());
-}
-
-/*
- * The entry point, scored; false when the index is empty.  An empty index is not looked at again: a bulk insert may be
- * replacing it by another build, which is for the next phnsw_index_open() to find.
- */
-static bool
-entry_point(Relation index, PhnswIndex *pi, const phnsw_query *query, phnsw_candidate *entry)
-{
-	for (int attempt = 0; attempt < 2 && pi->meta.entry != PHNSW_NONE; attempt++)
-	{
-		uint8		state;
-
-		entry->id = pi->meta.entry;
-		entry->expanded = 0;
-		phnsw_touch(index, pi, query, &entry->id, 1, &entry->score, &entry->version, &state);
-		if (state != PHNSW_SLOT_FREE)
-			return true;
-		/* Vacuum has replaced the entry point meanwhile: look again. */
-		phnsw_index_refresh(index, pi);
-	}
-	return false;
-}
-
-uint32
-phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level,
-			  phnsw_candidate *entry)
-{
-	phnsw_error error;
-	int64		read_before = pgBufferUsage.shared_blks_read;
-	uint32		l = phnsw_upper_descend(index, pi, query, level, entry);
-	bool		copied = l != PHNSW_NONE;
-
-	if (!copied)
-	{
-		if (!entry_point(index, pi, query, entry))
-			return 0;
-		l = pi->meta.entry_level;
-	}
-	for (; l > level; l--)
-	{
-		uint32		n;
-		const phnsw_candidate *window;
-
-		phnsw_ensure(phnsw_search_begin(search, 1, pi->meta.nodes.limit, false, &error), &error);
-		phnsw_ensure(phnsw_search_offer(search, &entry->id, &entry->score, &entry->version, 1, &error), &error);
-		phnsw_search_level(index, pi, search, query, l);
-		window = phnsw_search_window(search, &n);
-		if (n > 0)
-			*entry = window[0];
-	}
-	if (!copied)
-		phnsw_upper_descended(pi, pgBufferUsage.shared_blks_read - read_before);
-	return 1;
 }

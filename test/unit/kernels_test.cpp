@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -96,6 +97,28 @@ TEST_P(KernelsTest, IntegerDotProductsTakeAnyAlignment) {
     const Kernels &s = phnsw::kScalarKernels;
     EXPECT_EQ(k().dot_u8s8(&u[shift], &b[70 - shift], 300), s.dot_u8s8(&u[shift], &b[70 - shift], 300));
     EXPECT_EQ(k().dot_s4s4(&u[shift], &u[70 - shift], 300), s.dot_s4s4(&u[shift], &u[70 - shift], 300));
+  }
+}
+
+// Many codes at once: the same numbers as one by one, whatever their number; every code ends at a guard page.
+TEST_P(KernelsTest, ProductsOfManyCodesAreThoseOfEach) {
+  Rng rng(12);
+  for (const std::uint32_t n : {0u, 1u, 63u, 64u, 65u, 100u, 128u, 200u, 768u, 16001u}) {
+    Guarded<std::uint8_t> u(n);
+    for (std::uint32_t i = 0; i < n; i++) u[i] = static_cast<std::uint8_t>(rng.next());
+    std::vector<std::unique_ptr<Guarded<std::int8_t>>> codes;
+    std::vector<const std::int8_t *> pointers;
+    for (std::uint32_t count = 0; count <= 9; count++) {
+      std::vector<std::int32_t> dots(count + 1, -7);
+      k().dots_u8s8(u.data(), pointers.data(), count, n, dots.data());
+      for (std::uint32_t i = 0; i < count; i++) {
+        ASSERT_EQ(dots[i], phnsw::kScalarKernels.dot_u8s8(u.data(), pointers[i], n)) << n << " " << count;
+      }
+      ASSERT_EQ(dots[count], -7) << "written behind the last";
+      codes.push_back(std::make_unique<Guarded<std::int8_t>>(n));
+      for (std::uint32_t i = 0; i < n; i++) (*codes.back())[i] = static_cast<std::int8_t>(rng.next());
+      pointers.push_back(codes.back()->data());
+    }
   }
 }
 

@@ -112,30 +112,45 @@ void Query::quantise() noexcept {
 }
 
 void Query::score(const phnsw_slot *const *slots, std::uint32_t n, float *scores) const noexcept {
-  // Everything that does not depend on the slot is out of the loop: the kernel for a short vector takes 2 ns.
+  for (std::uint32_t done = 0; done < n; done += kBatch) {
+    const std::uint32_t count = n - done < kBatch ? n - done : kBatch;
+    std::int32_t dots[kBatch];
+    products(slots + done, count, dots);
+    if (purpose_ == PHNSW_FOR_INSERT) {
+      const phnsw_code_head own = head_;
+      for (std::uint32_t i = 0; i < count; i++) scores[done + i] = coded_distance(own, slots[done + i]->head, dots[i]);
+    } else {
+      score_search(slots + done, count, dots, scores + done);
+    }
+  }
+}
+
+// <query's code, code of slots[i]>, the true values of both.
+void Query::products(const phnsw_slot *const *slots, std::uint32_t n, std::int32_t *dots) const noexcept {
   const Kernels &k = kernels();
   const std::uint32_t dims = codec_.code_dims();
-  const std::uint8_t *code = code_.data();
-  const auto dot_s8 = k.dot_u8s8;
-  const auto dot_s4 = k.dot_u8s4;
-  const bool wide = codec_.params().bits == 8;
-  const bool insert = purpose_ == PHNSW_FOR_INSERT;
+  if (codec_.params().bits == 8) {
+    const std::int8_t *codes[kBatch];
+    for (std::uint32_t i = 0; i < n; i++) codes[i] = signed_code(*slots[i]);
+    k.dots_u8s8(code_.data(), codes, n, dims, dots);
+  } else {
+    for (std::uint32_t i = 0; i < n; i++) dots[i] = k.dot_u8s4(code_.data(), slots[i]->code, dims);
+  }
+  // Unsigned: the sum is whatever stands on the page.
+  for (std::uint32_t i = 0; i < n; i++) {
+    const std::uint32_t sum = static_cast<std::uint32_t>(slots[i]->head.sum);
+    dots[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[i]) - 128u * sum);
+  }
+}
+
+void Query::score_search(const phnsw_slot *const *slots, std::uint32_t n, const std::int32_t *dots,
+                         float *scores) const noexcept {
   const float norm_weight = codec_.params().metric == PHNSW_IP ? 0.0f : 1.0f;
   const float product_weight = codec_.params().metric == PHNSW_IP ? -head_.scale : -2.0f * head_.scale;
-  const phnsw_code_head own = head_;
   for (std::uint32_t i = 0; i < n; i++) {
-    const phnsw_slot &slot = *slots[i];
-    const phnsw_code_head head = slot.head;
-    const std::int32_t raw = wide ? dot_s8(code, signed_code(slot), dims) : dot_s4(code, slot.code, dims);
-    // Unsigned: the sum is whatever stands on the page.
-    const std::int32_t dot =
-        static_cast<std::int32_t>(static_cast<std::uint32_t>(raw) - 128u * static_cast<std::uint32_t>(head.sum));
-    if (insert) {
-      scores[i] = coded_distance(own, head, dot);
-    } else {
-      const float score = norm_weight * head.norm2 + (product_weight * head.scale) * static_cast<float>(dot);
-      scores[i] = std::fabs(score) <= kFloatMax ? score : kInfinity;
-    }
+    const float score = norm_weight * slots[i]->head.norm2 +
+                        (product_weight * slots[i]->head.scale) * static_cast<float>(dots[i]);
+    scores[i] = std::fabs(score) <= kFloatMax ? score : kInfinity;
   }
 }
 

@@ -23,9 +23,16 @@ class Query {
   [[nodiscard]] double bound(const phnsw_slot &slot) const noexcept;
 
  private:
+  // Slots whose products are taken together.
+  static constexpr std::uint32_t kBatch = 32;
+
   void set_search(const float *vector) noexcept;
   // Quantises y_ into code_.
   void quantise() noexcept;
+
+  void products(const phnsw_slot *const *slots, std::uint32_t n, std::int32_t *dots) const noexcept;
+  void score_search(const phnsw_slot *const *slots, std::uint32_t n, const std::int32_t *dots,
+                    float *scores) const noexcept;
 
   // A lower bound of |y - x| over every x the slot may stand for; 0 at least.
   [[nodiscard]] double distance_bound(const phnsw_slot &slot, double norm) const noexcept;

@@ -20,6 +20,11 @@ std::int32_t dot_u8s8(const std::uint8_t *a, const std::int8_t *b, std::uint32_t
   return sum;
 }
 
+void dots_u8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
+               std::int32_t *dots) {
+  for (std::uint32_t i = 0; i < count; i++) dots[i] = dot_u8s8(a, b[i], n);
+}
+
 std::int32_t dot_s8s8(const std::int8_t *a, const std::int8_t *b, std::uint32_t n) {
   std::int32_t sum = 0;
   for (std::uint32_t i = 0; i < n; i++) sum += a[i] * b[i];
@@ -158,7 +163,7 @@ void code_sums(const float *x, float scale, const std::int8_t *c, std::uint32_t 
 
 }  // namespace
 
-constinit const Kernels kScalarKernels = {"scalar",     Simd::kScalar, dot_u8s8,     dot_s8s8,  dot_u8s4, dot_s4s4,
+constinit const Kernels kScalarKernels = {"scalar",     Simd::kScalar, dot_u8s8,     dot_s8s8, dots_u8s8,  dot_u8s4, dot_s4s4,
                                           square_f32s8, dot_f32s8,     square_f32s4, dot_f32s4, l2_f32,   ip_f32,
                                           l1_f32,       cosine_f32,    scale_by,     subtract,  flip,     mix,
                                           fwht,         quantise,      code_sums};

@@ -1,0 +1,236 @@
+/*
+ * search.c
+ *    The search of one level over shared buffers: lists of links, the loop of hops, the descent to a level.
+ *
+ * The core's machine decides what is expanded (core/graph/README.md), touch.c reads and scores.  A list of level 0 is read at a
+ * glance (glance.h); those of upper levels, which a warm backend has copies of (upper.c), under a lock.
+ */
+#include "phnsw.h"
+
+#include "glance.h"
+#include "miscadmin.h"
+#include "utils/float.h"
+
+/*
+ * What a hop should ask memory for at once.  A hop with less expands the next candidate as well: it is likely to be expanded
+ * anyway, and the loads of both overlap.
+ */
+#define PHNSW_HOP_BYTES 4096
+
+/* Leaves out ids that do not exist, after one look at the meta page's present limit. */
+static uint32
+keep_known(Relation index, PhnswIndex *pi, uint32 *links, uint32 n)
+{
+	uint32		kept = 0;
+	uint32		largest = 0;
+	bool		refreshed = false;
+
+	for (uint32 i = 0; i < n; i++)
+		largest = Max(largest, links[i]);
+	if (likely(largest < pi->meta.nodes.limit))
+		return n;
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (links[i] >= pi->meta.nodes.limit && !refreshed)
+		{
+			phnsw_index_refresh(index, pi);
+			refreshed = true;
+		}
+		if (links[i] < pi->meta.nodes.limit)
+			links[kept++] = links[i];
+	}
+	return kept;
+}
+
+/* Links on a level above 0, through the chain of aux records. */
+static uint32
+upper_links(Relation index, PhnswIndex *pi, uint32 id, uint32 version, uint32 upper, uint32 level, uint32 *links)
+{
+	for (uint32 step = 0; step < PHNSW_LEVEL_MAX && upper != PHNSW_NONE; step++)
+	{
+		uint32		place;
+		BlockNumber block = phnsw_aux_block(index, pi, upper, &place);
+		Buffer		buffer = phnsw_pin(index, pi, block);
+		Page		page = BufferGetPage(buffer);
+		phnsw_aux  *aux;
+		uint32		n = 0;
+		bool		found;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		phnsw_page_check(index, block, page, PHNSW_PAGE_AUX);
+		aux = phnsw_page_aux(pi, page, place);
+		if (aux->kind != PHNSW_AUX_UPPER || aux->node != id || aux->version != version)
+		{
+			/* The node was freed since its slot was read: the chain has ended. */
+			UnlockReleaseBuffer(buffer);
+			return 0;
+		}
+		if (aux->count > pi->m)
+			phnsw_corrupt(index, block, place, "an upper level list has more links than M");
+		found = aux->level == level;
+		upper = aux->next;
+		if (found)
+		{
+			n = aux->count;
+			memcpy(links, phnsw_aux_links(aux), n * sizeof(uint32));
+		}
+		UnlockReleaseBuffer(buffer);
+		if (found)
+			return n;
+	}
+	return 0;
+}
+
+/* The links of level 0 at a glance: their number, or PHNSW_NONE when it takes a closer look. */
+static uint32
+glance_at_links(Relation index, PhnswIndex *pi, BlockNumber block, uint32 place, uint32 *links)
+{
+	PhnswGlance glance;
+	const phnsw_slot *slot;
+	uint32		n;
+
+	if (!phnsw_glance_begin(&glance, index, pi, block))
+		return PHNSW_NONE;
+	slot = phnsw_page_slot(pi, glance.page, place);
+	n = *(const volatile uint16 *) &slot->count;	/* read once: it is checked and then used */
+	if (slot->state == PHNSW_SLOT_FREE || n > 2 * pi->m)
+		return PHNSW_NONE;
+	memcpy(links, phnsw_slot_links_const(slot, pi->code_bytes), n * sizeof(uint32));
+	return phnsw_glance_end(&glance) ? n : PHNSW_NONE;
+}
+
+uint32
+phnsw_links(Relation index, PhnswIndex *pi, uint32 id, uint32 level, uint32 *links)
+{
+	uint32		place;
+	BlockNumber block = phnsw_node_block(index, pi, id, &place);
+	Buffer		buffer;
+	phnsw_slot *slot;
+	uint32		n = level == 0 ? glance_at_links(index, pi, block, place, links) : PHNSW_NONE;
+	uint32		upper = PHNSW_NONE;
+	uint32		version;
+
+	if (n != PHNSW_NONE)
+		return keep_known(index, pi, links, n);
+
+	n = 0;
+	buffer = phnsw_pin(index, pi, block);
+	slot = phnsw_page_slot(pi, BufferGetPage(buffer), place);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	version = slot->version;
+	if (slot->state != PHNSW_SLOT_FREE && level <= slot->level)
+	{
+		if (level > 0)
+			upper = slot->upper;
+		else
+		{
+			n = slot->count;
+			if (n > 2 * pi->m)
+				phnsw_corrupt(index, block, place, "a list has more links than 2M");
+			memcpy(links, phnsw_slot_links(slot, pi->code_bytes), n * sizeof(uint32));
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+
+	if (upper != PHNSW_NONE)
+		n = upper_links(index, pi, id, version, upper, level, links);
+	return keep_known(index, pi, links, n);
+}
+
+bool
+phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level,
+				   float enough)
+{
+	uint32		links[PHNSW_LINKS_MAX];
+	uint32		fresh[PHNSW_LINKS_MAX];
+	float		scores[PHNSW_LINKS_MAX];
+	uint32		versions[PHNSW_LINKS_MAX];
+	uint32		hop_nodes = PHNSW_HOP_BYTES / (offsetof(phnsw_slot, code) + pi->code_bytes);
+	uint32		node;
+	bool		found = false;
+	phnsw_error error;
+
+	while (phnsw_search_pop(search, &node))
+	{
+		uint32		n = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		do
+		{
+			uint32		more = phnsw_links(index, pi, node, level, links);
+
+			phnsw_counters.hops++;
+			phnsw_ensure(phnsw_search_fresh(search, links, more, fresh + n, &more, &error), &error);
+			n += more;
+		} while (n < hop_nodes && n + 2 * pi->m <= PHNSW_LINKS_MAX && phnsw_search_pop(search, &node));
+		if (n == 0)
+			continue;
+		phnsw_touch(index, pi, query, fresh, n, scores, versions, NULL);
+		phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, n, &error), &error);
+		for (uint32 i = 0; i < n; i++)
+			found |= scores[i] <= enough;
+		if (unlikely(found))
+			return true;
+	}
+	return false;
+}
+
+void
+phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level)
+{
+	phnsw_search_until(index, pi, search, query, level, -get_float4_infinity());
+}
+
+/*
+ * The entry point, scored; false when the index is empty.  An empty index is not looked at again: a bulk insert may be
+ * replacing it by another build, which is for the next phnsw_index_open() to find.
+ */
+static bool
+entry_point(Relation index, PhnswIndex *pi, const phnsw_query *query, phnsw_candidate *entry)
+{
+	for (int attempt = 0; attempt < 2 && pi->meta.entry != PHNSW_NONE; attempt++)
+	{
+		uint8		state;
+
+		entry->id = pi->meta.entry;
+		entry->expanded = 0;
+		phnsw_touch(index, pi, query, &entry->id, 1, &entry->score, &entry->version, &state);
+		if (state != PHNSW_SLOT_FREE)
+			return true;
+		/* Vacuum has replaced the entry point meanwhile: look again. */
+		phnsw_index_refresh(index, pi);
+	}
+	return false;
+}
+
+uint32
+phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level,
+			  phnsw_candidate *entry)
+{
+	phnsw_error error;
+	int64		read_before = pgBufferUsage.shared_blks_read;
+	uint32		l = phnsw_upper_descend(index, pi, query, level, entry);
+	bool		copied = l != PHNSW_NONE;
+
+	if (!copied)
+	{
+		if (!entry_point(index, pi, query, entry))
+			return 0;
+		l = pi->meta.entry_level;
+	}
+	for (; l > level; l--)
+	{
+		uint32		n;
+		const phnsw_candidate *window;
+
+		phnsw_ensure(phnsw_search_begin(search, 1, pi->meta.nodes.limit, false, &error), &error);
+		phnsw_ensure(phnsw_search_offer(search, &entry->id, &entry->score, &entry->version, 1, &error), &error);
+		phnsw_search_level(index, pi, search, query, l);
+		window = phnsw_search_window(search, &n);
+		if (n > 0)
+			*entry = window[0];
+	}
+	if (!copied)
+		phnsw_upper_descended(pi, pgBufferUsage.shared_blks_read - read_before);
+	return 1;
+}
