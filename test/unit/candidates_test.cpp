@@ -13,28 +13,35 @@
 namespace {
 
 using phnsw::Candidates;
+using phnsw::candidate_of;
+using phnsw::Entry;
+using phnsw::order_key;
 using phnsw::precedes;
 using phnsw::Reserve;
 using phnsw::Rng;
 
-bool same(const phnsw_candidate &a, const phnsw_candidate &b) {
-  return a.score == b.score && a.id == b.id && a.version == b.version && a.expanded == b.expanded;
+Entry entry_of(float score, std::uint32_t id, std::uint32_t version, std::uint32_t expanded) {
+  return {order_key(id, score), version, expanded};
+}
+
+bool same(const Entry &a, const Entry &b) {
+  return a.key == b.key && a.version == b.version && a.expanded == b.expanded;
 }
 
 // A vector that is sorted after every step, and scanned from the start for the first unexpanded candidate.
 struct NaiveWindow {
-  std::vector<phnsw_candidate> entries;
+  std::vector<Entry> entries;
 
-  void merge(const std::vector<phnsw_candidate> &batch, std::uint32_t capacity) {
+  void merge(const std::vector<Entry> &batch, std::uint32_t capacity) {
     entries.insert(entries.end(), batch.begin(), batch.end());
     std::sort(entries.begin(), entries.end(), precedes);
     if (entries.size() > capacity) entries.resize(capacity);
   }
   bool pop(std::uint32_t *id) {
-    for (phnsw_candidate &candidate : entries) {
+    for (Entry &candidate : entries) {
       if (candidate.expanded != 0) continue;
       candidate.expanded = 1;
-      *id = candidate.id;
+      *id = id_of(candidate);
       return true;
     }
     return false;
@@ -44,6 +51,29 @@ struct NaiveWindow {
 void expect_same(const Candidates &window, const NaiveWindow &naive) {
   ASSERT_EQ(window.size(), naive.entries.size());
   for (std::uint32_t i = 0; i < window.size(); i++) ASSERT_TRUE(same(window.data()[i], naive.entries[i])) << i;
+}
+
+// One integer has the order of (score, id), and gives both back.
+TEST(OrderKey, OrdersByScoreThenIdAndLosesNothing) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float tiny = std::numeric_limits<float>::denorm_min();
+  const std::vector<float> ascending{-infinity, -3e38f, -2.0f, -1e-30f, -tiny, 0.0f, tiny, 1e-30f, 2.0f, 3e38f, infinity};
+  const std::vector<std::uint32_t> ids{0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE};
+  std::uint64_t previous = 0;
+  for (const float score : ascending) {
+    for (const std::uint32_t id : ids) {
+      const Entry entry = entry_of(score, id, 7, 1);
+      ASSERT_GT(entry.key, previous) << score << " " << id;
+      previous = entry.key;
+      const phnsw_candidate candidate = candidate_of(entry);
+      ASSERT_EQ(candidate.score, score);
+      ASSERT_EQ(candidate.id, id);
+      ASSERT_EQ(candidate.version, 7u);
+      ASSERT_EQ(candidate.expanded, 1u);
+    }
+  }
+  EXPECT_EQ(order_key(3, -0.0f), order_key(3, 0.0f));
+  EXPECT_EQ(order_key(3, std::numeric_limits<float>::quiet_NaN()), order_key(3, infinity));
 }
 
 // Random merges, pops, takes from the front and appends at the end.
@@ -58,10 +88,11 @@ TEST(Candidates, AgreesWithSortedVector) {
     std::uint32_t next_id = 0;
     window.begin(capacity);
     for (std::uint32_t step = 0; step < 80; step++) {
-      std::vector<phnsw_candidate> batch(rng.below(round % 5 == 0 ? Candidates::kBatch + 1 : 30));
-      for (phnsw_candidate &c : batch) {
-        c = {static_cast<float>(rng.below(spread)), (next_id++ * 7919) % 100003, rng.below(100), 0};
-        if (rng.below(50) == 0) c.score = std::numeric_limits<float>::infinity();
+      std::vector<Entry> batch(rng.below(round % 5 == 0 ? Candidates::kBatch + 1 : 30));
+      for (Entry &c : batch) {
+        const float score =
+            rng.below(50) == 0 ? std::numeric_limits<float>::infinity() : static_cast<float>(rng.below(spread)) - 5;
+        c = entry_of(score, (next_id++ * 7919) % 100003, rng.below(100), 0);
       }
       std::sort(batch.begin(), batch.end(), precedes);
       window.merge(batch.data(), static_cast<std::uint32_t>(batch.size()));
@@ -80,8 +111,8 @@ TEST(Candidates, AgreesWithSortedVector) {
       window.drop_front(taken);
       naive.entries.erase(naive.entries.begin(), naive.entries.begin() + taken);
       if (!window.full() && window.size() > 0 && rng.below(2) == 0) {
-        phnsw_candidate last = naive.entries.back();
-        last.id = last.id + 200000 + next_id++;
+        Entry last = naive.entries.back();
+        last.key += 200000 + next_id++;
         last.expanded = rng.below(2);
         window.append(last);
         naive.entries.push_back(last);
@@ -97,13 +128,13 @@ TEST(Candidates, TakingOneByOneKeepsTheOrder) {
   window.begin(8);
   std::uint32_t id = 0;
   for (; id < 8; id++) {
-    const phnsw_candidate candidate{static_cast<float>(id), id, 0, 0};
+    const Entry candidate = entry_of(static_cast<float>(id), id, 0, 0);
     window.merge(&candidate, 1);
   }
   for (std::uint32_t taken = 0; taken < 5000; taken++, id++) {
-    ASSERT_EQ(window.data()[0].id, taken);
+    ASSERT_EQ(id_of(window.data()[0]), taken);
     window.drop_front(1);
-    window.append({static_cast<float>(id), id, 0, 1});
+    window.append(entry_of(static_cast<float>(id), id, 0, 1));
   }
   std::uint32_t node = 0;
   EXPECT_FALSE(window.pop(&node));
@@ -114,13 +145,13 @@ TEST(Reserve, GivesBackInOrderWhateverTheMixOfAddsAndTakes) {
   Reserve reserve;
   for (std::uint32_t round = 0; round < 50; round++) {
     reserve.begin();
-    std::vector<phnsw_candidate> naive;
+    std::vector<Entry> naive;
     std::uint32_t next_id = 0;
     for (std::uint32_t step = 0; step < 200; step++) {
       const std::uint32_t n = rng.below(round % 2 == 0 ? 3 : 60);
       reserve.make_room(n);
       for (std::uint32_t i = 0; i < n; i++) {
-        const phnsw_candidate candidate{static_cast<float>(rng.below(40)), next_id++, rng.below(9), rng.below(2)};
+        const Entry candidate = entry_of(static_cast<float>(rng.below(40)), next_id++, rng.below(9), rng.below(2));
         reserve.tail()[i] = candidate;
         naive.push_back(candidate);
       }

@@ -2,7 +2,8 @@
 //
 // A heap would find the nearest candidate as fast, but the search also asks for the farthest one (the bound), for the
 // first one not yet expanded, and for all of them in order.  At ef = 40 the array is ten cache lines, and a batch of
-// arrivals moves every element at most once.
+// arrivals moves every element at most once.  Entries carry their order as one integer, so that the binary search for a
+// place is a load, a comparison and a conditional move a step.
 //
 // Layout: buffer_[head_ ... head_ + size_) is the window.  The head moves when candidates are taken from the front, so
 // that taking one of thousands moves nothing; the content slides back to the start when the room behind it runs out.
@@ -23,23 +24,35 @@
 
 namespace phnsw {
 
+// A candidate inside the machine.
+struct Entry {
+  std::uint64_t key;  // order_key()
+  std::uint32_t version;
+  std::uint32_t expanded;
+};
+static_assert(sizeof(Entry) == 16);
+
 // The order of candidates as one integer: by score, equal scores by id.  A float's bits compare like the float once the
-// sign bit of positive ones and all bits of negative ones are flipped; one integer comparison replaces two of floats.
-// REQUIRES: the score is neither NaN nor -0 (as make_candidate() gives it).
-inline std::uint64_t order_key(const phnsw_candidate &candidate) noexcept {
-  const auto bits = std::bit_cast<std::int32_t>(candidate.score);
+// sign bit of positive ones and all bits of negative ones are flipped.  NaN counts as farthest; adding zero turns -0 into +0.
+inline std::uint64_t order_key(std::uint32_t id, float score) noexcept {
+  const float clean = score == score ? score + 0.0f : std::numeric_limits<float>::infinity();
+  const auto bits = std::bit_cast<std::int32_t>(clean);
   const std::uint32_t flip = static_cast<std::uint32_t>(bits >> 31) | 0x80000000u;
-  return std::uint64_t{static_cast<std::uint32_t>(bits) ^ flip} << 32 | candidate.id;
+  return std::uint64_t{static_cast<std::uint32_t>(bits) ^ flip} << 32 | id;
 }
 
-inline bool precedes(const phnsw_candidate &a, const phnsw_candidate &b) noexcept {
-  return order_key(a) < order_key(b);
+inline std::uint32_t id_of(const Entry &entry) noexcept { return static_cast<std::uint32_t>(entry.key); }
+
+inline float score_of(const Entry &entry) noexcept {
+  const auto order = static_cast<std::uint32_t>(entry.key >> 32);
+  return std::bit_cast<float>((order & 0x80000000u) != 0 ? order ^ 0x80000000u : ~order);
 }
 
-inline phnsw_candidate make_candidate(std::uint32_t id, float score, std::uint32_t version) noexcept {
-  // NaN counts as farthest; adding zero turns -0 into +0.
-  return {score == score ? score + 0.0f : std::numeric_limits<float>::infinity(), id, version, 0};
+inline phnsw_candidate candidate_of(const Entry &entry) noexcept {
+  return {score_of(entry), id_of(entry), entry.version, entry.expanded};
 }
+
+inline bool precedes(const Entry &a, const Entry &b) noexcept { return a.key < b.key; }
 
 class Candidates {
  public:
@@ -56,33 +69,35 @@ class Candidates {
     cursor_ = 0;
   }
 
-  [[nodiscard]] const phnsw_candidate *data() const noexcept { return buffer_.data() + head_; }
+  [[nodiscard]] const Entry *data() const noexcept { return buffer_.data() + head_; }
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] bool full() const noexcept { return size_ >= capacity_; }
   [[nodiscard]] std::uint32_t excess() const noexcept { return size_ > capacity_ ? size_ - capacity_ : 0; }
-  [[nodiscard]] std::size_t memory() const noexcept { return buffer_.size() * sizeof(phnsw_candidate); }
+  [[nodiscard]] std::size_t memory() const noexcept { return buffer_.size() * sizeof(Entry); }
 
   // Marks the first unexpanded candidate expanded and stores its id.  false: there is none.
   bool pop(std::uint32_t *id) noexcept {
     if (cursor_ == size_) return false;
-    phnsw_candidate *window = buffer_.data() + head_;
+    Entry *window = buffer_.data() + head_;
     window[cursor_].expanded = 1;
-    *id = window[cursor_].id;
+    *id = id_of(window[cursor_]);
     advance();
     return true;
   }
 
   // Inserts batch[0 ... n), sorted by precedes(), none of them expanded.  REQUIRES: n <= kBatch, excess() == 0.
-  // From the far end: the candidates behind the place of the last arrival move once, by n, those before it by n - 1 ...
-  void merge(const phnsw_candidate *batch, std::uint32_t n) noexcept {
+  // From the far end: the entries behind the place of the last arrival move once, by n, those before it by n - 1 ...
+  // All places are looked for before anything moves, so that the processor can overlap the searches.
+  void merge(const Entry *batch, std::uint32_t n) noexcept {
     make_room();
-    phnsw_candidate *window = buffer_.data() + head_;
+    Entry *window = buffer_.data() + head_;
+    std::uint32_t places[kBatch];
+    for (std::uint32_t i = 0; i < n; i++) places[i] = place(window, size_, batch[i].key);
     std::uint32_t end = size_;  // window[0 ... end) has not moved yet
     for (std::uint32_t left = n; left > 0; left--) {
-      const phnsw_candidate &arrival = batch[left - 1];
-      const std::uint32_t at = place(window, end, order_key(arrival));
-      std::memmove(window + at + left, window + at, (end - at) * sizeof(phnsw_candidate));
-      window[at + left - 1] = arrival;
+      const std::uint32_t at = places[left - 1];
+      std::memmove(window + at + left, window + at, (end - at) * sizeof(Entry));
+      window[at + left - 1] = batch[left - 1];
       end = at;
     }
     size_ += n;
@@ -96,7 +111,7 @@ class Candidates {
   }
 
   // Appends a candidate that every one in the window precedes.  REQUIRES: !full().
-  void append(const phnsw_candidate &candidate) noexcept {
+  void append(const Entry &candidate) noexcept {
     if (head_ + size_ == buffer_.size()) make_room();
     buffer_[head_ + size_] = candidate;
     const bool was_at_end = cursor_ == size_;
@@ -109,25 +124,25 @@ class Candidates {
     head_ += n;
     size_ -= n;
     cursor_ = cursor_ > n ? cursor_ - n : 0;
-    const phnsw_candidate *window = buffer_.data() + head_;
+    const Entry *window = buffer_.data() + head_;
     while (cursor_ < size_ && window[cursor_].expanded != 0) cursor_++;
   }
 
  private:
   // First index in window[0 ... end) whose key is above `key`.  The trip count depends on `end` alone and the choice
-  // is a conditional move, so the only branch is predicted.
-  static std::uint32_t place(const phnsw_candidate *window, std::uint32_t end, std::uint64_t key) noexcept {
-    const phnsw_candidate *low = window;
+  // is a mask (gcc 12 makes a branch of a conditional expression here), so the only branch is predicted.
+  static std::uint32_t place(const Entry *window, std::uint32_t end, std::uint64_t key) noexcept {
+    const Entry *low = window;
     for (std::uint32_t length = end; length > 0;) {
       const std::uint32_t half = (length + 1) / 2;
-      low += order_key(low[half - 1]) < key ? half : 0;
+      low += half & (0u - static_cast<std::uint32_t>(low[half - 1].key < key));
       length -= half;
     }
     return static_cast<std::uint32_t>(low - window);
   }
 
   void advance() noexcept {
-    const phnsw_candidate *window = buffer_.data() + head_;
+    const Entry *window = buffer_.data() + head_;
     do {
       cursor_++;
     } while (cursor_ < size_ && window[cursor_].expanded != 0);
@@ -136,11 +151,11 @@ class Candidates {
   // Room for capacity_ + kBatch from the head on.
   void make_room() noexcept {
     if (head_ + capacity_ + kBatch <= buffer_.size()) return;
-    std::memmove(buffer_.data(), buffer_.data() + head_, size_ * sizeof(phnsw_candidate));
+    std::memmove(buffer_.data(), buffer_.data() + head_, size_ * sizeof(Entry));
     head_ = 0;
   }
 
-  Array<phnsw_candidate> buffer_;
+  Array<Entry> buffer_;
   std::uint32_t capacity_ = 0;
   std::size_t head_ = 0;
   std::uint32_t size_ = 0;

@@ -19,27 +19,27 @@ class Reserve {
  public:
   // Empties; keeps the memory unless the last search needed far more than searches here usually do.
   void begin() noexcept {
-    if (entries_.size() > kKeptMax && size_ < entries_.size() / 32) entries_ = Array<phnsw_candidate>();
+    if (entries_.size() > kKeptMax && size_ < entries_.size() / 32) entries_ = Array<Entry>();
     size_ = 0;
     heaped_ = 0;
   }
 
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] std::size_t memory() const noexcept { return entries_.size() * sizeof(phnsw_candidate); }
+  [[nodiscard]] std::size_t memory() const noexcept { return entries_.size() * sizeof(Entry); }
 
   // Room for n more: write to tail(), then added(how many).  Throws std::bad_alloc, unchanged.
   void make_room(std::size_t n) {
     if (size_ + n <= entries_.size()) return;
-    Array<phnsw_candidate> grown(std::max(2 * entries_.size(), size_ + n + kSizeMin));
-    if (size_ != 0) std::memcpy(grown.data(), entries_.data(), size_ * sizeof(phnsw_candidate));
+    Array<Entry> grown(std::max(2 * entries_.size(), size_ + n + kSizeMin));
+    if (size_ != 0) std::memcpy(grown.data(), entries_.data(), size_ * sizeof(Entry));
     entries_ = std::move(grown);
   }
-  [[nodiscard]] phnsw_candidate *tail() noexcept { return entries_.data() + size_; }
+  [[nodiscard]] Entry *tail() noexcept { return entries_.data() + size_; }
   void added(std::size_t n) noexcept { size_ += n; }
 
   // Removes the first candidate in the order of precedes().  REQUIRES: !empty().
-  phnsw_candidate take() noexcept {
+  Entry take() noexcept {
     if (heaped_ != size_) heapify();
     std::pop_heap(entries_.begin(), entries_.begin() + size_, later);
     heaped_ = --size_;
@@ -50,7 +50,7 @@ class Reserve {
   static constexpr std::size_t kSizeMin = 1024;
   static constexpr std::size_t kKeptMax = 1u << 16;
 
-  static bool later(const phnsw_candidate &a, const phnsw_candidate &b) noexcept { return precedes(b, a); }
+  static bool later(const Entry &a, const Entry &b) noexcept { return precedes(b, a); }
 
   void heapify() noexcept {
     if (size_ - heaped_ > heaped_ / 8) {
@@ -63,7 +63,7 @@ class Reserve {
     heaped_ = size_;
   }
 
-  Array<phnsw_candidate> entries_;
+  Array<Entry> entries_;
   std::size_t size_ = 0;
   std::size_t heaped_ = 0;
 };

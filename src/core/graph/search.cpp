@@ -9,16 +9,15 @@ namespace phnsw {
 namespace {
 
 // A hop brings a handful of arrivals: insertion sort; only entry points and large lists are more.
-void sort_batch(phnsw_candidate *batch, std::uint32_t n) noexcept {
+void sort_batch(Entry *batch, std::uint32_t n) noexcept {
   if (n > 32) {
     std::sort(batch, batch + n, precedes);
     return;
   }
   for (std::uint32_t i = 1; i < n; i++) {
-    const phnsw_candidate moved = batch[i];
-    const std::uint64_t key = order_key(moved);
+    const Entry moved = batch[i];
     std::uint32_t at = i;
-    for (; at > 0 && key < order_key(batch[at - 1]); at--) batch[at] = batch[at - 1];
+    for (; at > 0 && moved.key < batch[at - 1].key; at--) batch[at] = batch[at - 1];
     batch[at] = moved;
   }
 }
@@ -27,6 +26,7 @@ void sort_batch(phnsw_candidate *batch, std::uint32_t n) noexcept {
 
 void Search::begin(std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve) {
   window_.begin(ef);
+  if (shown_.size() < ef) shown_.reset(ef);
   reserve_.begin();
   visited_.begin(id_limit);
   keep_reserve_ = keep_reserve;
@@ -56,45 +56,50 @@ void Search::offer_entries(const std::uint32_t *ids, const float *scores, const 
 // Most arrivals lose against the farthest of a full window: they are sorted out first, without a branch.
 void Search::offer_batch(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions,
                          std::uint32_t n) {
-  phnsw_candidate batch[Candidates::kBatch + 1];
+  Entry batch[Candidates::kBatch + 1];
   std::uint32_t winners = 0;
   if (!window_.full()) {
-    for (; winners < n; winners++) batch[winners] = make_candidate(ids[winners], scores[winners], versions[winners]);
+    for (; winners < n; winners++) batch[winners] = {order_key(ids[winners], scores[winners]), versions[winners], 0};
   } else {
-    const std::uint64_t bound = order_key(window_.data()[window_.size() - 1]);
+    const std::uint64_t bound = window_.data()[window_.size() - 1].key;
     if (keep_reserve_) {
       reserve_.make_room(n + 1);
-      phnsw_candidate *losers = reserve_.tail();
+      Entry *losers = reserve_.tail();
       std::uint32_t lost = 0;
       for (std::uint32_t i = 0; i < n; i++) {
-        const phnsw_candidate candidate = make_candidate(ids[i], scores[i], versions[i]);
-        const bool wins = order_key(candidate) < bound;
-        batch[winners] = candidate;
-        losers[lost] = candidate;
+        const Entry entry = {order_key(ids[i], scores[i]), versions[i], 0};
+        const bool wins = entry.key < bound;
+        batch[winners] = entry;
+        losers[lost] = entry;
         winners += wins;
         lost += !wins;
       }
       reserve_.added(lost);
     } else {
       for (std::uint32_t i = 0; i < n; i++) {
-        batch[winners] = make_candidate(ids[i], scores[i], versions[i]);
-        winners += order_key(batch[winners]) < bound;
+        batch[winners] = {order_key(ids[i], scores[i]), versions[i], 0};
+        winners += batch[winners].key < bound;
       }
     }
   }
   if (winners != 0) merge(batch, winners);
 }
 
-void Search::merge(phnsw_candidate *batch, std::uint32_t n) {
+void Search::merge(Entry *batch, std::uint32_t n) {
   sort_batch(batch, n);
   if (keep_reserve_) reserve_.make_room(n);
   window_.merge(batch, n);
   const std::uint32_t excess = window_.excess();
   if (excess != 0 && keep_reserve_) {
-    std::memcpy(reserve_.tail(), window_.data() + window_.size() - excess, excess * sizeof(phnsw_candidate));
+    std::memcpy(reserve_.tail(), window_.data() + window_.size() - excess, excess * sizeof(Entry));
     reserve_.added(excess);
   }
   window_.cut();
+}
+
+const phnsw_candidate *Search::window() const noexcept {
+  for (std::uint32_t i = 0; i < window_.size(); i++) shown_[i] = candidate_of(window_.data()[i]);
+  return shown_.data();
 }
 
 void Search::take(std::uint32_t n) noexcept {

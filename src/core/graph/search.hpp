@@ -36,24 +36,27 @@ class Search {
   // Scored candidates.  REQUIRES: ids come from fresh(), or fresh() has not been called yet.
   void offer(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
 
-  [[nodiscard]] const phnsw_candidate *window() const noexcept { return window_.data(); }
+  // The window, nearest first; valid until the next call that is not const.
+  [[nodiscard]] const phnsw_candidate *window() const noexcept;
   [[nodiscard]] std::uint32_t window_size() const noexcept { return window_.size(); }
 
   // Removes the first n (at most all) of the window and refills it from the reserve.
   void take(std::uint32_t n) noexcept;
 
   [[nodiscard]] std::size_t memory() const noexcept {
-    return sizeof *this + visited_.memory() + window_.memory() + reserve_.memory();
+    return sizeof *this + visited_.memory() + window_.memory() + reserve_.memory() +
+           shown_.size() * sizeof(phnsw_candidate);
   }
 
  private:
   void offer_entries(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
   void offer_batch(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
-  void merge(phnsw_candidate *batch, std::uint32_t n);
+  void merge(Entry *batch, std::uint32_t n);
 
   Visited visited_;
   Candidates window_;
   Reserve reserve_;
+  mutable Array<phnsw_candidate> shown_;  // window() writes them
   bool keep_reserve_ = false;
   bool entering_ = true;  // no fresh() since begin(): offers are entry points
 };
