@@ -31,7 +31,14 @@ DROP TABLE o;
 
 -- settings
 SELECT name, setting, vartype, min_val, max_val, enumvals, context
-FROM pg_settings WHERE name LIKE 'phnsw.%' AND name NOT LIKE '%testpoint%' ORDER BY name;
+FROM pg_settings WHERE name LIKE 'phnsw.%' ORDER BY name;
+SET phnsw.test_point = 'wait';
+SET phnsw.test_point = 'wait nowhere';
+SET phnsw.test_point = 'wait record';
+SET phnsw.test_point = 'crash record 0';
+SET phnsw.test_point = 'crash record 1 2';
+SET phnsw.test_point = 'wait vacuum-free 7';
+RESET phnsw.test_point;
 SET phnsw.ef_search = -1;
 SET phnsw.ef_search = 100001;
 SET phnsw.target_recall = 0.4;

@@ -187,6 +187,8 @@ phnsw_put_buffers(PhnswWriter *writer, BlockNumber first, uint32 n, char *pages)
 		if (writer->wal)
 			log_newpage_buffer(buffer, true);
 		END_CRIT_SECTION();
+		if (writer->wal)
+			phnsw_test_point(PHNSW_POINT_RECORD);
 
 		UnlockReleaseBuffer(buffer);
 		if (extend)

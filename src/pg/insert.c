@@ -92,8 +92,8 @@ descend(PhnswInsert *ins, uint32 level)
 }
 
 /* Finds the new node's surroundings; chooses its links above level 0.  false: the index is empty. */
-static bool
-search_graph(PhnswInsert *ins)
+bool
+phnsw_insert_search(PhnswInsert *ins)
 {
 	uint32		level = Min(ins->slot->level, ins->pi->meta.entry_level);
 	uint32		ef = ins->pi->meta.ef_construction;
@@ -399,7 +399,7 @@ insert_row(PhnswInsert *ins)
 {
 	for (int attempt = 0;; attempt++)
 	{
-		bool		empty = !search_graph(ins);
+		bool		empty = !phnsw_insert_search(ins);
 
 		CHECK_FOR_INTERRUPTS();
 		if (!empty && phnsw_join_equal(ins))
@@ -420,8 +420,11 @@ insert_row(PhnswInsert *ins)
 			return;
 	}
 	phnsw_plan_back_links(ins);
+	phnsw_test_point(PHNSW_POINT_INSERT_PLANNED);
 	write_node(ins);
-	phnsw_write_back_links(ins);
+	phnsw_test_point(PHNSW_POINT_INSERT_WRITTEN);
+	if (!phnsw_write_back_links(ins))
+		phnsw_relink(ins);
 	if (ins->slot->level > ins->pi->meta.entry_level)
 		raise_entry(ins, PHNSW_NONE);
 }

@@ -71,6 +71,11 @@ phnsw_copy(const PhnswInsert *ins, const PhnswCopies *copies, uint32 i)
 	return (const phnsw_slot *) (copies->slots + (Size) i * ins->pi->slot_bytes);
 }
 
+/* ---- insert.c ---------------------------------------------------------------------------------------------------------- */
+
+/* Finds the new node's surroundings; chooses its links above level 0.  false: the index is empty. */
+extern bool phnsw_insert_search(PhnswInsert *ins);
+
 /* ---- duplicates.c ------------------------------------------------------------------------------------------------------ */
 
 /* Adds the row to a node that has its code already; false when there is none. */
@@ -92,7 +97,12 @@ extern void phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint
 
 /* Decides which of its neighbours will link to the new node, and which of their links it takes over. */
 extern void phnsw_plan_back_links(PhnswInsert *ins);
-/* Writes these links; the new node is written by now. */
-extern void phnsw_write_back_links(PhnswInsert *ins);
+/* Writes these links; the new node is written by now.  false: no list of level 0 names it. */
+extern bool phnsw_write_back_links(PhnswInsert *ins);
+
+/* ---- relink.c ------------------------------------------------------------------------------------------------------------ */
+
+/* Links the new node, which is written and which nothing leads to, with what is there now. */
+extern void phnsw_relink(PhnswInsert *ins);
 
 #endif							/* PHNSW_INSERT_H */

@@ -66,6 +66,7 @@ typedef enum LinkFate
 {
 	LINK_NONE,					/* not, or not any more */
 	LINK_WRITE,
+	LINK_THERE,					/* without our doing */
 	LINK_DECIDE					/* to be decided, or once more */
 } LinkFate;
 
@@ -328,7 +329,7 @@ look_again(const BackLinks *back, Page page, BackLink *link)
 	if (!find_list(back, page, link, &count, &links) || *count > back->capacity)
 		return LINK_NONE;
 	if (contains(links, *count, back->ins->id))
-		return LINK_NONE;		/* a stale link to the slot's former node has come true */
+		return LINK_THERE;		/* a stale link to the slot's former node has come true */
 	if (*count == link->count && memcmp(links, link->links, link->count * sizeof(uint32)) == 0)
 		return LINK_WRITE;
 	if (*count == back->capacity)
@@ -508,9 +509,23 @@ phnsw_plan_back_links(PhnswInsert *ins)
 	}
 }
 
-void
+/* Whether something leads to the new node now. */
+static bool
+is_linked(const BackLinks *back, uint32 n)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (back->list[i].fate == LINK_WRITE || back->list[i].fate == LINK_THERE)
+			return true;
+	}
+	return false;
+}
+
+bool
 phnsw_write_back_links(PhnswInsert *ins)
 {
+	bool		linked = false;
+
 	ins->written = true;
 	for (uint32 level = 0; level <= ins->slot->level; level++)
 	{
@@ -518,7 +533,10 @@ phnsw_write_back_links(PhnswInsert *ins)
 		BackLink	spare;
 
 		write_lists(back, back->list, back->n);
+		linked |= level == 0 && is_linked(back, back->n);
 		decide_lists(back, &spare);
 		write_lists(back, back->list, back->n);
+		linked |= level == 0 && is_linked(back, back->n);
 	}
+	return linked;
 }

@@ -104,6 +104,7 @@ _PG_init(void)
 {
 	phnsw_define_search_settings();
 	phnsw_define_developer_settings();
+	phnsw_test_point_init();
 	MarkGUCPrefixReserved("phnsw");
 	phnsw_options_register();
 	phnsw_batch_init();

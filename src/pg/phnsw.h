@@ -260,6 +260,31 @@ phnsw_wal_aux(PhnswWal *wal, const PhnswIndex *pi, Page image, uint32 place)
 	return phnsw_wal_part(wal, phnsw_page_aux(pi, image, place), pi->aux_bytes);
 }
 
+/* ---- testpoint.c: where a test stops a backend, or lets it die ------------------------------------------------------------ */
+
+typedef enum PhnswTestPoint
+{
+	PHNSW_POINT_NONE,
+	PHNSW_POINT_RECORD,			/* behind a WAL record, whose pages are still locked */
+	PHNSW_POINT_INSERT_PLANNED, /* the new node's links are chosen, nothing is written */
+	PHNSW_POINT_INSERT_WRITTEN, /* the node is there, nothing leads to it */
+	PHNSW_POINT_VACUUM_REPAIR,	/* dead nodes are marked, lists name them */
+	PHNSW_POINT_VACUUM_AUX,		/* lists of level 0 are repaired */
+	PHNSW_POINT_VACUUM_ATTACH,	/* all lists are repaired, and the entry point */
+	PHNSW_POINT_VACUUM_FREE		/* before slots become free */
+} PhnswTestPoint;
+
+extern PhnswTestPoint phnsw_test_point_armed;
+extern void phnsw_test_point_reached(void);
+extern void phnsw_test_point_init(void);	/* from _PG_init */
+
+static inline void
+phnsw_test_point(PhnswTestPoint point)
+{
+	if (unlikely(phnsw_test_point_armed == point))
+		phnsw_test_point_reached();
+}
+
 /* ---- touch.c: from node ids to scores over shared buffers ------------------------------------------------------------- */
 
 /* Pins a block through the block-to-buffer map. */

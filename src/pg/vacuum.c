@@ -412,10 +412,13 @@ phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBul
 	seconds[0] = lap(&mark);
 	if (v->dead_nodes > 0)
 	{
+		phnsw_test_point(PHNSW_POINT_VACUUM_REPAIR);
 		phnsw_vacuum_repair(v);
 		phnsw_vacuum_entry(v);
+		phnsw_test_point(PHNSW_POINT_VACUUM_ATTACH);
 		phnsw_vacuum_attach(v);
 		seconds[1] = lap(&mark);
+		phnsw_test_point(PHNSW_POINT_VACUUM_FREE);
 		free_slots(v);
 		seconds[2] = lap(&mark);
 	}

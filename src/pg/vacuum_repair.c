@@ -501,6 +501,7 @@ phnsw_vacuum_repair(PhnswVacuum *v)
 		if (repair_node_page(r, block, first))
 			repair_node_page(r, block, first);
 	}
+	phnsw_test_point(PHNSW_POINT_VACUUM_AUX);
 	for (uint32 first = 0; first < aux_limit; first += pi->aux_per_page)
 	{
 		uint32		place;

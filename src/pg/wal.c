@@ -208,4 +208,6 @@ phnsw_wal_finish(PhnswWal *wal)
 			PageSetLSN(BufferGetPage(wal->pages[i].buffer), lsn);
 	}
 	END_CRIT_SECTION();
+	if (logged)
+		phnsw_test_point(PHNSW_POINT_RECORD);
 }

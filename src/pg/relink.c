@@ -1,0 +1,91 @@
+/*
+ * relink.c
+ *    A new node that nothing leads to (README.md, Insert).
+ *
+ * Between the search and the back links other backends may have filled every list that was to name the new node, or vacuum may
+ * have freed all those neighbours.  Then the node chooses again, among what is there now: a new search, new links of its own,
+ * and one list at least that gives way to it.  Only level 0 matters, for that is where rows are found.
+ *
+ * Locks: one page, exclusively, for the node's own links.
+ */
+#include "insert.h"
+
+#include "miscadmin.h"
+
+/* Each time others must have been faster with every list. */
+#define PHNSW_RELINK_ATTEMPTS 3
+
+/* The node's list of level 0: what was chosen now, then what others have added meanwhile, as far as there is room. */
+static bool
+rewrite_links(PhnswInsert *ins)
+{
+	PhnswIndex *pi = ins->pi;
+	PhnswNewLinks *links = &ins->links[0];
+	uint32		place;
+	BlockNumber block = phnsw_node_block(ins->index, pi, ins->id, &place);
+	Buffer		buffer = phnsw_pin(ins->index, pi, block);
+	phnsw_slot *slot;
+	bool		there;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	slot = phnsw_page_slot(pi, BufferGetPage(buffer), place);
+	there = slot->state == PHNSW_SLOT_LIVE && slot->version == ins->version;
+	if (there)
+	{
+		PhnswWal   *wal = phnsw_wal_start(ins->index);
+		uint32	   *list;
+		uint32		n = links->n;
+
+		slot = phnsw_wal_slot(wal, pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place);
+		list = phnsw_slot_links(slot, pi->code_bytes);
+		for (uint32 i = 0; i < Min(slot->count, 2 * pi->m) && n < 2 * pi->m; i++)
+		{
+			uint32		j = 0;
+
+			while (j < n && links->ids[j] != list[i])
+				j++;
+			if (j == n)
+				links->ids[n++] = list[i];
+		}
+		memcpy(list, links->ids, n * sizeof(uint32));
+		slot->count = n;
+		phnsw_wal_finish(wal);
+	}
+	UnlockReleaseBuffer(buffer);
+	return there;
+}
+
+/* Once; true: that is all that can be done. */
+static bool
+link_again(PhnswInsert *ins)
+{
+	phnsw_index_refresh(ins->index, ins->pi);
+	if (!phnsw_insert_search(ins))
+		return true;
+	for (uint32 i = 0; i < ins->near.n; i++)
+	{
+		if (ins->near.ids[i] == ins->id)
+			return true;		/* something leads to it after all */
+	}
+	phnsw_choose_links(ins, &ins->near, 0);
+	if (ins->links[0].n == 0)
+		return true;
+	ins->written = false;
+	phnsw_plan_back_links(ins);
+	return !rewrite_links(ins) || phnsw_write_back_links(ins);
+}
+
+void
+phnsw_relink(PhnswInsert *ins)
+{
+	uint8		level = ins->slot->level;
+
+	ins->slot->level = 0;		/* for the search and the plan */
+	for (int attempt = 0; attempt < PHNSW_RELINK_ATTEMPTS; attempt++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (link_again(ins))
+			break;
+	}
+	ins->slot->level = level;
+}
