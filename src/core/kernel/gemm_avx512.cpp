@@ -86,31 +86,11 @@ class Tile512 {
     }
   }
 
-  // dots = the products of 12 rows and a panel's 32 columns.  The instruction is written out: from its intrinsic gcc 12
-  // makes a loop that copies or spills every accumulator in every step.
-  void multiply(const std::uint8_t *b, std::int32_t (*dots)[kColumns]) const noexcept {
-    const std::int8_t *row[kRows];
-#pragma GCC unroll 12
-    for (std::uint32_t r = 0; r < kRows; r++) row[r] = row_[r];
-    __m512i acc[kRows][2];
-#pragma GCC unroll 12
-    for (std::uint32_t r = 0; r < kRows; r++) acc[r][0] = acc[r][1] = _mm512_set1_epi32(start_[r]);
-    for (std::size_t at = 0; at < std::size_t{groups_} * 4; at += 4, b += 128) {
-      const __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + 64);
-#pragma GCC unroll 12
-      for (std::uint32_t r = 0; r < kRows; r++) {
-        std::int32_t four;
-        std::memcpy(&four, row[r] + at, 4);
-        const __m512i x = _mm512_set1_epi32(four);
-        asm("vpdpbusd %2, %1, %0" : "+v"(acc[r][0]) : "v"(b0), "v"(x));
-        asm("vpdpbusd %2, %1, %0" : "+v"(acc[r][1]) : "v"(b1), "v"(x));
-      }
-    }
-#pragma GCC unroll 12
-    for (std::uint32_t r = 0; r < kRows; r++) {
-      _mm512_store_si512(dots[r], acc[r][0]);
-      _mm512_store_si512(dots[r] + 16, acc[r][1]);
-    }
+  // dots = the products of 12 rows and a panel's 32 columns.
+  void multiply(const std::uint8_t *b, std::int32_t (*dots)[kColumns]) const noexcept { products<2>(b, 0, dots); }
+  // Those of the columns from 16 * half on only.
+  void multiply_half(const std::uint8_t *b, std::uint32_t half, std::int32_t (*dots)[kColumns]) const noexcept {
+    products<1>(b + std::size_t{half} * 64, half * 16, dots);
   }
 
   static void keep(Floats &x) noexcept {
@@ -121,6 +101,37 @@ class Tile512 {
   float scale[kRows], norm2[kRows];
 
  private:
+  // The instruction is written out: from its intrinsic gcc 12 makes a loop that copies or spills every accumulator in every
+  // step.
+  template <std::uint32_t kVectors>
+  void products(const std::uint8_t *b, std::uint32_t column, std::int32_t (*dots)[kColumns]) const noexcept {
+    const std::int8_t *row[kRows];
+#pragma GCC unroll 12
+    for (std::uint32_t r = 0; r < kRows; r++) row[r] = row_[r];
+    __m512i acc[kRows][kVectors];
+#pragma GCC unroll 12
+    for (std::uint32_t r = 0; r < kRows; r++) {
+#pragma GCC unroll 2
+      for (std::uint32_t v = 0; v < kVectors; v++) acc[r][v] = _mm512_set1_epi32(start_[r]);
+    }
+    for (std::size_t at = 0; at < std::size_t{groups_} * 4; at += 4, b += 128) {
+      const __m512i b0 = _mm512_loadu_si512(b), b1 = kVectors == 2 ? _mm512_loadu_si512(b + 64) : b0;
+#pragma GCC unroll 12
+      for (std::uint32_t r = 0; r < kRows; r++) {
+        std::int32_t four;
+        std::memcpy(&four, row[r] + at, 4);
+        const __m512i x = _mm512_set1_epi32(four);
+        asm("vpdpbusd %2, %1, %0" : "+v"(acc[r][0]) : "v"(b0), "v"(x));
+        if constexpr (kVectors == 2) asm("vpdpbusd %2, %1, %0" : "+v"(acc[r][1]) : "v"(b1), "v"(x));
+      }
+    }
+#pragma GCC unroll 12
+    for (std::uint32_t r = 0; r < kRows; r++) {
+#pragma GCC unroll 2
+      for (std::uint32_t v = 0; v < kVectors; v++) _mm512_storeu_si512(dots[r] + column + 16 * v, acc[r][v]);
+    }
+  }
+
   const std::int8_t *row_[kRows];
   std::uint32_t groups_;
   std::int32_t start_[kRows];

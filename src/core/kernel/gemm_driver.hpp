@@ -165,12 +165,21 @@ struct Driver {
     }
   }
 
-  // The tile's part of self(): rows against the columns behind them, entered for both sides.
+  // The products with the columns of vectors v0 ... v1 - 1 of a panel at least.
+  static void multiply(const Tile &tile, const std::uint8_t *panel, std::uint32_t v0, std::uint32_t v1,
+                       std::int32_t (*dots)[kColumns]) noexcept {
+    if constexpr (kVectors == 2 && requires { tile.multiply_half(panel, v0, dots); }) {
+      if (v1 - v0 == 1) return tile.multiply_half(panel, v0, dots);
+    }
+    tile.multiply(panel, dots);
+  }
+
+  // The tile's part of self(): rows against the columns behind them (vectors v0 ... v1 - 1 of a panel), entered for both sides.
   template <std::uint32_t K, bool kDiagonal>
   static void pairs(const Tile &tile, const std::int32_t (*dots)[kColumns], const GemmPanels &panels, std::uint32_t row0,
-                    std::uint32_t rows, std::uint32_t column0, std::uint32_t padded, std::int32_t *column_keys,
-                    Best<K> *best) noexcept {
-    for (std::uint32_t v = 0; v < kVectors; v++) {
+                    std::uint32_t rows, std::uint32_t column0, std::uint32_t v0, std::uint32_t v1, std::uint32_t padded,
+                    std::int32_t *column_keys, Best<K> *best) noexcept {
+    for (std::uint32_t v = v0; v < v1; v++) {
       const std::uint32_t first = column0 + v * kLanes;
       const Floats scales = load(panels.scale + first) * -2.0f, norms = load(panels.norm2 + first);
       const Ints index = lanes() + static_cast<std::int32_t>(first);
@@ -211,11 +220,15 @@ struct Driver {
       if (rows == kRows) prefetch(from, ids, row0 + kRows, end, groups);
       for (std::uint32_t r = 0; r < rows; r++) best[r].clear();
       for (std::uint32_t column0 = row0 / kColumns * kColumns; column0 < panels.n; column0 += kColumns) {
-        tile.multiply(panels.data + std::size_t{column0} * Tile::packed_bytes(groups), dots);
+        // Neither the columns up to row0 nor those that only fill the panel.
+        const std::uint32_t v0 = column0 <= row0 ? (row0 + 1 - column0) / kLanes : 0;
+        const std::uint32_t v1 = panels.n - column0 < kColumns ? (panels.n - column0 + kLanes - 1) / kLanes : kVectors;
+        if (v0 >= v1) continue;
+        multiply(tile, panels.data + std::size_t{column0} * Tile::packed_bytes(groups), v0, v1, dots);
         if (column0 < row0 + rows) {
-          pairs<K, true>(tile, dots, panels, row0, rows, column0, padded, column_keys, best);
+          pairs<K, true>(tile, dots, panels, row0, rows, column0, v0, v1, padded, column_keys, best);
         } else {
-          pairs<K, false>(tile, dots, panels, row0, rows, column0, padded, column_keys, best);
+          pairs<K, false>(tile, dots, panels, row0, rows, column0, v0, v1, padded, column_keys, best);
         }
       }
       // Earlier rows have entered themselves in the row's column, later ones never will.
