@@ -1,0 +1,90 @@
+# What a build keeps in memory.  Private memory of the backend (RssAnon: without shared buffers and without the mapped
+# temporary file) stays within maintenance_work_mem + 64 MB at every moment; the rest goes to a temporary file of
+# PostgreSQL's, which is logged, counts for temp_file_limit and is gone afterwards.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use IPC::Run;
+use PhnswTest;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $node = new_node('build_memory', 'max_worker_processes = 16', 'autovacuum = off', 'log_temp_files = 0');
+my $rows = 100000;
+
+$node->safe_psql('postgres', "CREATE TABLE t AS SELECT i AS id, " . random_vectors_sql(128, 'i')
+	  . " AS v FROM generate_series(1, $rows) i; VACUUM ANALYZE t");
+
+# MB of private memory of a process, undef when it has ended.
+sub private_memory
+{
+	open(my $status, '<', "/proc/$_[0]/status") or return undef;
+	my ($kb) = join('', <$status>) =~ /^RssAnon:\s+(\d+) kB/m;
+	close($status);
+	return defined $kb ? $kb / 1024 : undef;
+}
+
+# Builds the index; returns (peak of private memory less what the backend had before, MB of temporary files as logged).
+sub build
+{
+	my ($memory, $threads) = @_;
+	my $workers = $threads - 1;
+	my $log_begin = -s $node->logfile;
+	my $script = qq{SET maintenance_work_mem = '${memory}MB'; SET max_parallel_maintenance_workers = $workers;
+		SELECT 'pid=' || pg_backend_pid();
+		SELECT pg_sleep(0.3);
+		CREATE INDEX t_v ON t USING phnsw (v vector_l2_ops);
+		SELECT 'built';
+		\\q
+	};
+	my ($out, $err) = ('', '');
+	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
+		'<', \$script, '>', \$out, '2>', \$err);
+
+	IPC::Run::pump($psql) until $out =~ /pid=(\d+)/;
+	my $pid = $1;
+	my ($before, $peak) = (private_memory($pid), 0);
+	while ($psql->pumpable)
+	{
+		my $now = private_memory($pid);
+		$peak = $now if defined $now && $now > $peak;
+		$psql->pump_nb;
+		sleep(0.003);
+	}
+	$psql->finish;
+	like($out, qr/built/, "$memory MB, $threads threads: built") or diag($err);
+	my $bytes = 0;
+	my $log = substr(PostgreSQL::Test::Utils::slurp_file($node->logfile), $log_begin);
+	$bytes += $1 while $log =~ /temporary file: path .*, size (\d+)/g;
+	return ($peak - $before, $bytes / 1048576);
+}
+
+my ($ample, $ample_temporary) = build(1024, 2);
+note(sprintf 'with 1 GB: %.1f MB private, %.1f MB temporary', $ample, $ample_temporary);
+is($ample_temporary, 0, 'with ample memory there is no temporary file');
+cmp_ok($ample, '>', 70, 'what the build keeps is seen here');
+
+foreach my $case ([ 64, 1 ], [ 64, 2 ], [ 16, 4 ])
+{
+	my ($memory, $threads) = @$case;
+
+	$node->safe_psql('postgres', 'DROP INDEX t_v');
+	my ($private, $temporary) = build($memory, $threads);
+	note(sprintf 'with %d MB, %d threads: %.1f MB private, %.1f MB temporary', $memory, $threads, $private, $temporary);
+	cmp_ok($private, '<=', $memory + 64, "$memory MB, $threads threads: private memory stays within bounds");
+	cmp_ok($temporary, '>', 0, "$memory MB, $threads threads: the rest is in a temporary file, which is logged");
+	cmp_ok($private + $temporary, '>', 70, "$memory MB, $threads threads: nothing is missing");
+}
+check_index($node, 't_v', 'built with a temporary file');
+
+$node->safe_psql('postgres', 'DROP INDEX t_v');
+my ($rc, $out, $err) = $node->psql('postgres', q{SET maintenance_work_mem = '16MB'; SET temp_file_limit = '4MB';
+	CREATE INDEX t_v ON t USING phnsw (v vector_l2_ops)});
+like($err, qr/temporary file size exceeds temp_file_limit/, 'temp_file_limit holds for the build');
+is(join(' ', glob($node->data_dir . '/base/pgsql_tmp/*')), '', 'no temporary file is left');
+
+$node->stop;
+done_testing();
