@@ -104,6 +104,9 @@ def build(options, dataset, chosen, report):
     for system in chosen:
         runs = results[system.name]
         row = {key: max(run[key] for run in runs) for key in runs[0] if key != "seconds"}
+        for name in ("index_bytes", "peak_private_bytes"):
+            if name in row:
+                row[name + "_per_1000_rows"] = round(row[name] * 1000 / dataset.rows)
         report.add("build", system, threads=options.threads, **spread("seconds", (run["seconds"] for run in runs), 3), **row)
         for ef in sorted({max(ef, options.k) for ef in (40, 80, 160)}):
             report.add("recall", system, ef=ef, recall=system.recall(ef))

@@ -32,16 +32,27 @@ phnsw_private_postgres
 # test/check.sh and sweep.sh have built and installed it already, in the PostgreSQL that PG_CONFIG names.
 [[ -n ${PHNSW_INSTALLED:-} ]] || phnsw_build_install || die "the build failed"
 
-for client in query_client write_client; do
-	gcc -O2 -I/usr/include/postgresql -pthread "$WORK/src/bench/pg/$client.c" -lpq -lm -o "$WORK/$client"
-done
-gcc -O2 -shared -fPIC "$WORK/src/bench/pg/slow_disk.c" -ldl -o "$WORK/slow_disk.so"
-peer() { # NAME LINK-OPTIONS...
-	g++ -std=c++17 -O3 -march=native -DNDEBUG -pthread "$WORK/src/bench/peers/$1_peer.cpp" "${@:2}" -o "$WORK/$1_peer"
+# What measures, compiled once for all runs of sweep.sh and figures.sh (PHNSW_CLIENTS).
+programs=${PHNSW_CLIENTS:-$WORK/programs}
+mkdir -p "$programs"
+compile() { # NAME COMMAND...
+	if [[ ! -e $programs/$1 ]]; then
+		"${@:2}" -o "$WORK/$1.new" || return 1
+		mv "$WORK/$1.new" "$programs/$1"
+	fi
+	ln -s "$programs/$1" "$WORK/$1"
 }
+peer() { # NAME LINK-OPTIONS...
+	compile "$1_peer" g++ -std=c++17 -O3 -march=native -DNDEBUG -pthread "$WORK/src/bench/peers/$1_peer.cpp" "${@:2}"
+}
+for client in query_client write_client; do
+	compile "$client" gcc -O2 -I/usr/include/postgresql -pthread "$WORK/src/bench/pg/$client.c" -lpq -lm
+done
+compile slow_disk.so gcc -O2 -shared -fPIC "$WORK/src/bench/pg/slow_disk.c" -ldl
 [[ " $* " != *hnswlib* ]] || peer hnswlib
-if [[ " $* " == *faiss* ]] && ! peer faiss -fopenmp -lfaiss -llapack -lblas 2>"$WORK/faiss.log"; then
-	echo "run.sh: Debian's faiss is not there or does not compile, it is left out: $(grep -m 1 error "$WORK/faiss.log")" >&2
+if [[ " $* " == *faiss* ]]; then
+	peer faiss -fopenmp -lfaiss -llapack -lblas 2>"$WORK/faiss.log" ||
+		echo "run.sh: Debian's faiss is not there or does not compile, it is left out: $(grep -m 1 error "$WORK/faiss.log")" >&2
 fi
 
 # The settings of every system in the cluster; bench/README.md lists them.

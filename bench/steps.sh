@@ -21,7 +21,8 @@ steps_begin() {
 	phnsw_stage
 	phnsw_private_postgres
 	phnsw_build_install || die "the build failed"
-	export PHNSW_INSTALLED=1
+	export PHNSW_INSTALLED=1 PHNSW_CLIENTS=$WORK/programs
+	mkdir "$PHNSW_CLIENTS"
 	STEPS_COMMIT=$(PYTHONDONTWRITEBYTECODE=1 python3 "$ROOT/bench/report.py" --commit)
 	echo "$(date -u +%T) commit $STEPS_COMMIT, ready after $SECONDS s"
 }

@@ -46,8 +46,8 @@ export PHNSW_RESULTS=${PHNSW_RESULTS:-$ROOT/bench/results/sweep}
 # Of one point, on two cores with AVX-512.
 seconds() { # ROWS DIMENSIONS COUNT-OF-K
 	local tables=$(($1 * $2 / 1000000)) # millions of coordinates
-	local each=$((quick ? 3 : 18))      # search of one k, less than the peers' builds from 100,000 rows
-	local found=$((12 + each * $3 + tables / 12))
+	local each=$((quick ? 8 : 110)) # search of one k
+	local found=$((6 + each * $3 + tables / 12))
 	[[ $peers != *hnswlib* ]] || found=$((found + tables / 12 + $1 / 25000))
 	# Two builds, one of them for the inserts.
 	[[ $peers != *pgvector* ]] || found=$((found + tables * 2 / 3 + $1 / 7000 + (quick ? 5 : 15)))
@@ -64,7 +64,7 @@ for n in ${rows//,/ }; do
 		done
 		((count > 0)) || continue
 		options=(--k "${fitting#,}" --only "build,search,insert" --commits off --write-clients "1,4" --changes 1000)
-		((!quick)) || options+=(--repeat 1 --seconds 0.4 --queries 300)
+		((!quick)) || options+=(--repeat 1 --seconds 0.2 --queries 300)
 		step "$(seconds "$n" "$d" "$count")" "synth:$n:$d" "${options[@]}"
 	done
 done
