@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # steps.sh: what sweep.sh and figures.sh share: many bench/run.sh, one after the other.  Sourced, never run.
 #
-#   steps_begin                   builds phnsw once, for all runs
+#   steps_begin                   builds phnsw once, for all runs (not when PHNSW_INSTALLED says that PG_CONFIG's server has it)
 #   step SECONDS ARGUMENTS...     bench/run.sh ARGUMENTS --save, unless there is a file of it or the budget does not allow it;
 #                                 SECONDS: how long it is expected to take
 #   steps_end                     says what was left out
@@ -20,7 +20,7 @@ steps_begin() {
 	phnsw_workplace
 	phnsw_stage
 	phnsw_private_postgres
-	phnsw_build_install || die "the build failed"
+	[[ -n ${PHNSW_INSTALLED:-} ]] || phnsw_build_install || die "the build failed"
 	export PHNSW_INSTALLED=1 PHNSW_CLIENTS=$WORK/programs
 	mkdir "$PHNSW_CLIENTS"
 	STEPS_COMMIT=$(PYTHONDONTWRITEBYTECODE=1 python3 "$ROOT/bench/report.py" --commit)

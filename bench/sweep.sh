@@ -4,8 +4,8 @@
 # usage: bench/sweep.sh [--quick] [--budget SECONDS] [--fresh] [--rows N,N,...] [--dims N,N,...] [--k N,N,...] [--peers NAME,NAME]
 #                       [OPTIONS OF run.sh...]
 #
-# Defaults: 1,000 to 1,000,000 rows, 128, 512, 1536 dimensions, k 10, 100, 1000, peers hnswlib and pgvector, no budget: most of
-# a day on two cores, nearly all of it pgvector's.  --quick: at most 100,000 rows, k 10 and 100, short measurements: about ten
+# Defaults: 1,000 to 1,000,000 rows, 128, 512, 1536 dimensions, k 10, 100, 1000, peers hnswlib and pgvector, no budget: some three
+# hours on two cores, most of it pgvector's.  --quick: at most 100,000 rows, k 10 and 100, short measurements: about nine
 # minutes.  Options given later win.
 #
 # Each number of rows and dimensions is one bench/run.sh, whose CSV is saved in bench/results/sweep (PHNSW_RESULTS names another

@@ -130,7 +130,7 @@ if ((FAILED == 0)); then
 		phnsw_server_stop
 		unset PGHOST PGPORT PGUSER PGDATABASE
 	fi
-	! wanted bench || step "benchmarks, smoke run" 180 count_none env PHNSW_INSTALLED=1 "$SRC/test/tools/check-bench.sh" "$SRC"
+	! wanted bench || step "benchmarks, smoke run" 300 count_none env PHNSW_INSTALLED=1 "$SRC/test/tools/check-bench.sh" "$SRC"
 	if wanted tap; then
 		install -d -o "$SERVER_USER" "$WORK/tap"
 		for file in "$SRC"/test/t/*.pl; do
