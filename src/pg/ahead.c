@@ -18,6 +18,7 @@
 #include "catalog/pg_am_d.h"
 #include "detoast.h"
 #include "glance.h"
+#include "toast_tree.h"
 
 /* Rows that are looked at together: a query for ten reads a dozen or so, and those that it does not need are a waste. */
 #define PHNSW_AHEAD_ROWS 8
@@ -30,9 +31,8 @@ typedef struct Row
 	Buffer		buffer;
 	PhnswGlance glance;
 	const HeapTupleHeaderData *tuple;
-	PhnswToastSource *source;	/* of its chunks */
-	const ItemPointerData *places;
-	uint32		n_places;
+	bool		out_of_line;		/* its vector */
+	PhnswAhead	look;
 } Row;
 
 static inline void
@@ -161,9 +161,9 @@ ask_for_tuples(PhnswScan *so, Row *rows, uint32 n)
 	}
 }
 
-/* The pages of vectors out of line. */
+/* The leaves of the TOAST index. */
 static void
-ask_for_chunk_pages(PhnswScan *so, Row *rows, uint32 n, AttrNumber number)
+ask_for_leaves(PhnswScan *so, Row *rows, uint32 n, AttrNumber number)
 {
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -175,21 +175,39 @@ ask_for_chunk_pages(PhnswScan *so, Row *rows, uint32 n, AttrNumber number)
 			varatt_external pointer;
 		}			copy;
 
-		row->n_places = 0;
+		row->out_of_line = false;
 		vector = row->tuple != NULL ? find_vector(row, RelationGetDescr(so->heap), number) : NULL;
 		if (vector == NULL)
 			continue;
 		memcpy(&copy, vector, VARHDRSZ_EXTERNAL + sizeof(varatt_external));
 		pg_read_barrier();
-		if (!phnsw_glance_holds(&row->glance) ||
-			(row->n_places = phnsw_detoast_ahead((const struct varlena *) &copy, &row->source, &row->places)) == 0)
+		row->out_of_line = phnsw_glance_holds(&row->glance) &&
+			phnsw_ahead_leaf((const struct varlena *) &copy, &row->look);
+	}
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (rows[i].out_of_line)
+			phnsw_toast_ask_keys(&rows[i].look.source->tree, rows[i].look.leaf);
+	}
+}
+
+/* The pages of vectors out of line. */
+static void
+ask_for_chunk_pages(Row *rows, uint32 n)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		PhnswAhead *look = &rows[i].look;
+
+		if (!rows[i].out_of_line)
 			continue;
-		for (uint32 j = 0; j < row->n_places; j++)
+		rows[i].out_of_line = phnsw_ahead_places(look);
+		for (uint32 j = 0; rows[i].out_of_line && j < look->n; j++)
 		{
-			Buffer		buffer = phnsw_buffer_map_look(&row->source->table, ItemPointerGetBlockNumberNoCheck(&row->places[j]));
+			Buffer		buffer = phnsw_buffer_map_look(&look->source->table, ItemPointerGetBlockNumberNoCheck(&look->places[j]));
 
 			if (buffer > InvalidBuffer)
-				ask_for_item(buffer, ItemPointerGetOffsetNumberNoCheck(&row->places[j]));
+				ask_for_item(buffer, ItemPointerGetOffsetNumberNoCheck(&look->places[j]));
 		}
 	}
 }
@@ -200,10 +218,12 @@ ask_for_chunks(Row *rows, uint32 n)
 {
 	for (uint32 i = 0; i < n; i++)
 	{
-		for (uint32 j = 0; j < rows[i].n_places; j++)
+		const PhnswAhead *look = &rows[i].look;
+
+		for (uint32 j = 0; rows[i].out_of_line && j < look->n; j++)
 		{
-			const ItemPointerData *place = &rows[i].places[j];
-			Buffer		buffer = phnsw_buffer_map_look(&rows[i].source->table, ItemPointerGetBlockNumberNoCheck(place));
+			const ItemPointerData *place = &look->places[j];
+			Buffer		buffer = phnsw_buffer_map_look(&look->source->table, ItemPointerGetBlockNumberNoCheck(place));
 			const char *chunk;
 			uint32		bytes;
 
@@ -234,7 +254,8 @@ phnsw_look_ahead_rows(PhnswScan *so)
 	ask_for_tuples(so, rows, n);
 	if (number > 0 && OidIsValid(so->heap->rd_rel->reltoastrelid))
 	{
-		ask_for_chunk_pages(so, rows, n, number);
+		ask_for_leaves(so, rows, n, number);
+		ask_for_chunk_pages(rows, n);
 		ask_for_chunks(rows, n);
 	}
 	return Max(n, 1);

@@ -177,25 +177,29 @@ read_here(const varatt_external *pointer, uint32 *chunks)
 	return true;
 }
 
-uint32
-phnsw_detoast_ahead(const struct varlena *datum, PhnswToastSource **source, const ItemPointerData **places)
+bool
+phnsw_ahead_leaf(const struct varlena *datum, PhnswAhead *look)
 {
-	varatt_external pointer;
-	Ahead	   *entry;
-	uint32		n;
+	VARATT_EXTERNAL_GET_POINTER(look->pointer, datum);
+	if (!read_here(&look->pointer, &look->n) || look->n > PHNSW_DETOAST_AHEAD)
+		return false;
+	look->source = phnsw_toast_source(look->pointer.va_toastrelid);
+	if (look->source == NULL)
+		return false;
+	look->leaf = phnsw_toast_ask_leaf(&look->source->tree, look->pointer.va_valueid);
+	return BlockNumberIsValid(look->leaf);
+}
 
-	VARATT_EXTERNAL_GET_POINTER(pointer, datum);
-	if (!read_here(&pointer, &n) || n > PHNSW_DETOAST_AHEAD)
-		return 0;
-	*source = phnsw_toast_source(pointer.va_toastrelid);
-	if (*source == NULL)
-		return 0;
-	entry = ahead_of(&pointer);
-	entry->relid = pointer.va_toastrelid;
-	entry->value = pointer.va_valueid;
-	entry->n = phnsw_toast_find(&(*source)->tree, pointer.va_valueid, n, entry->places, true);
-	*places = entry->places;
-	return entry->n;
+bool
+phnsw_ahead_places(PhnswAhead *look)
+{
+	Ahead	   *entry = ahead_of(&look->pointer);
+
+	entry->relid = look->pointer.va_toastrelid;
+	entry->value = look->pointer.va_valueid;
+	entry->n = phnsw_toast_find(&look->source->tree, look->pointer.va_valueid, look->n, entry->places, look->leaf, true);
+	look->places = entry->places;
+	return entry->n == look->n;
 }
 
 /* A value out of line.  NULL: PostgreSQL has to read it. */
@@ -224,7 +228,7 @@ read_external(const struct varlena *datum, int space)
 	if (entry->value == pointer.va_valueid && entry->relid == pointer.va_toastrelid && entry->n == n &&
 		read_chunks(source, pointer.va_valueid, entry->places, n, VARDATA(vector), bytes))
 		return vector;
-	if (phnsw_toast_find(&source->tree, pointer.va_valueid, n, places, false) == n &&
+	if (phnsw_toast_find(&source->tree, pointer.va_valueid, n, places, InvalidBlockNumber, false) == n &&
 		read_chunks(source, pointer.va_valueid, places, n, VARDATA(vector), bytes))
 		return vector;
 	return NULL;

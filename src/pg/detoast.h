@@ -28,11 +28,19 @@ phnsw_detoast(Datum datum, int space)
 	return phnsw_detoast_extended(datum, space);
 }
 
-/*
- * Looks where the chunks of a value are, before it is read: their places, remembered until the value is, or others are in the
- * way.  *source is set; 0: nothing was found, or the value is not one that is read here.  The places may
- * be overwritten by the next call.
- */
-extern uint32 phnsw_detoast_ahead(const struct varlena *datum, PhnswToastSource **source, const ItemPointerData **places);
+/* A look at where the chunks of a value are, before it is read. */
+typedef struct PhnswAhead
+{
+	varatt_external pointer;
+	PhnswToastSource *source;
+	BlockNumber leaf;			/* of the TOAST index */
+	uint32		n;				/* chunks */
+	const ItemPointerData *places;	/* of the chunks; may be overwritten by the look at another value */
+} PhnswAhead;
+
+/* The value's leaf; false: nothing can be said, or the value is not one that is read here. */
+extern bool phnsw_ahead_leaf(const struct varlena *datum, PhnswAhead *ahead);
+/* The places, which are remembered until the value is read, or others are in the way. */
+extern bool phnsw_ahead_places(PhnswAhead *ahead);
 
 #endif							/* PHNSW_DETOAST_H */

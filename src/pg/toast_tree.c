@@ -38,6 +38,7 @@ typedef struct Search
 	uint32		found;			/* the key looked for is (value, found) */
 	ItemPointerData *places;
 	BlockNumber next;
+	uint32		level;			/* of that page, as far as it is known */
 } Search;
 
 /*
@@ -197,6 +198,7 @@ search_page(Search *search, const char *page)
 	if (tuple == NULL)
 		return STEP_LOST;
 	search->next = ItemPointerGetBlockNumberNoCheck(&tuple->t_tid);
+	search->level = *(const volatile uint32 *) &opaque->btpo_level - 1;
 	return STEP_PAGE;
 }
 
@@ -209,6 +211,7 @@ read_meta(Search *search, const char *page)
 	if (meta->btm_magic != BTREE_MAGIC || meta->btm_version != BTREE_VERSION)
 		return STEP_LOST;
 	search->next = meta->btm_fastroot;
+	search->level = meta->btm_fastlevel;
 	return search->next == P_NONE ? STEP_LOST : STEP_PAGE;
 }
 
@@ -218,33 +221,45 @@ look_at_page(Search *search, BlockNumber block, const char *page)
 	return block == BTREE_METAPAGE ? read_meta(search, page) : search_page(search, page);
 }
 
-uint32
-phnsw_toast_find(PhnswBufferMap *tree, Oid value, uint32 n, ItemPointerData *places, bool cached_only)
+/* One step at a glance; false: the page is not where the map says, or it is time for a pin. */
+static bool
+glance_at_page(PhnswBufferMap *tree, Search *search, Step *step)
 {
-	Search		search = {.value = value,.wanted = n,.places = places,.next = BTREE_METAPAGE};
+	BlockNumber block = search->next;
+	uint32		found = search->found;
+	PhnswGlance glance;
+
+	if (!phnsw_glance_at(&glance, &tree->file, phnsw_buffer_map_look(tree, block), block))
+		return false;
+	*step = look_at_page(search, block, glance.page);
+	pg_read_barrier();
+	if (phnsw_glance_holds(&glance))
+	{
+		pgBufferUsage.shared_blks_hit++;
+		return true;
+	}
+	search->found = found;
+	search->next = block;
+	return false;
+}
+
+uint32
+phnsw_toast_find(PhnswBufferMap *tree, Oid value, uint32 n, ItemPointerData *places, BlockNumber leaf, bool cached_only)
+{
+	Search		search = {.value = value,.wanted = n,.places = places};
 	Step		step = STEP_PAGE;
 
+	search.next = BlockNumberIsValid(leaf) ? leaf : BTREE_METAPAGE;
 	for (int i = 0; i < PHNSW_TREE_STEPS && step == STEP_PAGE; i++)
 	{
 		BlockNumber block = search.next;
-		uint32		found = search.found;
-		PhnswGlance glance;
 		Buffer		buffer;
 
 		/* Only the first page that is asked for is the meta page. */
 		if (i > 0 && block == BTREE_METAPAGE)
 			break;
-		if (phnsw_glance_at(&glance, &tree->file, phnsw_buffer_map_look(tree, block), block))
-		{
-			step = look_at_page(&search, block, glance.page);
-			pg_read_barrier();
-			if (phnsw_glance_holds(&glance))
-			{
-				pgBufferUsage.shared_blks_hit++;
-				continue;
-			}
-			search.found = found;
-		}
+		if (glance_at_page(tree, &search, &step))
+			continue;
 		if (cached_only)
 			break;
 		buffer = phnsw_buffer_map_pin(tree, block);
@@ -255,4 +270,49 @@ phnsw_toast_find(PhnswBufferMap *tree, Oid value, uint32 n, ItemPointerData *pla
 		UnlockReleaseBuffer(buffer);
 	}
 	return search.found;
+}
+
+/* ---- ahead --------------------------------------------------------------------------------------------------------------- */
+
+BlockNumber
+phnsw_toast_ask_leaf(PhnswBufferMap *tree, Oid value)
+{
+	ItemPointerData place;
+	Search		search = {.value = value,.wanted = 1,.places = &place,.next = BTREE_METAPAGE};
+	Step		step;
+
+	for (int i = 0; i < PHNSW_TREE_STEPS && (i == 0 || search.next != BTREE_METAPAGE); i++)
+	{
+		Buffer		buffer = phnsw_buffer_map_look(tree, search.next);
+		const char *page;
+
+		if (i > 0 && buffer > InvalidBuffer && search.level == 0)
+		{
+			page = BufferGetPage(buffer);
+			__builtin_prefetch(GetBufferDescriptor(buffer - 1));
+			__builtin_prefetch(page);
+			__builtin_prefetch(page + PHNSW_TREE_OPAQUE);
+			return search.next;
+		}
+		if (!glance_at_page(tree, &search, &step) || step != STEP_PAGE)
+			break;
+	}
+	return InvalidBlockNumber;
+}
+
+void
+phnsw_toast_ask_keys(const PhnswBufferMap *tree, BlockNumber leaf)
+{
+	Buffer		buffer = phnsw_buffer_map_look(tree, leaf);
+
+	if (buffer <= InvalidBuffer)
+		return;
+	for (OffsetNumber offset = P_HIKEY; offset <= P_FIRSTKEY; offset++)
+	{
+		bool		dead;
+		const IndexTupleData *tuple = tuple_at(BufferGetPage(buffer), offset, &dead);
+
+		if (tuple != NULL)
+			__builtin_prefetch(tuple);
+	}
 }
