@@ -67,26 +67,36 @@ def widths(options, k):
     return [ef for ef in options.ef or [] if ef >= k] or [k, 2 * k, 4 * k, 8 * k]
 
 
+def memory():
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def enough_memory(dataset):
     """maintenance_work_mem that holds every system's graph, with room.  Not simply much: pgvector's parallel build allocates, and
     the kernel clears, all of it, which takes seconds."""
     wanted = 1.5 * dataset.rows * (4 * dataset.dims + 1024)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
-    return "%dMB" % max(64, min(wanted, there) / 2**20)
+    return "%dMB" % max(64, min(wanted, memory() / 2) / 2**20)
 
 
 def environment(options, dataset, chosen):
+    # What run.sh has set, but for places and languages.
+    settings = systems.psql("postgres", "SELECT string_agg(name || '=' || current_setting(name), ' ' ORDER BY name) FROM pg_settings"
+                            " WHERE source = 'configuration file' AND name !~* '^(lc_|log_|timezone|datestyle|default_text|dynamic_shared|"
+                            "listen|port|unix_socket)'")
     with open("/proc/cpuinfo") as file:
         cpu = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "unknown")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(ROOT),
         "cpu": "%s, %d cores" % (cpu, os.cpu_count()),
+        "machine": "%.0f GB, %s %s" % (memory() / 2**30, os.uname().sysname, os.uname().release),
         "compiler": subprocess.run(["gcc", "--version"], stdout=subprocess.PIPE).stdout.decode().split("\n")[0],
         "flags": "phnsw -O2, leaf kernels and build -O3; hnswlib -O3 -march=native; faiss, PostgreSQL, pgvector as packaged",
         "postgresql": systems.psql("postgres", "SHOW server_version"),
         "shared_buffers": systems.psql("postgres", "SHOW shared_buffers"),
         "maintenance_work_mem": options.maintenance_work_mem,
+        "settings": settings,
+        "index": "m=%d ef_construction=%d threads=%d" % (options.m, options.ef_construction, options.threads),
         "systems": ", ".join("%s %s" % (s.name, s.version()) for s in chosen),
         "dataset": "%s, %d x %d, %s, %d queries" % (dataset.name, dataset.rows, dataset.dims, dataset.metric, len(dataset.query)),
         "options": " ".join(sys.argv[1:]),

@@ -58,6 +58,9 @@ assert report.merge_histograms(["3:1 5:2", "5:4"]) == "3:1 5:6"
 PYTHON
 
 saved=("$place"/*.csv)
+for name in date commit cpu machine compiler flags postgresql settings maintenance_work_mem index systems dataset options; do
+	grep -q "^# $name: ." "${saved[0]}" || { echo "the file does not state $name"; exit 1; }
+done
 bench/compare.py "${saved[0]}" "${saved[0]}"
 # All speeds of the old file doubled: the new one is slower, and is told so.
 python3 - "${saved[0]}" "$place/faster" <<'PYTHON'
