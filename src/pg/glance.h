@@ -11,8 +11,9 @@
  * read.  So it serves only what is a hint anyway (README.md, Reading): scores and versions, which are looked at again under
  * a lock before a row is returned, and links, any of which is safe to follow.  Leaf kernels bear any bytes.
  *
- * Glances do not count as use of a buffer: every so many times a page is pinned the ordinary way, so that PostgreSQL keeps
- * popular pages.  The caller counts them as hits (EXPLAIN (BUFFERS)).
+ * Glances do not count as use of a buffer: every so many times a page is pinned the ordinary way, and touch.c, which reads most,
+ * minds the usage counts that it sees, so that PostgreSQL keeps popular pages.  The caller counts glances as hits (EXPLAIN
+ * (BUFFERS)).
  */
 #ifndef PHNSW_GLANCE_H
 #define PHNSW_GLANCE_H

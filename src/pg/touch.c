@@ -19,27 +19,44 @@
 #include "utils/float.h"
 #include "utils/spccache.h"
 
-/* Every so many pins go through ReadBuffer, whose usage count keeps hot pages in the cache. */
-#define PHNSW_USAGE_PERIOD 64
+/*
+ * Neither a glance nor ReadRecentBuffer() counts as use of a buffer, but PostgreSQL must keep popular pages.  So a glance at a
+ * buffer that the clock sweep has brought down to less than this usage count reads it the ordinary way, once in so many times.
+ * While nothing is evicted no count goes down, and no descriptor is written to: other cores keep theirs.
+ */
+#define PHNSW_USAGE_WANTED 3
+#define PHNSW_USAGE_PERIOD 32
+/* Pins do not look at the count: every so many go through ReadBuffer(). */
+#define PHNSW_PIN_PERIOD 64
 #define CACHE_LINE 64
+
+/* Pins a block, and counts as use of its buffer. */
+static Buffer
+read_block(Relation index, PhnswIndex *pi, BlockNumber block)
+{
+	Buffer		buffer = ReadBuffer(index, block);
+
+	if (block < pi->map_size)
+		pi->map[block] = buffer;
+	return buffer;
+}
 
 Buffer
 phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block)
 {
 	static uint32 pins = 0;
-	Buffer		buffer;
 
 	phnsw_counters.pins++;
-	if (block < pi->map_size && pi->map[block] != InvalidBuffer && ++pins % PHNSW_USAGE_PERIOD != 0 &&
-		ReadRecentBuffer(PhnswRelationFile(index), MAIN_FORKNUM, block, pi->map[block]))
-		return pi->map[block];
-
+	if (block < pi->map_size && pi->map[block] != InvalidBuffer)
+	{
+		if (++pins % PHNSW_PIN_PERIOD == 0)
+			return read_block(index, pi, block);
+		if (ReadRecentBuffer(PhnswRelationFile(index), MAIN_FORKNUM, block, pi->map[block]))
+			return pi->map[block];
+	}
 	phnsw_counters.misses++;
 	pi->cold = true;
-	buffer = ReadBuffer(index, block);
-	if (block < pi->map_size)
-		pi->map[block] = buffer;
-	return buffer;
+	return read_block(index, pi, block);
 }
 
 /* Nodes to be scored together. */
@@ -171,6 +188,7 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 {
 	static uint32 glances = 0;
 	Hop			hop;
+	uint32		in_use = n;		/* position that is to count as use of its buffer */
 	const phnsw_slot *slots[PHNSW_LINKS_MAX];
 	float		slot_scores[PHNSW_LINKS_MAX];
 	uint16		seen[PHNSW_LINKS_MAX];	/* positions in the caller's arrays: at a glance */
@@ -184,20 +202,19 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 	find_hop(index, pi, ids, n, &hop);
 	phnsw_counters.touches += n;
 
-	glances += n;
-	if (glances >= PHNSW_GLANCE_PERIOD)
-	{
-		glances %= PHNSW_GLANCE_PERIOD;
-		hop.buffers[glances % n] = InvalidBuffer;	/* time for a pin */
-	}
 	for (uint32 i = 0; i < n; i++)
 	{
 		Buffer		buffer = hop.buffers[i];
+		uint32		state = 0;
 
-		if (buffer != InvalidBuffer && phnsw_buffer_valid(GetBufferDescriptor(buffer - 1)))
+		if (buffer != InvalidBuffer)
+			state = pg_atomic_read_u32(&GetBufferDescriptor(buffer - 1)->state);
+		if (likely((state & BM_VALID) != 0))
 		{
 			slots[n_seen] = phnsw_page_slot(pi, BufferGetPage(buffer), hop.places[i]);
 			seen[n_seen++] = i;
+			if (unlikely(BUF_STATE_GET_USAGECOUNT(state) < PHNSW_USAGE_WANTED))
+				in_use = i;
 		}
 		else
 			unseen[n_unseen++] = i;
@@ -226,6 +243,11 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 	phnsw_glance_count(n_seen - (n_unseen - n_pins));
 	for (uint32 i = 0; i < n_unseen; i++)
 		touch_pinned(index, pi, query, &hop, unseen[i], scores, versions, states);
+	if (unlikely(in_use < n) && (glances += n) >= PHNSW_USAGE_PERIOD)
+	{
+		glances = 0;
+		ReleaseBuffer(read_block(index, pi, hop.blocks[in_use]));
+	}
 }
 
 void

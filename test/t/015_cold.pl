@@ -46,6 +46,24 @@ my $ahead = cold_run('asked for ahead', 'effective_io_concurrency = 16');
 is($ahead, $one_by_one, 'as many blocks are read');
 cmp_ok($ahead, '<', $blocks, 'and not the whole index');
 
+# Searches read most pages without a pin; PostgreSQL must learn from it all the same which ones are popular.  The pages with the
+# words' nodes were read once each; sixty searches later their buffers count as used by as many as searches want.
+$node->append_conf('postgresql.conf', "shared_buffers = '128MB'");
+$node->restart;
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_buffercache');
+my $usage = q{SELECT round(avg(usagecount), 2) FROM pg_buffercache
+	WHERE reldatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+	AND relfilenode = pg_relation_filenode('words_index') AND relforknumber = 0};
+my $searches = q{SET enable_seqscan = off; SET phnsw.ef_search = 400;
+	SELECT count(r.id) FROM (SELECT embedding FROM queries ORDER BY id LIMIT 60) q
+	CROSS JOIN LATERAL (SELECT id FROM words ORDER BY embedding <-> q.embedding LIMIT 10) r};
+$node->safe_psql('postgres', "SELECT phnsw_prewarm('words_index')");
+my $read_once = $node->safe_psql('postgres', $usage);
+cmp_ok($read_once, '<', 1.5, 'a page that was read once counts little');
+is($node->safe_psql('postgres', $searches), 600, 'searches');
+my $searched = $node->safe_psql('postgres', $usage);
+cmp_ok($searched, '>', 2, "pages that searches read count as used: $read_once, then $searched");
+
 # 128 buffers: the map leads to buffers that hold other pages by now, and the upper levels are copied later.
 cold_run('128 buffers, one by one', "shared_buffers = '1MB'\neffective_io_concurrency = 0");
 cold_run('128 buffers, asked for ahead', 'effective_io_concurrency = 16');
