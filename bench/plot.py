@@ -55,9 +55,13 @@ class Plots:
         else:
             pyplot.close(figure)
 
+    @staticmethod
+    def slug(name):
+        return re.sub(r"[^A-Za-z0-9.]+", "-", name)
+
     def save(self, figure, name):
         figure.tight_layout()
-        path = os.path.join(self.folder, "%s.%s" % (re.sub(r"[^A-Za-z0-9.]+", "-", name), self.form))
+        path = os.path.join(self.folder, "%s.%s" % (self.slug(name), self.form))
         figure.savefig(path, metadata={"Date": None} if self.form == "svg" else None)
         self.written.append(path)
         pyplot.close(figure)
@@ -151,6 +155,8 @@ def insert_modes(axes, rows):
 def build(axes, rows):
     rows = [row for row in rows if row["measure"] == "build" and row["k"] == 10]
     groups = list(dict.fromkeys(label(row) for row in rows))
+    # Of a data set and parts of it, the whole.
+    rows = sorted(rows, key=lambda row: row["rows"])
     values = {g: {r["system"]: (r["seconds"], r["seconds_min"], r["seconds_max"]) for r in rows if label(r) == g} for g in groups}
     if groups:
         axes.set_yscale("log")
@@ -267,13 +273,18 @@ def draw_sweep(plots, kind, rows):
 def draw_data_set(plots, key, rows):
     dataset, count, k = key
     name = "%s%s" % (dataset, "" if k == 10 else "-k%d" % k)
+
+    def draw(kind, *arguments, **keywords):
+        # A part of a data set stands beside the whole, which comes first.
+        taken = any(path.endswith("/%s-%s.%s" % (kind, plots.slug(name), plots.form)) for path in plots.written)
+        plots.draw("%s-%s%s" % (kind, name, "-%drows" % count if taken else ""), *arguments, **keywords)
+
     title = "%s, %d x %d, k %d" % (dataset, count, rows[0]["dims"], k)
-    plots.draw("recall-qps-" + name, title, "recall@%d" % k, "queries/s, one connection", lambda axes: recall_qps(axes, rows))
-    plots.draw("latency-" + name, title + ", recall 0.95", "", "microseconds", lambda axes: latency(axes, rows))
-    plots.draw("histogram-" + name, title + ", one connection", "microseconds", "percent of the queries",
-               lambda axes: histogram(axes, rows))
-    plots.draw("insert-" + name, title, "connections", "rows/s, single-row statements", lambda axes: insert_clients(axes, rows))
-    plots.draw("modes-" + name, title, "", "rows/s", lambda axes: insert_modes(axes, rows), width=8)
+    draw("recall-qps", title, "recall@%d" % k, "queries/s, one connection", lambda axes: recall_qps(axes, rows))
+    draw("latency", title + ", recall 0.95", "", "microseconds", lambda axes: latency(axes, rows))
+    draw("histogram", title + ", one connection", "microseconds", "percent of the queries", lambda axes: histogram(axes, rows))
+    draw("insert", title, "connections", "rows/s, single-row statements", lambda axes: insert_clients(axes, rows))
+    draw("modes", title, "", "rows/s", lambda axes: insert_modes(axes, rows), width=8)
 
 
 def newest(*folders):
@@ -298,7 +309,7 @@ def main():
     os.makedirs(options.out, exist_ok=True)
     plots = Plots(options.out, options.format)
     alone, swept = split(by_data_set(files))
-    for key, rows in alone.items():
+    for key, rows in sorted(alone.items(), key=lambda item: (item[0][0], -item[0][1], item[0][2])):
         draw_data_set(plots, key, rows)
     plots.draw("build", "CREATE INDEX", "", "seconds",
                lambda axes: build(axes, [row for rows in alone.values() for row in rows]), width=8)

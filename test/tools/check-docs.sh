@@ -1,6 +1,7 @@
 #!/bin/bash
 # check-docs.sh: the examples of the documentation are those that the regression tests run: every ```sql block of
-# docs/NAME.md stands word for word in sql/NAME.sql, where there is such a test, and in the same order.
+# docs/NAME.md stands word for word in sql/NAME.sql, where there is such a test, and in the same order.  And every link to a file,
+# and every file of ours that any page names in backquotes, exists.
 # usage: check-docs.sh [top of the tree]
 set -euo pipefail
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/../..}"
@@ -26,4 +27,21 @@ if examples == 0:
     sys.exit("there are no examples")
 print(f"{examples} examples, {faults} faults")
 sys.exit(faults > 0)
+PYTHON
+python3 - <<'PYTHON'
+import os, re, sys
+
+files = [os.path.relpath(os.path.join(folder, name)) for folder, _, names in os.walk(".") if ".git" not in folder for name in names]
+places = set(files)
+faults = []
+for doc in (file for file in files if file.endswith(".md") and not file.startswith(("build/", "bench/cache/"))):
+    text, here = open(doc, encoding="utf-8").read(), os.path.dirname(doc)
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        if not os.path.exists(os.path.join(here, link)):
+            faults.append(f"{doc}: a link leads to {link}, which does not exist")
+    for name in re.findall(r"`([\w./-]+\.(?:c|h|cpp|hpp|py|sh|pl|sql))`", text):
+        if not (os.path.normpath(os.path.join(here, name)) in places or any(("/" + file).endswith("/" + name) for file in places)):
+            faults.append(f"{doc}: there is no {name}")
+print("\n".join(faults))
+sys.exit(len(faults) > 0)
 PYTHON
