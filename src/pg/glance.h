@@ -36,11 +36,18 @@ phnsw_buffer_valid(BufferDesc *buffer)
 static inline bool
 phnsw_buffer_holds(BufferDesc *buffer, const BufferTag *tag)
 {
-	/* The state first: a buffer that is being read has its tag, but is not valid yet. */
-	bool		valid = phnsw_buffer_valid(buffer);
+	/*
+	 * The tag first.  A buffer gets its new tag under its header's lock, and is valid again when the page has been read: who sees the
+	 * tag, and then a valid buffer that is not locked, sees the page.
+	 */
+	uint32		state;
 
+	if (!PhnswBufferTagsEqual(tag, &buffer->tag))
+		return false;
 	pg_read_barrier();
-	return valid && PhnswBufferTagsEqual(tag, &buffer->tag);
+	state = pg_atomic_read_u32(&buffer->state);
+	pg_read_barrier();
+	return (state & (BM_VALID | BM_LOCKED)) == BM_VALID;
 }
 
 /* The shared buffer that the index's map names for a block; InvalidBuffer: none, or a local one, which must be pinned. */

@@ -167,6 +167,12 @@ glance_at_list(BackLinks *back, BackLink *link)
 	if (link->count > back->capacity)
 		return false;
 	memcpy(link->links, links, link->count * sizeof(uint32));
+	/* New nodes, or not links at all if the page went and came back meanwhile: only the lock can tell. */
+	for (uint32 i = 0; i < link->count; i++)
+	{
+		if (link->links[i] >= ins->pi->meta.nodes.limit)
+			return false;
+	}
 	return phnsw_glance_end(&glance);
 }
 
