@@ -143,11 +143,14 @@ BEGIN
 END $$;
 SELECT * FROM stumble();
 
--- the first read of a table in a savepoint that is rolled back
+-- the first read of a table in a savepoint that is rolled back: the TOAST table's lock goes with the table's
 BEGIN;
 SAVEPOINT s;
 SELECT differences('far');
+SAVEPOINT s2;
+RELEASE s2;
 ROLLBACK TO s;
+SELECT count(*) AS locks FROM pg_locks l JOIN pg_class c ON l.relation IN (c.oid, c.reltoastrelid) WHERE c.relname = 'far' AND l.pid = pg_backend_pid();
 SELECT differences('far');
 SELECT count(*) AS locks FROM pg_locks l JOIN pg_class c ON c.reltoastrelid = l.relation WHERE c.relname = 'far' AND l.pid = pg_backend_pid();
 COMMIT;

@@ -13,6 +13,7 @@
  */
 #include "scan.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/tupmacs.h"
 #include "catalog/pg_am_d.h"
@@ -110,7 +111,9 @@ find_vector(const Row *row, TupleDesc desc, AttrNumber number)
 			return NULL;
 		if (i == number)
 			return VARATT_IS_EXTERNAL_ONDISK(data + at) ? (const struct varlena *) (data + at) : NULL;
-		if (attribute->attlen == -1)
+		if (attribute->attlen == -1 && VARATT_IS_EXTERNAL(data + at) && !VARATT_IS_EXTERNAL_ONDISK(data + at))
+			return NULL;		/* not a tuple any more: no other tag is on disk */
+		else if (attribute->attlen == -1)
 			at += VARSIZE_ANY(data + at);
 		else if (attribute->attlen > 0)
 			at += attribute->attlen;
@@ -169,6 +172,7 @@ ask_for_leaves(PhnswScan *so, Row *rows, uint32 n, AttrNumber number)
 	{
 		Row		   *row = &rows[i];
 		const struct varlena *vector;
+		varatt_external pointer;
 		struct
 		{
 			varattrib_1b_e head;
@@ -181,7 +185,10 @@ ask_for_leaves(PhnswScan *so, Row *rows, uint32 n, AttrNumber number)
 			continue;
 		memcpy(&copy, vector, VARHDRSZ_EXTERNAL + sizeof(varatt_external));
 		pg_read_barrier();
-		row->out_of_line = phnsw_glance_holds(&row->glance) &&
+
+		/* The page may be compacted while it is looked at, and anything be taken for the vector: only its own TOAST table is opened. */
+		VARATT_EXTERNAL_GET_POINTER(pointer, &copy);
+		row->out_of_line = phnsw_glance_holds(&row->glance) && pointer.va_toastrelid == so->heap->rd_rel->reltoastrelid &&
 			phnsw_ahead_leaf((const struct varlena *) &copy, &row->look);
 	}
 	for (uint32 i = 0; i < n; i++)

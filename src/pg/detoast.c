@@ -96,7 +96,8 @@ visible_tuple(Buffer buffer, OffsetNumber offset, HeapTuple tuple)
 	if (offset < FirstOffsetNumber || offset > PageGetMaxOffsetNumber(page))
 		return false;
 	item = PageGetItemId(page, offset);
-	if (!ItemIdIsNormal(item))
+	if (!ItemIdIsNormal(item) || ItemIdGetLength(item) < SizeofHeapTupleHeader ||
+		ItemIdGetOffset(item) + ItemIdGetLength(item) > BLCKSZ)
 		return false;
 	tuple->t_data = (HeapTupleHeader) PageGetItem(page, item);
 	tuple->t_len = ItemIdGetLength(item);
@@ -109,7 +110,7 @@ static bool
 read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, uint32 n, char *to, int32 bytes)
 {
 	Buffer		buffer = InvalidBuffer;
-	BlockNumber at = InvalidBlockNumber;
+	BlockNumber at = InvalidBlockNumber;	/* which a damaged index may name */
 	uint32		i;
 
 	for (i = 0; i < n; i++)
@@ -120,7 +121,7 @@ read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, 
 		bool		visible;
 		const char *data;
 
-		if (block != at)
+		if (block != at || !BufferIsValid(buffer))
 		{
 			if (BufferIsValid(buffer))
 				ReleaseBuffer(buffer);

@@ -7,8 +7,9 @@
  * no scan, so there is nothing that an error, a savepoint or a cursor could leave behind.  While the locks are held the files
  * stay what they are unless this transaction itself changes them (TRUNCATE, CLUSTER), which the relation cache tells us.
  *
- * The locks belong to the transaction's resource owner, so that no savepoint drops them: then "locked in this transaction" is
- * one comparison.
+ * The locks belong to the subtransaction that took them, like those of the table: if a savepoint that is rolled back let go of the
+ * table but not of its TOAST table, whoever locks the table next (TRUNCATE) would wait for us to let go of the latter, and we for
+ * the former.  A rollback to a savepoint forgets all locks, and "locked" remains one comparison of transaction ids.
  */
 #include "postgres.h"
 
@@ -16,6 +17,7 @@
 
 #include "access/relation.h"
 #include "access/toast_internals.h"
+#include "access/xact.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class_d.h"
 #include "common/hashfn.h"
@@ -66,12 +68,26 @@ mark_invalid(Datum arg, Oid relid)
 	}
 }
 
+/* Subtransaction callback: a rollback may have dropped locks. */
+static void
+forget_locks(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	phnsw_sources_iterator iterator;
+	SourceEntry *entry;
+
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	phnsw_sources_start_iterate(sources, &iterator);
+	while ((entry = phnsw_sources_iterate(sources, &iterator)) != NULL)
+		entry->source->locked = InvalidLocalTransactionId;
+}
+
 static void
 lock_until_end(Oid relid)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 
-	CurrentResourceOwner = TopTransactionResourceOwner;
+	CurrentResourceOwner = CurTransactionResourceOwner;
 	LockRelationOid(relid, AccessShareLock);
 	CurrentResourceOwner = owner;
 }
@@ -124,6 +140,7 @@ find_source(Oid relid)
 	{
 		sources = phnsw_sources_create(TopMemoryContext, 16, NULL);
 		CacheRegisterRelcacheCallback(mark_invalid, (Datum) 0);
+		RegisterSubXactCallback(forget_locks, NULL);
 	}
 	entry = phnsw_sources_lookup(sources, relid);
 	if (entry != NULL)

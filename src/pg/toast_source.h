@@ -13,11 +13,11 @@ typedef struct PhnswToastSource
 	PhnswBufferMap tree;		/* its index */
 	bool		valid;			/* what is said above is true, if both are locked */
 	bool		usable;			/* an ordinary one in shared buffers */
-	LocalTransactionId locked;	/* the last transaction that locked both */
+	LocalTransactionId locked;	/* the transaction that has locked both */
 } PhnswToastSource;
 
 /*
- * The TOAST table, locked with its index until the end of the transaction; NULL: use PostgreSQL's functions.  Valid until
+ * The TOAST table, locked with its index until the end of the subtransaction; NULL: use PostgreSQL's functions.  Valid until
  * the transaction ends, though what it says may change.
  */
 extern PhnswToastSource *phnsw_toast_source(Oid relid);

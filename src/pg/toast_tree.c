@@ -84,6 +84,23 @@ key_above(const Search *search, const IndexTupleData *tuple, bool pivot)
 	return pivot ? (int32) search->found >= seq : (int32) search->found > seq;
 }
 
+/*
+ * Does the value go on behind its last chunk?  Then two values have this id: an id is given out again when all index tuples that have
+ * it are marked dead, but such marks are lost in a crash, and not believed on a standby.  The chunks could not tell which is which.
+ */
+static bool
+more_of_it(const Search *search, const char *page, uint32 offset, uint32 n_items)
+{
+	bool		dead;
+	const IndexTupleData *tuple = offset <= n_items ? tuple_at(page, offset, &dead) : NULL;
+	Oid			value;
+
+	if (tuple == NULL)
+		return false;
+	memcpy(&value, (const char *) tuple + MAXALIGN(sizeof(IndexTupleData)), sizeof(value));
+	return value == search->value;
+}
+
 /* Takes the chunks that begin at an item of a leaf. */
 static Step
 take_chunks(Search *search, const char *page, uint32 offset, uint32 n_items, BlockNumber right)
@@ -106,7 +123,7 @@ take_chunks(Search *search, const char *page, uint32 offset, uint32 n_items, Blo
 			search->places[search->found++] = tuple->t_tid;
 	}
 	if (search->found == search->wanted)
-		return STEP_DONE;
+		return more_of_it(search, page, offset, n_items) ? STEP_LOST : STEP_DONE;
 	search->next = right;
 	return right == P_NONE ? STEP_LOST : STEP_PAGE;
 }
