@@ -90,10 +90,12 @@ extern const PhnswKnownNode *phnsw_known_find(const PhnswKnown *known, uint32 id
 /* Makes n <= PHNSW_LINKS_MAX distinct nodes known; what was found before may be gone. */
 extern void phnsw_known_fetch(PhnswInsert *ins, const uint32 *ids, uint32 n);
 
-/* ---- links.c ------------------------------------------------------------------------------------------------------------- */
+/* ---- choose.c ------------------------------------------------------------------------------------------------------------ */
 
 /* Chooses the new node's links on a level among the copies; live nodes only, unless there are none on level 0. */
 extern void phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level);
+
+/* ---- links.c ------------------------------------------------------------------------------------------------------------- */
 
 /* Decides which of its neighbours will link to the new node, and which of their links it takes over. */
 extern void phnsw_plan_back_links(PhnswInsert *ins);

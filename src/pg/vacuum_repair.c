@@ -7,8 +7,8 @@
  * neighbours' neighbours.
  *
  * The unit of work is a page: its lists need much the same nodes, which are copied into a pool, in one batch per round.  The
- * lists of the next pages need most of them again, so the pool is kept until it has grown to half of maintenance_work_mem: head and
- * code of a live node do not change, and one that has been freed or used again meanwhile is a stale link like any other.
+ * lists of the next pages need most of them again, so the pool is kept until it takes half of maintenance_work_mem: head and code
+ * of a live node do not change, and one that has been freed or used again meanwhile is a stale link like any other.
  *
  *    copy the page (share lock)
  *    round 1: copy the dead nodes that its lists name, with their links
@@ -18,48 +18,13 @@
  *
  * Lists of level 0 stand in slots, those of upper levels in aux records; both are "jobs" here.
  */
-#include "vacuum.h"
-
-#include <math.h>
+#include "vacuum_repair.h"
 
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 
-/* New candidates that a list may get from each dead node, from all of them, and from neighbours' neighbours. */
-#define CANDIDATES_PER_DEAD 12
-#define DEAD_CANDIDATES     128
-#define THIN_CANDIDATES     64
 /* Beside the slot: id, stamp, up to four places in the table. */
 #define POOL_NODE_BYTES     24
-#define CANDIDATES_AHEAD    8
-#define CANDIDATES_MAX      (PHNSW_LINKS_MAX + DEAD_CANDIDATES + THIN_CANDIDATES)
-
-typedef struct Job
-{
-	uint32		owner;			/* node id */
-	uint32		version;
-	uint32		place;			/* of the slot or record on the page */
-	uint32		level;
-	uint32		count;			/* links as on the page */
-	const uint32 *links;		/* in the copy of the page */
-	const phnsw_slot *slot;		/* of the owner, in the copy of the page; NULL: in the pool */
-	uint32		n;				/* candidates: first the live links, then new ones */
-	uint32		n_live;
-	uint32		candidates[CANDIDATES_MAX]; /* pool indexes */
-	uint32		chosen_count;
-	uint32		chosen[PHNSW_LINKS_MAX];
-} Job;
-
-typedef struct Repair
-{
-	PhnswVacuum *v;
-	PhnswPool	pool;
-	Job		   *jobs;
-	uint32		n_jobs;
-	uint32		page_nodes;		/* that the lists of one page may name: owner, links, candidates of every job */
-	uint32		stamp;
-	char	   *image;			/* of the page */
-} Repair;
 
 /* ---- candidates -------------------------------------------------------------------------------------------------------------- */
 
@@ -76,7 +41,7 @@ is_dead(const PhnswVacuum *v, uint32 id)
 }
 
 static void
-add_candidate(Repair *r, Job *job, uint32 id, uint32 max)
+add_candidate(PhnswRepair *r, PhnswRepairJob *job, uint32 id, uint32 max)
 {
 	uint32		index;
 
@@ -91,7 +56,7 @@ add_candidate(Repair *r, Job *job, uint32 id, uint32 max)
 
 /* A dead node's links on the job's level, nearest first as far as the list knows. */
 static uint32
-links_of_dead(Repair *r, const Job *job, uint32 id, uint32 *links)
+links_of_dead(PhnswRepair *r, const PhnswRepairJob *job, uint32 id, uint32 *links)
 {
 	PhnswIndex *pi = r->v->pi;
 	phnsw_slot *slot;
@@ -107,7 +72,7 @@ links_of_dead(Repair *r, const Job *job, uint32 id, uint32 *links)
 
 /* Round 2: the live links, then some links of each dead one. */
 static void
-collect(Repair *r, Job *job)
+collect(PhnswRepair *r, PhnswRepairJob *job)
 {
 	uint32		links[PHNSW_LINKS_MAX];
 	uint32		max;
@@ -134,17 +99,9 @@ collect(Repair *r, Job *job)
 	}
 }
 
-static inline bool
-is_usable(const Repair *r, const Job *job, uint32 index)
-{
-	const phnsw_slot *slot = phnsw_pool_slot(&r->pool, index);
-
-	return slot->state == PHNSW_SLOT_LIVE && slot->level >= job->level;
-}
-
 /* Round 3: candidates of the candidates.  Returns whether there were any. */
 static bool
-collect_more(Repair *r, Job *job)
+collect_more(PhnswRepair *r, PhnswRepairJob *job)
 {
 	uint32		links[PHNSW_LINKS_MAX];
 	uint32		before = job->n;
@@ -152,7 +109,7 @@ collect_more(Repair *r, Job *job)
 	uint32		usable = 0;
 
 	for (uint32 i = 0; i < before; i++)
-		usable += is_usable(r, job, job->candidates[i]);
+		usable += phnsw_is_usable(r, job, job->candidates[i]);
 	if (usable >= Max(r->v->pi->m / 2, 1))
 		return false;
 	r->stamp++;
@@ -162,7 +119,7 @@ collect_more(Repair *r, Job *job)
 	{
 		uint32		n;
 
-		if (!is_usable(r, job, job->candidates[i]))
+		if (!phnsw_is_usable(r, job, job->candidates[i]))
 			continue;
 		n = phnsw_links(r->v->index, r->v->pi, r->pool.ids[job->candidates[i]], job->level, links);
 		for (uint32 j = 0; j < n; j++)
@@ -171,115 +128,8 @@ collect_more(Repair *r, Job *job)
 	return job->n > before;
 }
 
-/* A new candidate, at its distance from the list's owner. */
-typedef struct Fresh
-{
-	float		distance;
-	uint32		index;			/* into the pool */
-} Fresh;
-
-/* Heads and codes of a job's candidates are asked for so many candidates ahead: the pool does not fit into a cache. */
-static inline void
-prefetch_candidate(const Repair *r, const Job *job, uint32 i)
-{
-	const char *start;
-	const char *end;
-
-	if (i >= job->n)
-		return;
-	start = (const char *) phnsw_pool_slot(&r->pool, job->candidates[i]);
-	end = start + offsetof(phnsw_slot, code) + r->v->pi->code_bytes;
-	for (; start < end; start += 64)
-	{
-		__builtin_prefetch(start);
-		/* gcc 12 drops prefetches from loops that it takes for without effect. */
-		__asm__ volatile("" ::: "memory");
-	}
-}
-
-/* The usable new candidates, nearest first. */
-static uint32
-sort_fresh(const Repair *r, const Job *job, const phnsw_slot *owner, Fresh *fresh)
-{
-	uint32		n = 0;
-
-	for (uint32 i = job->n_live; i < job->n; i++)
-	{
-		uint32		index = job->candidates[i];
-		uint32		j;
-		float		distance;
-
-		prefetch_candidate(r, job, i + CANDIDATES_AHEAD);
-		if (!is_usable(r, job, index))
-			continue;
-		distance = phnsw_codec_distance(r->v->pi->codec, owner, phnsw_pool_slot(&r->pool, index));
-		if (!isfinite(distance))
-			continue;
-		for (j = n++; j > 0 && fresh[j - 1].distance > distance; j--)
-			fresh[j] = fresh[j - 1];
-		fresh[j] = (Fresh) {.distance = distance, .index = index};
-	}
-	return n;
-}
-
-/* Some entry of the list is nearer to the candidate than the owner is, and so leads to it. */
-static bool
-is_covered(const Repair *r, const Fresh *candidate, const phnsw_slot *const *kept, uint32 n)
-{
-	const phnsw_slot *slot = phnsw_pool_slot(&r->pool, candidate->index);
-
-	for (uint32 i = 0; i < n; i++)
-	{
-		if (phnsw_codec_distance(r->v->pi->codec, kept[i], slot) < candidate->distance)
-			return true;
-	}
-	return false;
-}
-
-/*
- * The live links stay: they were chosen when more was known.  The places of the dead go to new candidates, nearest first,
- * by HNSW's rule: who is not covered by the list so far, then who was passed over.
- */
 static void
-choose(Repair *r, Job *job)
-{
-	PhnswIndex *pi = r->v->pi;
-	const phnsw_slot *owner = job->slot != NULL ? job->slot :
-		phnsw_pool_slot(&r->pool, phnsw_pool_add(&r->pool, job->owner));
-	const phnsw_slot *kept[PHNSW_LINKS_MAX];
-	Fresh		fresh[CANDIDATES_MAX];
-	uint32		passed[CANDIDATES_MAX];
-	uint32		n_passed = 0;
-	uint32		n_fresh;
-	uint32		n = 0;
-	/* As many links as the list had, so that vacuum neither thins nor fattens the graph. */
-	uint32		m = job->level > 0 ? pi->m : Min(Max(job->count, pi->m), 2 * pi->m);
-
-	for (uint32 i = 0; i < job->n_live && n < m; i++)
-	{
-		if (!is_usable(r, job, job->candidates[i]))
-			continue;
-		kept[n] = phnsw_pool_slot(&r->pool, job->candidates[i]);
-		job->chosen[n++] = r->pool.ids[job->candidates[i]];
-	}
-	n_fresh = sort_fresh(r, job, owner, fresh);
-	for (uint32 i = 0; i < n_fresh && n < m; i++)
-	{
-		if (is_covered(r, &fresh[i], kept, n))
-		{
-			passed[n_passed++] = fresh[i].index;
-			continue;
-		}
-		kept[n] = phnsw_pool_slot(&r->pool, fresh[i].index);
-		job->chosen[n++] = r->pool.ids[fresh[i].index];
-	}
-	for (uint32 i = 0; i < n_passed && n < m; i++)
-		job->chosen[n++] = r->pool.ids[passed[i]];
-	job->chosen_count = n;
-}
-
-static void
-work(Repair *r)
+work(PhnswRepair *r)
 {
 	bool		more = false;
 
@@ -292,17 +142,17 @@ work(Repair *r)
 	if (more)
 		phnsw_pool_fetch(&r->pool, false);
 	for (uint32 i = 0; i < r->n_jobs; i++)
-		choose(r, &r->jobs[i]);
+		phnsw_choose_repaired(r, &r->jobs[i]);
 }
 
 /* ---- a page's lists ---------------------------------------------------------------------------------------------------------- */
 
 /* Makes a job of a list that names a node that is gone; the dead ones enter the pool. */
 static void
-consider(Repair *r, uint32 owner, uint32 version, uint32 place, uint32 level, const uint32 *links, uint32 count,
+consider(PhnswRepair *r, uint32 owner, uint32 version, uint32 place, uint32 level, const uint32 *links, uint32 count,
 		 const phnsw_slot *slot)
 {
-	Job		   *job = &r->jobs[r->n_jobs];
+	PhnswRepairJob		   *job = &r->jobs[r->n_jobs];
 	bool		named = false;
 
 	for (uint32 i = 0; i < count; i++)
@@ -328,7 +178,7 @@ consider(Repair *r, uint32 owner, uint32 version, uint32 place, uint32 level, co
 }
 
 static Buffer
-copy_page(Repair *r, BlockNumber block, phnsw_page_kind kind)
+copy_page(PhnswRepair *r, BlockNumber block, phnsw_page_kind kind)
 {
 	Buffer		buffer = phnsw_pin(r->v->index, r->v->pi, block);
 
@@ -345,7 +195,7 @@ copy_page(Repair *r, BlockNumber block, phnsw_page_kind kind)
 
 /* Writes the chosen lists; returns how many had changed since they were copied. */
 static uint32
-write_lists(Repair *r, Buffer buffer)
+write_lists(PhnswRepair *r, Buffer buffer)
 {
 	PhnswIndex *pi = r->v->pi;
 	PhnswWal   *wal;
@@ -357,7 +207,7 @@ write_lists(Repair *r, Buffer buffer)
 	page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
 	for (uint32 i = 0; i < r->n_jobs; i++)
 	{
-		Job		   *job = &r->jobs[i];
+		PhnswRepairJob		   *job = &r->jobs[i];
 		uint32	   *links;
 		uint16	   *count;
 		bool		same;
@@ -386,8 +236,9 @@ write_lists(Repair *r, Buffer buffer)
 			changed++;
 			continue;
 		}
-		memset(links, 0, job->count * sizeof(uint32));
 		memcpy(links, job->chosen, job->chosen_count * sizeof(uint32));
+		if (job->chosen_count < job->count)
+			memset(links + job->chosen_count, 0, (job->count - job->chosen_count) * sizeof(uint32));
 		*count = job->chosen_count;
 		r->v->lists_repaired++;
 	}
@@ -398,7 +249,7 @@ write_lists(Repair *r, Buffer buffer)
 
 /* Returns whether a list changed under our hands: worth another try. */
 static bool
-repair_node_page(Repair *r, BlockNumber block, uint32 first)
+repair_node_page(PhnswRepair *r, BlockNumber block, uint32 first)
 {
 	PhnswIndex *pi = r->v->pi;
 	uint32		count = Min(pi->slots_per_page, r->v->limit - first);
@@ -429,7 +280,7 @@ repair_node_page(Repair *r, BlockNumber block, uint32 first)
  * and a record gets its node and version in the WAL record that makes the slot LIVE with them.
  */
 static bool
-repair_aux_page(Repair *r, BlockNumber block, uint32 first, uint32 count, bool reclaim)
+repair_aux_page(PhnswRepair *r, BlockNumber block, uint32 first, uint32 count, bool reclaim)
 {
 	PhnswIndex *pi = r->v->pi;
 	Buffer		buffer = copy_page(r, block, PHNSW_PAGE_AUX);
@@ -481,11 +332,11 @@ phnsw_vacuum_repair(PhnswVacuum *v)
 	uint32		jobs = Max(pi->slots_per_page, pi->aux_per_page);
 	uint32		aux_limit;
 	Size		room;
-	Repair	   *r = palloc0(sizeof(Repair));
+	PhnswRepair *r = palloc0(sizeof(PhnswRepair));
 
 	r->v = v;
 	r->image = palloc(BLCKSZ);
-	r->jobs = palloc_extended(jobs * sizeof(Job), MCXT_ALLOC_HUGE);
+	r->jobs = palloc_extended(jobs * sizeof(PhnswRepairJob), MCXT_ALLOC_HUGE);
 	r->page_nodes = jobs * (1 + 2 * pi->m + 2 * pi->m + DEAD_CANDIDATES + THIN_CANDIDATES);
 	room = (Size) maintenance_work_mem * 512 / (pi->slot_bytes + POOL_NODE_BYTES);
 	phnsw_pool_init(&r->pool, v->index, pi, Max(r->page_nodes, Min(room, pi->meta.nodes.limit)));
