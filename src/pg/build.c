@@ -7,7 +7,8 @@
  *
  *    scan the table; with the first row, start the core       build_feed.c
  *    no more rows: wait for the graph
- *    write pages while the team formats the next ones          build_write.c
+ *    write pages while the team formats the next ones and      build_write.c
+ *    calibrates, at last the meta page
  *    join, destroy
  *
  * No thread outlives phnsw_ambuild(), however it ends: PG_ENSURE_ERROR_CLEANUP destroys the core's build, which joins, on
@@ -185,6 +186,8 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 		phnsw_build_write(build, &result);
 	INSTR_TIME_SET_CURRENT(write);
 	INSTR_TIME_SUBTRACT(write, start);
+	/* With the calibration's time. */
+	phnsw_ensure(phnsw_build_result_get(*build->core, &result, &error), &error);
 	result.seconds[PHNSW_PHASE_WRITE] = INSTR_TIME_GET_DOUBLE(write);
 
 	phnsw_build_log(build->index, &build->params, &result);
@@ -225,6 +228,7 @@ phnsw_ambuild(Relation heap, Relation index, IndexInfo *info)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
 	phnsw_batch_forget(index);
 	phnsw_build_describe(heap, index, &build.params);
+	build.params.calibrate_late = true;
 	phnsw_build_run(&build, counts);
 	return counts;
 }

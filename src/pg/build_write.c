@@ -3,14 +3,15 @@
  *    The end of a build: page images to the file and to the WAL.
  *
  * Pages go through smgr, past the shared buffers, in ascending order; the file is new and nobody else can see it.  Two
- * buffers: while this thread logs, checksums and writes one, the core's threads format the other.
+ * buffers: while this thread logs, checksums and writes one, the core's threads format the other.  In the time that remains
+ * to them they calibrate; the meta page, which has the result, is written last.
  *
  * WAL.  Full page images in records of up to 32 pages, where the relation needs any (wal_level = minimal lets a file created
  * in the same transaction do without: PostgreSQL then syncs it at commit by itself).
  *
  * Durability.  Replay starts at a checkpoint's redo pointer, so whatever was logged before it must be on disk when that
  * checkpoint ends, but a checkpoint knows only of shared buffers and of files registered for sync.  The last page of every
- * segment is written with registration, after all others of the segment.  If no checkpoint has begun since the first record,
+ * segment is written with registration, after all others of the segment (of the first: the meta page).  If no checkpoint has begun since the first record,
  * then the next one finds the registration and syncs the file, and until it is complete replay covers all of our records.
  * If one has begun, it may have missed us: the file is synced here and now.  So a build does not wait for the disk unless a
  * checkpoint happened to begin during its last seconds.  (nbtree always syncs; PostgreSQL 17's bulk_write.c does it as here.)
@@ -150,13 +151,42 @@ phnsw_write_pages(PhnswBuild *build, const phnsw_build_result *result, PhnswWrit
 	}
 }
 
+/* The place of block 0, whose content is known last. */
+static void
+phnsw_writer_hold(PhnswWriter *writer)
+{
+	char	   *page = phnsw_aligned_pages(1);
+
+	memset(page, 0, BLCKSZ);
+	smgrextend(RelationGetSmgr(writer->index), writer->fork, 0, page, true);
+}
+
+/* Block 0, which the core has when it has calibrated.  Its segment is registered for sync once more, after this. */
+static void
+phnsw_writer_put_meta(PhnswWriter *writer, PhnswBuild *build)
+{
+	char	   *page = phnsw_aligned_pages(1);
+	Page		batch[1] = {page};
+	BlockNumber block = 0;
+
+	phnsw_format_begin(build, 0, 1, page);
+	phnsw_format_finish(build);
+	phnsw_page_finish(page, writer->meta);
+	if (writer->wal)
+		log_newpages(&PhnswRelationFile(writer->index), writer->fork, 1, &block, batch, true);
+	PageSetChecksumInplace(page, 0);
+	smgrwrite(RelationGetSmgr(writer->index), writer->fork, 0, page, !writer->sync);
+}
+
 void
 phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result)
 {
 	PhnswWriter writer;
 
 	phnsw_writer_begin(&writer, build->index, MAIN_FORKNUM, result->total_blocks, &result->meta);
-	phnsw_write_pages(build, result, &writer, 0, phnsw_writer_put);
+	phnsw_writer_hold(&writer);
+	phnsw_write_pages(build, result, &writer, 1, phnsw_writer_put);
+	phnsw_writer_put_meta(&writer, build);
 	phnsw_writer_end(&writer);
 }
 

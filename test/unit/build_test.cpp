@@ -20,7 +20,8 @@ int threads_of_process() {
   return n;
 }
 
-// The same rows and seed give the same bytes for any number of threads, any cut into chunks, any hint and any memory.
+// The same rows and seed give the same bytes for any number of threads, any cut into chunks, any hint, any memory, and whether
+// the calibration comes early or late.
 TEST(Build, IsDeterministic) {
   const Dataset data = clustered(6000, 24, 1);
   phnsw_build_params params = default_params(data);
@@ -31,6 +32,7 @@ TEST(Build, IsDeterministic) {
   for (const std::uint32_t threads : {2u, 4u, 8u}) {
     params.threads = threads;
     params.rows_expected = threads == 4 ? 0 : 1000000;
+    params.calibrate_late = threads != 8;
     params.memory_bytes = threads == 8 ? 0 : std::size_t{1} << 30;
     const Index again = build_index(data, params, threads == 2 ? 17 : ~0u);
     ASSERT_EQ(again.spill_bytes != 0, threads == 8);
@@ -38,6 +40,34 @@ TEST(Build, IsDeterministic) {
   }
   params.seed++;
   EXPECT_NE(build_index(data, params).pages, first.pages);
+}
+
+// Block 0 waits for a late calibration, whenever it is asked for; the other blocks do not.
+TEST(Build, CalibratesLate) {
+  const Dataset data = clustered(3000, 24, 1);
+  phnsw_build_params params = default_params(data);
+  params.calibrate = true;
+  const Index early = build_index(data, params);
+  params.calibrate_late = true;
+  for (const bool meta_first : {true, false}) {
+    Driver driver(params);
+    driver.feed(data);
+    driver.wait();
+    phnsw_build_result result{};
+    ASSERT_EQ(phnsw_build_result_get(driver.build, &result, &driver.error), PHNSW_OK);
+    std::vector<std::uint8_t> pages(early.pages.size());
+    const std::uint32_t blocks = result.total_blocks;
+    for (const bool meta : {meta_first, !meta_first}) {
+      const std::uint32_t first = meta ? 0 : 1, n = meta ? 1 : blocks - 1;
+      ASSERT_EQ(phnsw_build_format_begin(driver.build, first, n, pages.data() + std::size_t{first} * PHNSW_PAGE_BYTES,
+                                         &driver.error), PHNSW_OK);
+      while (phnsw_build_format_wait(driver.build, 10, &driver.error) == PHNSW_RUNNING) continue;
+    }
+    EXPECT_EQ(pages, early.pages);
+    ASSERT_EQ(phnsw_build_result_get(driver.build, &result, &driver.error), PHNSW_OK);
+    EXPECT_EQ(result.meta.calibrations, early.meta().calibrations);
+    EXPECT_GT(result.seconds[PHNSW_PHASE_CALIBRATE], 0.0);
+  }
 }
 
 // Sizes around every special case: nothing, one point, one list, one leaf, one page, several parts.

@@ -229,7 +229,6 @@ Status Build::build_graph() {
   const std::uint32_t n = graph_.points.n;
   const GraphParams density =
       graph_params(graph_.points.dims, params_.ef_construction, stream(params_.seed, kPartitionStream));
-  Calibration calibration;
   if (n != 0) {
     progress_.begin(PHNSW_PHASE_PARTITION, n);
     status = draw_levels(context_, stream(params_.seed, kLevelStream), params_.m, &graph_);
@@ -248,7 +247,8 @@ Status Build::build_graph() {
     if (!status.ok()) return status;
     graph_.home.order.release();
     progress_.begin(PHNSW_PHASE_CALIBRATE, PHNSW_CALIBRATION_MAX);
-    if (params_.calibrate) status = calibrate(context_, graph_, stream(params_.seed, kSampleStream), &calibration);
+    if (params_.calibrate) calibrator_.emplace(context_, graph_, stream(params_.seed, kSampleStream));
+    if (params_.calibrate && !params_.calibrate_late) status = calibrator_->finish();
     if (!status.ok()) return status;
   }
   progress_.begin(PHNSW_PHASE_WRITE, 0);
@@ -257,7 +257,7 @@ Status Build::build_graph() {
   meta->level_seed = stream(params_.seed, kLevelStream);
   meta->ef_construction = params_.ef_construction;
   images_.emplace(*rows_, graph_);
-  return images_->prepare(context_, calibration, meta);
+  return images_->prepare(context_, calibrator_.has_value() ? calibrator_->table() : Calibration(), meta);
 }
 
 void Build::fill_result() {
@@ -273,12 +273,29 @@ void Build::fill_result() {
   signal_event();
 }
 
+Status Build::calibrate_late(bool all) {
+  const auto began = std::chrono::steady_clock::now();
+  const Status status = all ? calibrator_->finish() : calibrator_->step();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  result_.seconds[PHNSW_PHASE_CALIBRATE] += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  if (calibrator_->done()) set_calibration(calibrator_->table(), &result_.meta);
+  return status;
+}
+
 Status Build::serve() {
   for (;;) {
+    const bool idle = !calibrator_.has_value() || calibrator_->done();
+    bool asked = false, meta_page = false;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      to_conductor_.wait(lock, [this] { return stop_.load() || format_pages_ != nullptr; });
+      to_conductor_.wait(lock, [&] { return stop_.load() || format_pages_ != nullptr || !idle; });
       if (stop_.load()) return kStopped;
+      asked = format_pages_ != nullptr;
+      meta_page = asked && format_first_ == 0;
+    }
+    if (!idle && (!asked || meta_page)) {
+      if (const Status status = calibrate_late(meta_page); !status.ok()) return status;
+      continue;
     }
     const std::size_t items = (format_n_ + kFormatBlock - 1) / kFormatBlock;
     const Status status = team_.for_each(items, [this](std::size_t item, unsigned) {

@@ -54,6 +54,8 @@ class Build final : private SpillSource {
   Status load();
   Status build_graph();
   void fill_result();
+  // One step of a late calibration, or with `all` what is left of it.
+  Status calibrate_late(bool all);
   Status serve();
   Status extend(std::uint64_t bytes, int *fd) override;
 
@@ -97,6 +99,7 @@ class Build final : private SpillSource {
   BuildContext context_{team_, arena_, progress_};
   std::optional<Rows> rows_;
   Graph graph_;
+  std::optional<Calibrator> calibrator_;
   std::optional<Images> images_;
 };
 

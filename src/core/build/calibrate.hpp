@@ -6,6 +6,8 @@
 #pragma once
 
 #include "build/graph.hpp"
+#include "build/leaf.hpp"
+#include "build/walk.hpp"
 
 namespace phnsw {
 
@@ -14,7 +16,48 @@ struct Calibration {
   phnsw_calibration entry[PHNSW_CALIBRATION_MAX];
 };
 
-// Leaves the table empty when there are too few points to ask for ten neighbours.
-Status calibrate(BuildContext &context, const Graph &graph, std::uint64_t seed, Calibration *calibration);
+// In steps of a few milliseconds of the team, so that the conductor can do other things in between.
+class Calibrator {
+ public:
+  // The graph stays as it is until the end.  Leaves the table empty when there are too few points to ask for ten neighbours.
+  Calibrator(BuildContext &context, const Graph &graph, std::uint64_t seed);
+  Calibrator(const Calibrator &) = delete;
+  Calibrator &operator=(const Calibrator &) = delete;
+
+  [[nodiscard]] bool done() const noexcept { return done_; }
+  // REQUIRES: not done.
+  Status step();
+  // All steps that are left.
+  Status finish();
+  [[nodiscard]] const Calibration &table() const noexcept { return table_; }
+
+ private:
+  // What a worker knows of the samples' nearest points.
+  struct Nearest {
+    LeafWorkspace work;
+    Array<std::uint64_t> best;
+    Array<float> distance;
+  };
+  void prepare();
+  Status compare_slices();
+  void merge_truth();
+  Status measure();
+  [[nodiscard]] std::uint32_t descend(const Walk &walk, std::uint32_t sample) const noexcept;
+
+  BuildContext &context_;
+  const Graph &graph_;
+  const GemmKernels &gemm_;
+  bool done_ = false;
+  Calibration table_;
+  std::vector<std::uint32_t> samples_;
+  std::vector<std::uint32_t> truth_;  // the nearest other points of each sample
+
+  std::uint32_t slice_ = 0, slices_ = 0, slices_done_ = 0;  // points of a slice; how many there are
+  std::vector<Nearest> nearest_;                            // one per worker, until the truth is found
+
+  std::vector<std::unique_ptr<Walk>> walks_;  // one per worker
+  std::uint32_t measured_ = 0;                // samples at the current width
+  std::atomic<std::uint64_t> hits_{0}, touches_{0}, hops_{0};
+};
 
 }  // namespace phnsw

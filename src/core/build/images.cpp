@@ -76,9 +76,13 @@ Status Images::prepare(BuildContext &context, const Calibration &calibration, ph
   meta->entry = n != 0 ? graph_.id_of[graph_.entry] : PHNSW_NONE;
   meta->entry_level = n != 0 ? graph_.level[graph_.entry] : 0;
   meta->built_nodes = n;
+  set_calibration(calibration, meta);
+  return {};
+}
+
+void set_calibration(const Calibration &calibration, phnsw_meta *meta) noexcept {
   meta->calibrations = calibration.n;
   std::copy(calibration.entry, calibration.entry + calibration.n, meta->calibration);
-  return {};
 }
 
 void Images::format(std::uint32_t block, std::uint8_t *page) const noexcept {

@@ -10,12 +10,15 @@
 
 namespace phnsw {
 
+void set_calibration(const Calibration &calibration, phnsw_meta *meta) noexcept;
+
 class Images {
  public:
   // rows and graph must outlive the images.
   Images(const Rows &rows, const Graph &graph) noexcept : rows_(rows), graph_(graph) {}
 
-  // meta: build_id, level_seed and ef_construction are set by the caller, the rest here.
+  // meta: build_id, level_seed and ef_construction are set by the caller, the rest here; block 0 is what it holds when that
+  // is formatted.
   Status prepare(BuildContext &context, const Calibration &calibration, phnsw_meta *meta);
   [[nodiscard]] std::uint32_t blocks() const noexcept { return blocks_; }
   // page: PHNSW_PAGE_BYTES.  REQUIRES: block < blocks(), prepare() succeeded.

@@ -259,6 +259,9 @@ typedef struct phnsw_build_params
 	uint32_t     rows_expected;   /* a hint, 0 if unknown */
 	size_t       memory_bytes;    /* private memory the build may use; the arena beyond it lives in the mapped file */
 	bool         calibrate;
+	/* Not before the graph counts as complete, but while nobody waits for pages, and at the latest when block 0 is asked for:
+	 * that page has the calibration, the result has it from then on. */
+	bool         calibrate_late;
 } phnsw_build_params;
 
 typedef enum phnsw_build_phase
@@ -287,7 +290,7 @@ typedef struct phnsw_progress
 
 typedef struct phnsw_build_result
 {
-	phnsw_meta meta;         /* complete, ready for block 0 */
+	phnsw_meta meta;         /* complete, ready for block 0, but for a late calibration */
 	uint32_t   total_blocks; /* of the index, meta page included */
 	uint32_t   nodes;
 	uint32_t   levels;       /* entry level + 1, 0 when empty */
