@@ -54,7 +54,7 @@ sub watch_while
 
 my @phases = (
 	'initializing', 'loading and encoding rows', 'joining equal vectors', 'partitioning', 'comparing within partitions',
-	'selecting neighbours', 'building upper levels', 'checking reachability', 'ordering nodes', 'calibrating', 'writing pages');
+	'selecting neighbours', 'building upper levels', 'checking reachability', 'ordering nodes', 'writing pages');
 
 watch_while(
 	'build', 'phase, tuples_done, tuples_total, blocks_done FROM pg_stat_progress_create_index',
