@@ -42,7 +42,7 @@ include $(PGXS)
 src/core/%.o: override CPPFLAGS := -Isrc/core -MMD -MP -D_GNU_SOURCE
 src/core/%_avx2.o: override CXXFLAGS += -mavx2 -mfma -mf16c
 src/core/%_avx512.o: override CXXFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
-src/core/build/%.o src/core/kernel/%.o src/core/codec/%.o: override CXXFLAGS += -O3
+src/core/build/%.o src/core/merge/%.o src/core/kernel/%.o src/core/codec/%.o: override CXXFLAGS += -O3
 
 $(OBJS): Makefile
 -include $(OBJS:.o=.d)

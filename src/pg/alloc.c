@@ -261,6 +261,95 @@ phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id)
 	return buffer;
 }
 
+/* Adds the page's free slots to the claims; *partial: it has more of them than are wanted. */
+static void
+claim_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 wanted, PhnswClaim *claims, uint32 *n, bool *partial)
+{
+	uint32		first = phnsw_first_id(&pi->meta.nodes, pi->slots_per_page, block);
+	Buffer		buffer;
+	Page		page;
+
+	*partial = false;
+	if (first == PHNSW_NONE)
+		return;					/* an old hint of the free space map */
+	buffer = phnsw_pin(index, pi, block);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	phnsw_page_check(index, block, page, PHNSW_PAGE_NODE);
+	for (uint32 i = 0; i < pi->slots_per_page; i++)
+	{
+		const phnsw_slot *slot = phnsw_page_slot(pi, page, i);
+
+		if (slot->state != PHNSW_SLOT_FREE)
+			continue;
+		*partial = *n == wanted;
+		if (*partial)
+			break;
+		claims[*n].id = first + i;
+		claims[(*n)++].version = slot->version;
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+	uint32		x = ((const PhnswClaim *) a)->id;
+	uint32		y = ((const PhnswClaim *) b)->id;
+
+	return x < y ? -1 : x > y;
+}
+
+BlockNumber
+phnsw_claim_slots(Relation index, PhnswIndex *pi, uint32 wanted, PhnswClaim *claims)
+{
+	uint32		n = 0;
+	BlockNumber block = InvalidBlockNumber;
+	bool		partial = false;
+
+	if (pi->open_page != InvalidBlockNumber)
+	{
+		block = pi->open_page;
+		RecordUsedIndexPage(index, block);
+		pi->open_page = InvalidBlockNumber;
+		claim_page(index, pi, block, wanted, claims, &n, &partial);
+	}
+	while (n < wanted && (block = GetFreeIndexPage(index)) != InvalidBlockNumber)
+		claim_page(index, pi, block, wanted, claims, &n, &partial);
+	while (n < wanted)
+	{
+		Buffer		meta_buffer = lock_meta(index);
+		uint32		first;
+		Buffer		buffer = add_page(index, pi, meta_buffer, PHNSW_PAGE_NODE, &first);
+		uint32		taken = Min(pi->slots_per_page, wanted - n);
+
+		UnlockReleaseBuffer(meta_buffer);
+		block = BufferGetBlockNumber(buffer);
+		UnlockReleaseBuffer(buffer);
+		for (uint32 i = 0; i < taken; i++)
+			claims[n++] = (PhnswClaim) {.id = first + i, .version = 0};
+		partial = taken < pi->slots_per_page;
+	}
+	qsort(claims, n, sizeof(PhnswClaim), by_id);
+	return partial ? block : InvalidBlockNumber;
+}
+
+Buffer
+phnsw_lock_claim(Relation index, PhnswIndex *pi, const PhnswClaim *claim, uint32 *place)
+{
+	BlockNumber block = phnsw_node_block(index, pi, claim->id, place);
+	Buffer		buffer = phnsw_pin(index, pi, block);
+	const phnsw_slot *slot;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	phnsw_page_check(index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
+	slot = phnsw_page_slot(pi, BufferGetPage(buffer), *place);
+	if (slot->state == PHNSW_SLOT_FREE && slot->version == claim->version)
+		return buffer;
+	UnlockReleaseBuffer(buffer);
+	return InvalidBuffer;
+}
+
 void
 phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room)
 {

@@ -1,6 +1,7 @@
 /*
  * batch.h
- *    What the files of the bulk insert share: batch.c (when), batch_rows.c (rows in waiting), batch_heap.c (which still count).
+ *    What the files of the bulk insert share: batch.c (when), batch_flush.c (which way), batch_merge.c and batch_merge_write.c
+ *    (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (which still count).
  */
 #ifndef PHNSW_BATCH_H
 #define PHNSW_BATCH_H
@@ -21,6 +22,7 @@ typedef struct PhnswRows
 	MemoryContext context;
 	uint32		dims;
 	Size		record_bytes;	/* phnsw_tid, padding, dims floats */
+	uint32		part;			/* of maintenance_work_mem, a half or a quarter: 2, 4 */
 	Size	   *memory_used;	/* by all that share the budget */
 
 	uint64		n;
@@ -39,8 +41,8 @@ typedef struct PhnswRows
 	uint64		ahead_rows;
 } PhnswRows;
 
-/* The memory that all share is half of maintenance_work_mem, but each has some. */
-extern void phnsw_rows_init(PhnswRows *rows, MemoryContext context, uint32 dims, Size *memory_used);
+/* The memory that all share is a part (a half, a quarter) of maintenance_work_mem, but each has some. */
+extern void phnsw_rows_init(PhnswRows *rows, MemoryContext context, uint32 dims, uint32 part, Size *memory_used);
 extern void phnsw_rows_add(PhnswRows *rows, const float *vector, ItemPointer tid);
 /* Forgets all rows but the first n. */
 extern void phnsw_rows_truncate(PhnswRows *rows, uint64 n);
@@ -75,5 +77,64 @@ typedef struct PhnswRowFilter
 extern void phnsw_filter_begin(PhnswRowFilter *filter, Relation heap, PhnswRows *rows);
 extern bool phnsw_filter_keeps(PhnswRowFilter *filter, uint64 row, ItemPointer tid);
 extern void phnsw_filter_end(PhnswRowFilter *filter);
+
+/* ---- batch.c --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct PhnswRun
+{
+	SubTransactionId subid;
+	uint64		first;			/* row */
+} PhnswRun;
+
+typedef struct PhnswBatch
+{
+	Oid			relid;
+	PhnswFile	file;
+	bool		filter;			/* the rows are this transaction's own (batch_heap.c) */
+	PhnswRows	rows;
+	PhnswRun   *runs;			/* who inserted which rows, ascending */
+	int			n_runs;
+	int			runs_max;
+
+	/* what a flush that failed has left */
+	uint64		flushed;		/* the first rows, which are in the index */
+	bool		in_doubt;		/* the insert of the next one failed half-way */
+	uint64		built;			/* or, if the index bears this build_id, the first rows */
+	uint64		build_id;		/* 0: no bulk build was tried */
+
+	struct PhnswBatch *next;
+} PhnswBatch;
+
+/* ---- batch_flush.c --------------------------------------------------------------------------------------------------------- */
+
+/* Brings all rows of the batch into the index, or raises an error; batch->flushed says how far it came. */
+extern void phnsw_flush_batch(Relation index, PhnswBatch *batch);
+
+/* ---- batch_merge.c --------------------------------------------------------------------------------------------------------- */
+
+/* Whether a row that is inserted into a filled index should wait, since there may be a merge. */
+extern bool phnsw_merge_is_likely(PhnswIndex *pi);
+/* How many of the next rows of the batch to merge at once; 0: row by row is cheaper, or there is no memory. */
+extern uint32 phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch);
+/* Merges that many rows, those of them that still count.  REQUIRES: nobody else merges. */
+extern void phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilter *filter, uint32 n);
+
+/* ---- batch_merge_write.c --------------------------------------------------------------------------------------------------- */
+
+typedef struct PhnswMerging
+{
+	Relation	index;
+	PhnswIndex *pi;
+	phnsw_merge **core;			/* owned by the context that the merge runs in */
+	PhnswBatch *batch;
+	uint32		n;				/* rows that the core has */
+	XLogRecPtr *lsns;			/* of the node pages, when they were loaded */
+	uint64	   *row_of;			/* row of the batch */
+	phnsw_tid  *tids;
+	uint32		rows;			/* that it brought into the index; the others went one by one */
+} PhnswMerging;
+
+/* Writes what the core has found: nodes, then the lists that lead to them, then rows with equal codes. */
+extern void phnsw_merge_write(PhnswMerging *merging);
 
 #endif							/* PHNSW_BATCH_H */

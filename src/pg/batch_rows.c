@@ -2,8 +2,8 @@
  * batch_rows.c
  *    Rows of a bulk insert while they wait: in memory, then in a temporary file of PostgreSQL's.
  *
- * All batches of a transaction share half of maintenance_work_mem (the build has the other half).  Room doubles while the
- * budget has some; after that rows go to the file, through a buffer of some rows.  The file counts for temp_file_limit.
+ * All batches of a transaction share half of maintenance_work_mem, a quarter if the index has nodes (the build or the merge
+ * has the rest).  Room doubles while the budget has some; after that rows go to the file, through a buffer of some rows.  The file counts for temp_file_limit.
  *
  * An error leaves the rows as they were before the call, so that a subtransaction that ends with it loses only its own: file
  * positions are given with every access, and the buffer is emptied after it has been written.
@@ -22,12 +22,13 @@
 #define PHNSW_BUFFER_BYTES (64 * 1024)
 
 void
-phnsw_rows_init(PhnswRows *rows, MemoryContext context, uint32 dims, Size *memory_used)
+phnsw_rows_init(PhnswRows *rows, MemoryContext context, uint32 dims, uint32 part, Size *memory_used)
 {
 	memset(rows, 0, sizeof(*rows));
 	rows->context = context;
 	rows->dims = dims;
 	rows->record_bytes = MAXALIGN(sizeof(phnsw_tid)) + dims * sizeof(float);
+	rows->part = part;
 	rows->memory_used = memory_used;
 	rows->ascending = true;
 	rows->file = -1;
@@ -60,7 +61,7 @@ begin_file(PhnswRows *rows)
 static void
 make_room(PhnswRows *rows)
 {
-	Size		budget = (Size) maintenance_work_mem * 1024 / 2;
+	Size		budget = (Size) maintenance_work_mem * 1024 / rows->part;
 	Size		left = *rows->memory_used < budget ? budget - *rows->memory_used : 0;
 	uint64		more = Min(rows->memory_rows, left / rows->record_bytes);
 

@@ -121,8 +121,8 @@ try_join(PhnswInsert *ins, uint32 id, uint32 version, uint32 *record)
 	return result;
 }
 
-static bool
-join_node(PhnswInsert *ins, uint32 id, uint32 version)
+bool
+phnsw_join_node(PhnswInsert *ins, uint32 id, uint32 version)
 {
 	uint32		record = PHNSW_NONE;
 	uint32		place;
@@ -157,7 +157,7 @@ phnsw_join_equal(PhnswInsert *ins)
 		if (copy->state == PHNSW_SLOT_LIVE && copy->version == ins->near.versions[i] &&
 			phnsw_codec_equal(ins->pi->codec, copy, ins->slot) &&
 			copy->head.residual >= ins->slot->head.residual &&
-			join_node(ins, ins->near.ids[i], ins->near.versions[i]))
+			phnsw_join_node(ins, ins->near.ids[i], ins->near.versions[i]))
 			return true;
 	}
 	return false;

@@ -35,8 +35,8 @@ mix(uint64 x)
 }
 
 /* P(level >= l) = M^-l. */
-static uint32
-draw_level(const PhnswIndex *pi, ItemPointer tid)
+uint32
+phnsw_draw_level(const PhnswIndex *pi, ItemPointer tid)
 {
 	uint64		row = ((uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16) | ItemPointerGetOffsetNumberNoCheck(tid);
 	double		uniform = ((mix(pi->meta.level_seed ^ mix(row)) >> 11) + 1) * 0x1.0p-53;
@@ -91,21 +91,29 @@ descend(PhnswInsert *ins, uint32 level)
 	return true;
 }
 
+/* ins->near: what a search of the level finds, beginning at what was found before. */
+static void
+search_level(PhnswInsert *ins, uint32 level)
+{
+	uint32		ef = ins->pi->meta.ef_construction;
+
+	Assert(ef <= PHNSW_SELECT_MAX);
+	begin_search(ins, ef);
+	phnsw_search_level(ins->index, ins->pi, ins->search, ins->query, level);
+	take_nearest(ins, ef);
+}
+
 /* Finds the new node's surroundings; chooses its links above level 0.  false: the index is empty. */
 bool
 phnsw_insert_search(PhnswInsert *ins)
 {
 	uint32		level = Min(ins->slot->level, ins->pi->meta.entry_level);
-	uint32		ef = ins->pi->meta.ef_construction;
 
-	Assert(ef <= PHNSW_SELECT_MAX);
 	if (!descend(ins, level))
 		return false;
 	for (;; level--)
 	{
-		begin_search(ins, ef);
-		phnsw_search_level(ins->index, ins->pi, ins->search, ins->query, level);
-		take_nearest(ins, ef);
+		search_level(ins, level);
 		if (level == 0)
 			return true;
 		phnsw_choose_links(ins, &ins->near, level);
@@ -142,239 +150,7 @@ join_unchanged(PhnswInsert *ins)
 	return phnsw_join_equal(ins);
 }
 
-/* ---- the node ---------------------------------------------------------------------------------------------------------------- */
-
-/* An aux record for the links on one level, and its place. */
-typedef struct UpperRecord
-{
-	uint32		id;
-	uint32		level;
-	BlockNumber block;
-	uint32		place;
-} UpperRecord;
-
-/* Takes aux records for levels 1 ... level and sorts them by block; *chain: the records by level. */
-static UpperRecord *
-take_upper_records(PhnswInsert *ins, uint32 *chain)
-{
-	uint32		n = ins->slot->level;
-	UpperRecord *records = palloc(n * sizeof(UpperRecord));
-
-	phnsw_alloc_aux(ins->index, ins->pi, PHNSW_AUX_UPPER, n, chain);
-	for (uint32 i = 0; i < n; i++)
-	{
-		UpperRecord record = {.id = chain[i], .level = i + 1};
-		uint32		j = i;
-
-		record.block = phnsw_aux_block(ins->index, ins->pi, record.id, &record.place);
-		for (; j > 0 && records[j - 1].block > record.block; j--)
-			records[j] = records[j - 1];
-		records[j] = record;
-	}
-	return records;
-}
-
-static void
-fill_upper_record(PhnswInsert *ins, phnsw_aux *aux, uint32 level, uint32 next)
-{
-	const PhnswNewLinks *links = &ins->links[level];
-
-	aux->kind = PHNSW_AUX_UPPER;
-	aux->node = ins->id;
-	aux->version = ins->version;
-	aux->next = next;
-	aux->level = level;
-	aux->count = links->n;
-	memcpy(phnsw_aux_links(aux), links->ids, links->n * sizeof(uint32));
-}
-
-/* How many of the n records lie on the first `pages` pages. */
-static uint32
-records_on_pages(const UpperRecord *records, uint32 n, uint32 pages)
-{
-	uint32		i = 0;
-
-	for (; i < n; i++)
-	{
-		if (i == 0 || records[i].block != records[i - 1].block)
-		{
-			if (pages == 0)
-				break;
-			pages--;
-		}
-	}
-	return i;
-}
-
-/* Locks, registers and fills the pages of n records; the buffers are added to held[]. */
-static void
-write_upper_records(PhnswInsert *ins, PhnswWal *wal, const UpperRecord *records, uint32 n,
-					const uint32 *chain, Buffer *held, uint32 *n_held)
-{
-	Page		page = NULL;
-
-	for (uint32 i = 0; i < n; i++)
-	{
-		uint32		level = records[i].level;
-		uint32		next = level < ins->slot->level ? chain[level] : PHNSW_NONE;
-
-		if (i == 0 || records[i].block != records[i - 1].block)
-		{
-			Buffer		buffer = phnsw_pin(ins->index, ins->pi, records[i].block);
-
-			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-			phnsw_page_check(ins->index, records[i].block, BufferGetPage(buffer), PHNSW_PAGE_AUX);
-			held[(*n_held)++] = buffer;
-			page = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
-		}
-		fill_upper_record(ins, phnsw_wal_aux(wal, ins->pi, page, records[i].place), level, next);
-	}
-}
-
-static void
-release(Buffer *held, uint32 n_held)
-{
-	for (uint32 i = 0; i < n_held; i++)
-		UnlockReleaseBuffer(held[i]);
-}
-
-/* The node that was found and freed while this one looked for a slot may be this very slot. */
-static void
-drop_own_id(PhnswInsert *ins)
-{
-	for (uint32 level = 0; level <= ins->slot->level; level++)
-	{
-		PhnswNewLinks *links = &ins->links[level];
-		uint32		kept = 0;
-
-		for (uint32 i = 0; i < links->n; i++)
-		{
-			if (links->ids[i] == ins->id)
-				continue;
-			links->ids[kept] = links->ids[i];
-			links->distances[kept++] = links->distances[i];
-		}
-		links->n = kept;
-	}
-}
-
-static void
-fill_slot(PhnswInsert *ins, phnsw_slot *slot, uint32 upper)
-{
-	const PhnswNewLinks *links = &ins->links[0];
-
-	memcpy(slot, ins->slot, offsetof(phnsw_slot, code) + ins->pi->code_bytes);
-	slot->state = PHNSW_SLOT_LIVE;
-	slot->version = ins->version;
-	slot->upper = upper;
-	slot->tids = PHNSW_NONE;
-	slot->count = links->n;
-	slot->unused = 0;
-	memcpy(phnsw_slot_links(slot, ins->pi->code_bytes), links->ids, links->n * sizeof(uint32));
-}
-
-/* README.md, Insert, step 1.  Upper records that do not fit into the node's WAL record are written before it. */
-static void
-write_node(PhnswInsert *ins)
-{
-	PhnswIndex *pi = ins->pi;
-	uint32		chain[PHNSW_LEVEL_MAX];
-	uint32		n = ins->slot->level;
-	UpperRecord *records = n > 0 ? take_upper_records(ins, chain) : NULL;
-	Buffer		held[PHNSW_WAL_PAGES];
-	uint32		n_held = 0;
-	uint32		part;
-	uint32		place = 0;
-	Buffer		buffer = phnsw_alloc_slot(ins->index, pi, &ins->id);
-	PhnswWal   *wal;
-	phnsw_slot *slot;
-
-	/* The slot is the page's first free one; to compute its place might need the meta page, which comes before this one. */
-	while ((slot = phnsw_page_slot(pi, BufferGetPage(buffer), place))->state != PHNSW_SLOT_FREE)
-		place++;
-	ins->version = slot->version;
-	drop_own_id(ins);
-
-	while ((part = records_on_pages(records, n, PHNSW_WAL_PAGES - 1)) < n)
-	{
-		wal = phnsw_wal_start(ins->index);
-		write_upper_records(ins, wal, records, part, chain, held, &n_held);
-		phnsw_wal_finish(wal);
-		release(held, n_held);
-		n_held = 0;
-		records += part;
-		n -= part;
-	}
-	wal = phnsw_wal_start(ins->index);
-	slot = phnsw_wal_slot(wal, pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place);
-	fill_slot(ins, slot, ins->slot->level > 0 ? chain[0] : PHNSW_NONE);
-	write_upper_records(ins, wal, records, n, chain, held, &n_held);
-	phnsw_wal_finish(wal);
-	release(held, n_held);
-	UnlockReleaseBuffer(buffer);
-}
-
-/*
- * Takes back a node that nothing leads to, but for stale links to the slot's former node.  If another row has come by one of
- * those and joined it, the node stays, with that row only, and vacuum links it.
- */
-static void
-withdraw_node(PhnswInsert *ins)
-{
-	uint32		place;
-	BlockNumber block = phnsw_node_block(ins->index, ins->pi, ins->id, &place);
-	Buffer		buffer = phnsw_pin(ins->index, ins->pi, block);
-	PhnswWal   *wal;
-	phnsw_slot *slot;
-	bool		joined;
-
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	wal = phnsw_wal_start(ins->index);
-	slot = phnsw_wal_slot_head(wal, ins->pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place);
-	memset(&slot->tid, 0, sizeof(slot->tid));
-	joined = slot->tids != PHNSW_NONE;
-	if (!joined)
-	{
-		slot->state = PHNSW_SLOT_FREE;
-		slot->version++;
-		slot->count = 0;
-	}
-	phnsw_wal_finish(wal);
-	UnlockReleaseBuffer(buffer);
-	if (!joined)
-		phnsw_page_has_room(ins->index, ins->pi, block, true);
-}
-
-/* ---- entry point ----------------------------------------------------------------------------------------------------------- */
-
-/*
- * Makes the new node the entry point if it is higher than the present one, or if that is `stale` (PHNSW_NONE: if there is
- * none).  false: it stays as it is.
- */
-static bool
-raise_entry(PhnswInsert *ins, uint32 stale)
-{
-	Buffer		buffer = ReadBuffer(ins->index, 0);
-	const phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
-	bool		wanted;
-
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	phnsw_page_check(ins->index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
-	wanted = meta->entry == PHNSW_NONE || meta->entry == stale || ins->slot->level > meta->entry_level;
-	if (wanted)
-	{
-		PhnswWal   *wal = phnsw_wal_start(ins->index);
-		phnsw_meta *image = phnsw_page_meta(phnsw_wal_register(wal, buffer, PHNSW_WAL_WHOLE));
-
-		image->entry = ins->id;
-		image->entry_version = ins->version;
-		image->entry_level = ins->slot->level;
-		image->change++;
-		phnsw_wal_finish(wal);
-	}
-	UnlockReleaseBuffer(buffer);
-	return wanted;
-}
+/* ---- the first node ------------------------------------------------------------------------------------------------------ */
 
 /* The first node of an index.  false: another backend's was faster, and the row goes the ordinary way. */
 static bool
@@ -384,10 +160,10 @@ insert_first(PhnswInsert *ins)
 
 	ins->slot->level = 0;		/* then there are no aux records to take back */
 	ins->links[0].n = 0;
-	write_node(ins);
-	if (raise_entry(ins, stale))
+	phnsw_write_node(ins);
+	if (phnsw_raise_entry(ins, stale))
 		return true;
-	withdraw_node(ins);
+	phnsw_withdraw_node(ins);
 	phnsw_index_refresh(ins->index, ins->pi);
 	return false;
 }
@@ -421,12 +197,41 @@ insert_row(PhnswInsert *ins)
 	}
 	phnsw_plan_back_links(ins);
 	phnsw_test_point(PHNSW_POINT_INSERT_PLANNED);
-	write_node(ins);
+	phnsw_write_node(ins);
 	phnsw_test_point(PHNSW_POINT_INSERT_WRITTEN);
 	if (!phnsw_write_back_links(ins))
 		phnsw_relink(ins);
 	if (ins->slot->level > ins->pi->meta.entry_level)
-		raise_entry(ins, PHNSW_NONE);
+		phnsw_raise_entry(ins, PHNSW_NONE);
+}
+
+/* An insert in `context`, which is current; the slot is still to be filled. */
+static PhnswInsert *
+make_insert(Relation index, PhnswIndex *pi, MemoryContext context)
+{
+	PhnswInsert *ins = palloc0(sizeof(PhnswInsert));
+
+	ins->index = index;
+	ins->pi = pi;
+	ins->context = context;
+	ins->slot = palloc0(pi->slot_bytes);
+	return ins;
+}
+
+/* What the search for the node's surroundings needs, now that its level is known. */
+static void
+prepare_search(PhnswInsert *ins, const float *vector)
+{
+	uint32		ef = ins->pi->meta.ef_construction;
+
+	ins->links = palloc0((ins->slot->level + 1) * sizeof(PhnswNewLinks));
+	ins->near.ids = palloc(ef * sizeof(uint32));
+	ins->near.distances = palloc(ef * sizeof(float));
+	ins->near.versions = palloc(ef * sizeof(uint32));
+	ins->near.slots = palloc((Size) ef * ins->pi->slot_bytes);
+	ins->search = phnsw_search_borrow(ins->pi, ins->context);
+	ins->query = phnsw_query_borrow(ins->pi, ins->context);
+	phnsw_query_set(ins->query, vector, PHNSW_FOR_INSERT);
 }
 
 static void
@@ -434,36 +239,80 @@ insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer h
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
-	PhnswInsert *ins = palloc0(sizeof(PhnswInsert));
-	uint32		ef = pi->meta.ef_construction;
+	PhnswInsert *ins = make_insert(index, pi, context);
 	phnsw_status status;
 	phnsw_error error;
 
 	phnsw_stats_charge(NULL);
-	ins->index = index;
-	ins->pi = pi;
-	ins->context = context;
-	ins->slot = palloc0(pi->slot_bytes);
 	status = phnsw_codec_encode(pi->codec, vector, ins->slot, &error);
 	if (status != PHNSW_NOT_INDEXED)
 	{
 		phnsw_ensure(status, &error);
 		memcpy(&ins->slot->tid, heap_tid, sizeof(phnsw_tid));
-		ins->slot->level = draw_level(pi, heap_tid);
-		ins->links = palloc0((ins->slot->level + 1) * sizeof(PhnswNewLinks));
-		ins->near.ids = palloc(ef * sizeof(uint32));
-		ins->near.distances = palloc(ef * sizeof(float));
-		ins->near.versions = palloc(ef * sizeof(uint32));
-		ins->near.slots = palloc((Size) ef * pi->slot_bytes);
-		ins->search = phnsw_search_borrow(pi, context);
-		ins->query = phnsw_query_borrow(pi, context);
-		phnsw_query_set(ins->query, vector, PHNSW_FOR_INSERT);
+		ins->slot->level = phnsw_draw_level(pi, heap_tid);
+		prepare_search(ins, vector);
 		if (!unchanged || !join_unchanged(ins))
 			insert_row(ins);
 		phnsw_stats_of(RelationGetRelid(index))->inserts++;
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
+}
+
+/* A new entry point leads to the old one, at the cost of its farthest link if need be. */
+static void
+lead_to_entry(PhnswInsert *ins)
+{
+	PhnswNewLinks *links = &ins->links[0];
+	uint32		entry = ins->pi->meta.entry;
+
+	for (uint32 i = 0; i < links->n; i++)
+	{
+		if (links->ids[i] == entry)
+			return;
+	}
+	if (entry != PHNSW_NONE)
+		links->ids[links->n < 2 * ins->pi->m ? links->n++ : links->n - 1] = entry;
+}
+
+bool
+phnsw_insert_claimed(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, const PhnswClaim *claim)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	PhnswInsert *ins = make_insert(index, pi, context);
+	uint32		level = Min(slot->level, pi->meta.entry_level);
+	bool		done;
+
+	memcpy(ins->slot, slot, pi->slot_bytes);
+	ins->claimed = true;
+	ins->id = claim->id;
+	ins->version = claim->version;
+	ins->lowest = 1;
+	prepare_search(ins, vector);
+	if (level > 0 && descend(ins, level))
+	{
+		for (; level > 0; level--)
+		{
+			search_level(ins, level);
+			phnsw_choose_links(ins, &ins->near, level);
+		}
+	}
+	ins->links[0].n = slot->count;
+	memcpy(ins->links[0].ids, phnsw_slot_links_const(slot, pi->code_bytes), slot->count * sizeof(uint32));
+	if (slot->level > pi->meta.entry_level)
+		lead_to_entry(ins);
+	phnsw_plan_back_links(ins);
+	done = phnsw_write_node(ins);
+	if (done)
+	{
+		phnsw_write_back_links(ins);
+		if (slot->level > pi->meta.entry_level && phnsw_raise_entry(ins, PHNSW_NONE))
+			phnsw_index_refresh(index, pi);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return done;
 }
 
 void
@@ -484,7 +333,9 @@ phnsw_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid
 	pi = phnsw_index_open(index);
 	vector = DatumGetVector(values[0]);
 	phnsw_check_expected_dim(pi->meta.codec.dims, vector->dim);
-	if (!phnsw_batch_add(index, pi, vector->x, heap_tid, heap, info->ii_Concurrent))
+	/* A row whose vector has not changed joins the node that has it. */
+	if ((index_unchanged && pi->meta.nodes.limit != 0) ||
+		!phnsw_batch_add(index, pi, vector->x, heap_tid, heap, info->ii_Concurrent))
 	{
 		if (pi->meta.nodes.limit == 0)
 			phnsw_insert_now(index, vector->x, heap_tid);

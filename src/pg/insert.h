@@ -1,7 +1,7 @@
 /*
  * insert.h
- *    What the files of an insert share: insert.c (the row, its node, the entry point), links.c (its neighbours and theirs),
- *    duplicates.c (rows whose code the index has already).
+ *    What the files of an insert share: insert.c (the row), insert_node.c (its node, the entry point), links.c (its
+ *    neighbours and theirs), duplicates.c (rows whose code the index has already).
  *
  * One PhnswInsert lives in a memory context of its own and is gone when the row is in.
  */
@@ -60,6 +60,8 @@ typedef struct PhnswInsert
 	PhnswNewLinks *links;		/* by level */
 	struct BackLinks *back;		/* likewise */
 
+	bool		claimed;		/* id and version are those of a slot that waits for the node */
+	uint32		lowest;			/* back links are made from this level up */
 	bool		written;
 	uint32		id;				/* once its slot is written */
 	uint32		version;
@@ -71,15 +73,42 @@ phnsw_copy(const PhnswInsert *ins, const PhnswCopies *copies, uint32 i)
 	return (const phnsw_slot *) (copies->slots + (Size) i * ins->pi->slot_bytes);
 }
 
-/* ---- insert.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- insert.c ----------------------------------------------------------------------------------------------------------- */
+
+/* The highest level of the row's node. */
+extern uint32 phnsw_draw_level(const PhnswIndex *pi, ItemPointer tid);
 
 /* Finds the new node's surroundings; chooses its links above level 0.  false: the index is empty. */
 extern bool phnsw_insert_search(PhnswInsert *ins);
+
+/*
+ * A node whose slot is known up to its links on level 0 (TID, level, head, code, links) and which has links above it: finds
+ * those, and writes the node where the claim says.  Nothing links to it on level 0 yet.  false: the claim is void.
+ */
+extern bool phnsw_insert_claimed(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot,
+								 const PhnswClaim *claim);
+
+/* ---- insert_node.c ------------------------------------------------------------------------------------------------------- */
+
+/* README.md, Insert, step 1.  false: the slot that was claimed is in use. */
+extern bool phnsw_write_node(PhnswInsert *ins);
+/*
+ * Takes back a node that nothing leads to, but for stale links to the slot's former node.  If another row has come by one of
+ * those and joined it, the node stays, with that row only, and vacuum links it.
+ */
+extern void phnsw_withdraw_node(PhnswInsert *ins);
+/*
+ * Makes the new node the entry point if it is higher than the present one, or if that is `stale` (PHNSW_NONE: if there is
+ * none).  false: it stays as it is.
+ */
+extern bool phnsw_raise_entry(PhnswInsert *ins, uint32 stale);
 
 /* ---- duplicates.c ------------------------------------------------------------------------------------------------------ */
 
 /* Adds the row to a node that has its code already; false when there is none. */
 extern bool phnsw_join_equal(PhnswInsert *ins);
+/* Adds it to that node; false when the node is not what it was.  Needs index, pi and slot (TID, head, code) only. */
+extern bool phnsw_join_node(PhnswInsert *ins, uint32 id, uint32 version);
 
 /* ---- known.c ------------------------------------------------------------------------------------------------------------- */
 

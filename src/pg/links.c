@@ -454,7 +454,7 @@ phnsw_plan_back_links(PhnswInsert *ins)
 {
 	ins->back = palloc0((ins->slot->level + 1) * sizeof(BackLinks));
 	phnsw_known_begin(ins);
-	for (uint32 level = 0; level <= ins->slot->level; level++)
+	for (uint32 level = ins->lowest; level <= ins->slot->level; level++)
 	{
 		BackLinks  *back = &ins->back[level];
 		BackLink	spare;
@@ -491,7 +491,7 @@ phnsw_write_back_links(PhnswInsert *ins)
 	bool		linked = false;
 
 	ins->written = true;
-	for (uint32 level = 0; level <= ins->slot->level; level++)
+	for (uint32 level = ins->lowest; level <= ins->slot->level; level++)
 	{
 		BackLinks  *back = &ins->back[level];
 		BackLink	spare;

@@ -20,6 +20,7 @@ int			phnsw_max_scan_tuples = 0;
 int			phnsw_iterative_scan = PHNSW_ORDER_STRICT;
 bool		phnsw_check_bounds = false;
 bool		phnsw_log_build = false;
+int			phnsw_merge_threshold = -1;
 
 static char *phnsw_simd;
 
@@ -91,6 +92,11 @@ phnsw_define_developer_settings(void)
 							 "Logs one line for every index build, with the time that each phase took.",
 							 NULL,
 							 &phnsw_log_build, false, PGC_USERSET, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("phnsw.merge_threshold",
+							"Number of rows that a transaction inserts into a filled index from which on they are merged together.",
+							"For tests: -1 decides by what either way is expected to cost.",
+							&phnsw_merge_threshold, -1, -1, INT_MAX, PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 
 	DefineCustomStringVariable("phnsw.simd",
 							   "Instruction set of the distance kernels: auto, scalar, avx2 or avx512.",

@@ -37,6 +37,7 @@ extern int	phnsw_max_scan_tuples;	/* 0: no limit */
 extern int	phnsw_iterative_scan;	/* PhnswOrder */
 extern bool phnsw_check_bounds;		/* developer: verify every bound against the heap */
 extern bool phnsw_log_build;		/* LOG a line per build */
+extern int	phnsw_merge_threshold;	/* developer: rows from which a batch is merged; -1: by cost */
 
 /* ---- bridge.c: core status to ereport, memory contexts that own core handles --------------------------------------- */
 
@@ -96,6 +97,9 @@ typedef struct PhnswIndex
 	bool		cold;			/* the last hop had blocks that the map could not serve */
 	bool		cold_rows;		/* the last row of a scan came from disk */
 	PhnswBufferMap rows;		/* the table's blocks (ahead.c) */
+
+	LocalTransactionId inserting;	/* transaction that inserted last, one row at a time ... */
+	uint32		inserted;		/* ... and how many */
 
 	struct PhnswUpper *upper;	/* upper.c */
 	uint32		descents;		/* through pages in memory, since there is no copy of the upper levels */
@@ -206,6 +210,21 @@ extern uint32 phnsw_first_id(const phnsw_space *space, uint32 per_page, BlockNum
  * free space map, then a new page.  The caller fills the slot in a WAL record of its own.
  */
 extern Buffer phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id);
+
+/* A free slot that a bulk insert means to fill.  Others may still be faster: it is looked at again under its page's lock. */
+typedef struct PhnswClaim
+{
+	uint32		id;
+	uint32		version;
+} PhnswClaim;
+
+/*
+ * Claims n free slots, ascending by id, and takes their pages out of the free space map.  Returns the one page that has more
+ * free slots, to be put back when the claims are filled (phnsw_page_has_room), or InvalidBlockNumber.
+ */
+extern BlockNumber phnsw_claim_slots(Relation index, PhnswIndex *pi, uint32 n, PhnswClaim *claims);
+/* The slot's page, pinned and locked exclusively, and its place there; InvalidBuffer: it is not free any more. */
+extern Buffer phnsw_lock_claim(Relation index, PhnswIndex *pi, const PhnswClaim *claim, uint32 *place);
 /* Vacuum: tells the free space map whether a page has room.  Inserts need not: alloc.c keeps the map true. */
 extern void phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room);
 
@@ -359,8 +378,8 @@ typedef struct PhnswIndexStats
 {
 	PhnswCounters scan;
 	uint64		inserts;		/* rows that went into the graph one by one */
-	uint64		inserts_bulk;	/* rows that were built into an empty index together */
-	uint64		bulk_flushes;	/* such builds */
+	uint64		inserts_bulk;	/* rows that were built into an empty index, or merged into a filled one, together */
+	uint64		bulk_flushes;	/* such builds and merges */
 	uint64		vacuums;		/* passes that looked for dead rows */
 	uint64		rows_removed;
 	uint64		nodes_freed;
@@ -411,7 +430,7 @@ extern void phnsw_stats_init(void); /* from _PG_init */
 
 extern void phnsw_explain_init(void);	/* from _PG_init */
 
-/* ---- batch.c: rows inserted into an empty index, collected until they are worth a bulk build --------------------------- */
+/* ---- batch.c: rows that are collected until they are worth a bulk build or a merge --------------------------------------- */
 
 /*
  * true: the row was taken and will be in the index before anybody can see it; false: insert it now.  validation: the row

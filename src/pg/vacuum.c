@@ -157,6 +157,22 @@ expire_slots(PhnswVacuum *v, Buffer buffer, uint32 first, Seen *seen, uint32 n)
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 }
 
+/* A crash may have lost the free space map's hint, or a bulk insert that failed the slots that it had claimed. */
+static void
+note_free_slots(PhnswVacuum *v, BlockNumber block, uint32 first)
+{
+	uint32		end = first + Min(v->pi->slots_per_page, v->limit - first);
+
+	for (uint32 id = first; id < end; id++)
+	{
+		if (phnsw_bit(v->gone, id) && !phnsw_bit(v->dead, id))
+		{
+			phnsw_page_has_room(v->index, v->pi, block, true);
+			return;
+		}
+	}
+}
+
 static void
 drop_tids_of_page(PhnswVacuum *v, BlockNumber block, uint32 first)
 {
@@ -165,6 +181,7 @@ drop_tids_of_page(PhnswVacuum *v, BlockNumber block, uint32 first)
 	uint32		n = look(v, buffer, block, first, seen);
 	bool		any_expired = false;
 
+	note_free_slots(v, block, first);
 	for (uint32 i = 0; i < n; i++)
 	{
 		if (seen[i].chained || seen[i].tid.offset == 0)

@@ -1,4 +1,7 @@
-# BulkTest: tables, rows and the final comparison of the tests of bulk insert (011, 012).
+# BulkTest: tables, rows and the final comparison of the tests of bulk insert (010 to 012, 020 to 023).
+#
+# With PHNSW_TEST_FILLED in the environment the indexes have so many nodes before anything else happens, and every row that can
+# be merged is: the same tests then are those of the merge.
 
 package BulkTest;
 
@@ -9,7 +12,7 @@ use Exporter 'import';
 use PhnswTest;
 use Test::More;
 
-our @EXPORT = qw(bulk_node run rows fresh complete $random $query);
+our @EXPORT = qw(bulk_node bulk_settings run rows fresh prefill prefilled filled complete $random $query);
 
 our $random = random_vectors_sql(8, 'i');
 our $query = "'[1,0,0,0,0,0,0,0]'";
@@ -17,9 +20,38 @@ our $query = "'[1,0,0,0,0,0,0,0]'";
 # The node that run() and complete() mean.
 my $node;
 
+my $filled = $ENV{PHNSW_TEST_FILLED} // 0;
+
+sub filled
+{
+	return $filled;
+}
+
+# Settings that a node of such a test needs.
+sub bulk_settings
+{
+	return $filled ? ('phnsw.merge_threshold = 1') : ();
+}
+
+# Statements that put rows into a new table, which nobody counts: their ids are below -900000.
+sub prefill
+{
+	my ($table) = @_;
+
+	return $filled ? "INSERT INTO $table SELECT -1000000 - i, $random FROM generate_series(1, $filled) i;" : '';
+}
+
+# How many of them are still there.
+sub prefilled
+{
+	my ($where, $table) = @_;
+
+	return $where->safe_psql('postgres', "SELECT count(*) FROM $table WHERE id < -900000");
+}
+
 sub bulk_node
 {
-	$node = new_node(@_);
+	$node = new_node(@_, bulk_settings());
 	return $node;
 }
 
@@ -41,7 +73,7 @@ sub fresh
 {
 	my ($table) = @_;
 
-	return "CREATE TABLE $table (id int, v vector(8)); CREATE INDEX ${table}_v ON $table USING phnsw (v);";
+	return "CREATE TABLE $table (id int, v vector(8));" . prefill($table) . "CREATE INDEX ${table}_v ON $table USING phnsw (v);";
 }
 
 # The table has as many rows as expected, the index returns each of them, and the nearest are those of a sequential scan.
@@ -50,6 +82,7 @@ sub complete
 	my ($table, $expected, $what, $where) = @_;
 
 	$where //= $node;
+	$expected += prefilled($where, $table);
 	is($where->safe_psql('postgres', "SELECT count(*) FROM $table"), $expected, "$what: rows of the table");
 	is(count_through_index($where, $table, 'v', '<->', $query), $expected, "$what: the index returns every row");
 	my $nearest = "SELECT array_agg(d) FROM (SELECT v <-> $query d FROM $table ORDER BY v <-> $query LIMIT 10) x";

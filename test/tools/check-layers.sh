@@ -1,5 +1,5 @@
 #!/bin/bash
-# check-layers.sh: includes point down only, pg -> capi -> build -> graph -> {codec, format} -> kernel -> base, and
+# check-layers.sh: includes point down only, pg -> capi -> merge -> build -> graph -> {codec, format} -> kernel -> base, and
 # text -> base.  The two C headers of capi are the common vocabulary and may be included anywhere.  Also: no PostgreSQL
 # header and no C file in the core, no C++ in src/pg, one file that opens OpenMP regions.
 # usage: check-layers.sh [top of the tree]; prints the offending lines, exits 1 when there are any.
@@ -14,7 +14,8 @@ declare -A below=(
 	[format]="format kernel base"
 	[graph]="graph codec format kernel base"
 	[build]="build graph codec format kernel base"
-	[capi]="capi build graph codec format text kernel base"
+	[merge]="merge build graph codec format kernel base"
+	[capi]="capi merge build graph codec format text kernel base"
 )
 faults=0
 fault() {

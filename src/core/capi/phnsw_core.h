@@ -6,7 +6,8 @@
  *
  *  - Every entry is noexcept.  Fallible ones return phnsw_status and describe the failure in *error (caller-owned).
  *  - Handles are opaque; destroy functions accept NULL and cannot fail.
- *  - No callbacks into C, no I/O, no PostgreSQL.  Threads exist only between phnsw_build_start() and phnsw_build_join().
+ *  - No callbacks into C, no I/O, no PostgreSQL.  Threads exist only between phnsw_build_start() and phnsw_build_join(),
+ *    and between phnsw_merge_start() and phnsw_merge_destroy().
  *  - One handle is used by one thread at a time; a phnsw_codec is immutable and may be shared.
  *  - "Leaf kernels" are pure: no state, no allocation, no failure; they may be called on bytes of pinned pages, which
  *    another process may be changing: they read inside the given slot only and return some float, never a trap.
@@ -342,6 +343,85 @@ PHNSW_API void phnsw_build_stop(phnsw_build *build) PHNSW_NOEXCEPT;
 PHNSW_API void phnsw_build_join(phnsw_build *build) PHNSW_NOEXCEPT;
 /* Joins, unmaps, frees. */
 PHNSW_API void phnsw_build_destroy(phnsw_build *build) PHNSW_NOEXCEPT;
+
+/* ---- merge: many rows into an index that has nodes -------------------------------------------------------------------- */
+
+/*
+ *    phnsw_merge_create(codec, params, &merge);
+ *    phnsw_merge_load() every page of nodes, phnsw_merge_add() every row
+ *    phnsw_merge_start(); while (phnsw_merge_wait() == PHNSW_RUNNING) ...    nobody else may use the handle meanwhile
+ *    phnsw_merge_look_again() at every page of nodes; phnsw_merge_assign() an id to every place
+ *    phnsw_merge_fill() the slots of the places, then the changes of the nodes' lists
+ *
+ * A place is a new node; near places are near each other.  The result depends on nodes, rows and seed, not on threads.
+ */
+typedef struct phnsw_merge phnsw_merge;
+
+typedef struct phnsw_merge_params
+{
+	uint32_t limit;           /* of node ids */
+	uint32_t entry;           /* the index's entry point */
+	uint32_t rows_max;
+	uint32_t ef_construction;
+	uint32_t threads;         /* of the team, >= 1 */
+	uint64_t seed;
+} phnsw_merge_params;
+
+/* What becomes of a row. */
+typedef struct phnsw_merge_row
+{
+	uint32_t place;   /* its new node, which several rows may share; PHNSW_NONE: it joins a node */
+	uint32_t id;      /* which one */
+	uint32_t version;
+	bool     first;   /* the one row of its place whose TID stands in the slot */
+} phnsw_merge_row;
+
+/* In the list of `owner`, `removed` gives way to `added`; PHNSW_NONE: `added` takes a free place. */
+typedef struct phnsw_merge_change
+{
+	uint32_t owner;
+	uint32_t version; /* of the owner */
+	uint32_t removed;
+	uint32_t added;
+} phnsw_merge_change;
+
+/* An upper bound of the memory that a merge takes, its threads' stacks and scratch aside. */
+PHNSW_API uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t ef_construction, uint32_t limit,
+                                      uint32_t rows) PHNSW_NOEXCEPT;
+
+/* The codec must outlive the merge. */
+PHNSW_API phnsw_status phnsw_merge_create(const phnsw_codec *codec, const phnsw_merge_params *params, phnsw_merge **merge,
+                                          phnsw_error *error) PHNSW_NOEXCEPT;
+/*
+ * n slots that stand one behind the other, from id `first` on; ids at or above the limit are left out.  false: slot *fault
+ * cannot be what it seems, and *what says why.  A leaf: may be called on a locked page.
+ */
+PHNSW_API bool phnsw_merge_load(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n, uint32_t *fault,
+                                const char **what) PHNSW_NOEXCEPT;
+/* Live nodes among what was loaded; phnsw_merge_start() wants at least one. */
+PHNSW_API uint32_t phnsw_merge_live(const phnsw_merge *merge) PHNSW_NOEXCEPT;
+/* PHNSW_NOT_INDEXED: not taken.  The rows taken are numbered from 0.  REQUIRES: fewer than rows_max so far. */
+PHNSW_API phnsw_status phnsw_merge_add(phnsw_merge *merge, const float *vector, phnsw_error *error) PHNSW_NOEXCEPT;
+/* Starts the conductor thread (every signal blocked) and its team. */
+PHNSW_API phnsw_status phnsw_merge_start(phnsw_merge *merge, phnsw_error *error) PHNSW_NOEXCEPT;
+/* Waits up to `milliseconds`.  PHNSW_RUNNING: not done yet; a failure leaves only phnsw_merge_destroy(). */
+PHNSW_API phnsw_status phnsw_merge_wait(phnsw_merge *merge, uint32_t milliseconds, phnsw_error *error) PHNSW_NOEXCEPT;
+
+PHNSW_API uint32_t phnsw_merge_places(const phnsw_merge *merge) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_merge_row phnsw_merge_row_get(const phnsw_merge *merge, uint32_t row) PHNSW_NOEXCEPT;
+/* The first row of a place. */
+PHNSW_API uint32_t phnsw_merge_place_row(const phnsw_merge *merge, uint32_t place) PHNSW_NOEXCEPT;
+/* The same slots as they are now: nodes that are not alive any more, or others by now, are not linked to.  A leaf. */
+PHNSW_API void phnsw_merge_look_again(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n) PHNSW_NOEXCEPT;
+/* PHNSW_NONE, as before the call: there is no such node, and nothing links to it. */
+PHNSW_API void phnsw_merge_assign(phnsw_merge *merge, uint32_t place, uint32_t id) PHNSW_NOEXCEPT;
+/* Head, code, count and links of a place's slot. */
+PHNSW_API void phnsw_merge_fill(const phnsw_merge *merge, uint32_t place, phnsw_slot *slot) PHNSW_NOEXCEPT;
+/* Ascending by owner; those of one owner are to be made in this order.  Valid until the next call. */
+PHNSW_API phnsw_status phnsw_merge_changes(phnsw_merge *merge, const phnsw_merge_change **changes, size_t *n,
+                                           phnsw_error *error) PHNSW_NOEXCEPT;
+/* Stops and joins all threads, frees. */
+PHNSW_API void phnsw_merge_destroy(phnsw_merge *merge) PHNSW_NOEXCEPT;
 
 /* ---- text ------------------------------------------------------------------------------------------------------------- */
 

@@ -1,0 +1,13 @@
+# Bulk inserts beside other sessions, with indexes that have nodes: the merge instead of the bulk build.
+
+use strict;
+use warnings;
+
+use FindBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+
+# The framework has to be loaded before: it does not like to be compiled late.
+$ENV{PHNSW_TEST_FILLED} = 400;
+my $test = "$FindBin::RealBin/011_bulk_insert_sessions.pl";
+defined(do $test) or die $@ || $!;
