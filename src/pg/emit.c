@@ -16,6 +16,7 @@
 
 #include "catalog/pg_am_d.h"
 #include "common/hashfn.h"
+#include "glance.h"
 #include "miscadmin.h"
 #include "utils/spccache.h"
 
@@ -137,6 +138,20 @@ phnsw_hit_read(const PhnswScan *so, const phnsw_slot *slot, uint32 id, PhnswHit 
 	return true;
 }
 
+/* What phnsw_page_check() reads of a node's page; the search has read the node itself. */
+static inline void
+prefetch_page(const PhnswScan *so, uint32 id)
+{
+	uint32		place;
+	Buffer		buffer = phnsw_glance_where(so->pi, phnsw_node_block(so->index, so->pi, id, &place));
+
+	if (buffer == InvalidBuffer)
+		return;
+	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
+	__builtin_prefetch(BufferGetBlock(buffer));
+	__builtin_prefetch((const char *) BufferGetBlock(buffer) + BLCKSZ - PHNSW_PAGE_SPECIAL);
+}
+
 void
 phnsw_look_at(PhnswScan *so, const phnsw_candidate *candidates, uint32 n)
 {
@@ -149,6 +164,7 @@ phnsw_look_at(PhnswScan *so, const phnsw_candidate *candidates, uint32 n)
 	{
 		uint32		j = i;
 
+		prefetch_page(so, candidates[i].id);
 		for (; j > 0 && sorted[j - 1].id > candidates[i].id; j--)
 			sorted[j] = sorted[j - 1];
 		sorted[j] = candidates[i];
