@@ -17,7 +17,7 @@
  * around it loses nothing; a flush that succeeds stays, whatever becomes of the subtransaction that caused it, like every
  * change of an index.
  *
- * The file.  AccessShareLock until the end of the transaction keeps others from moving the index to another file (ALTER
+ * The file.  AccessShareLock, until the end of the subtransaction that has rows in waiting, keeps others from moving the index to another file (ALTER
  * INDEX SET TABLESPACE does not lock the table).  What this backend itself moves or rewrites has been flushed before; a batch
  * whose index has another file nevertheless (TRUNCATE by an apply worker) is ignored, and dropped at commit: whatever made
  * the new file has seen the rows in the table.
@@ -57,13 +57,8 @@ find_batch(Relation index)
 static PhnswBatch *
 new_batch(Relation index, PhnswIndex *pi)
 {
-	ResourceOwner owner = CurrentResourceOwner;
 	MemoryContext old;
 	PhnswBatch *batch;
-
-	CurrentResourceOwner = TopTransactionResourceOwner;
-	LockRelation(index, AccessShareLock);
-	CurrentResourceOwner = owner;
 
 	if (batch_context == NULL)
 		batch_context = AllocSetContextCreate(TopTransactionContext, "phnsw bulk insert", ALLOCSET_DEFAULT_SIZES);
@@ -80,13 +75,18 @@ new_batch(Relation index, PhnswIndex *pi)
 	return batch;
 }
 
+/* Each subtransaction's rows come with a lock of its own. */
 static void
-note_subtransaction(PhnswBatch *batch)
+note_subtransaction(Relation index, PhnswBatch *batch)
 {
 	SubTransactionId subid = GetCurrentSubTransactionId();
+	ResourceOwner owner = CurrentResourceOwner;
 
 	if (batch->n_runs > 0 && batch->runs[batch->n_runs - 1].subid == subid)
 		return;
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	LockRelation(index, AccessShareLock);
+	CurrentResourceOwner = owner;
 	if (batch->n_runs == batch->runs_max)
 	{
 		batch->runs = repalloc_huge(batch->runs, (Size) batch->runs_max * 2 * sizeof(PhnswRun));
@@ -113,7 +113,7 @@ phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer
 		batch = new_batch(index, pi);
 		batch->filter = !validation;
 	}
-	note_subtransaction(batch);
+	note_subtransaction(index, batch);
 	phnsw_rows_add(&batch->rows, vector, heap_tid);
 	return true;
 }

@@ -58,9 +58,9 @@ phnsw_merge_is_likely(PhnswIndex *pi)
 {
 	uint64		least = threshold(pi);
 
-	if (pi->inserting != MyProc->lxid)
+	if (pi->inserting != PhnswTransaction())
 	{
-		pi->inserting = MyProc->lxid;
+		pi->inserting = PhnswTransaction();
 		pi->inserted = 0;
 	}
 	if (++pi->inserted < Min(PHNSW_MERGE_PATIENCE, least))

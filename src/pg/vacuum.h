@@ -96,7 +96,10 @@ typedef struct PhnswPool
 	uint32		mask;
 } PhnswPool;
 
-/* For at most `room` nodes. */
+/* So that no array but the slots' is larger than 1 GB. */
+#define PHNSW_POOL_MAX (UINT32_C(1) << 26)
+
+/* For at most `room` nodes, no more than PHNSW_POOL_MAX. */
 extern void phnsw_pool_init(PhnswPool *pool, Relation index, PhnswIndex *pi, uint32 room);
 extern void phnsw_pool_clear(PhnswPool *pool);
 /* Index of a node in the pool, entered if it was not there. */

@@ -26,18 +26,37 @@ phnsw_pool_init(PhnswPool *pool, Relation index, PhnswIndex *pi, uint32 room)
 	pool->n = pool->fetched = 0;
 }
 
+/* Sixteen ids in a row share a line of cache: nodes near each other were often numbered near each other. */
+static inline uint32
+bucket_of(const PhnswPool *pool, uint32 id)
+{
+	return ((id >> 4) * (2654435769u << 4) + (id & 15)) & pool->mask;
+}
+
 void
 phnsw_pool_clear(PhnswPool *pool)
 {
-	memset(pool->table, 0, ((Size) pool->mask + 1) * sizeof(uint32));
+	if (pool->n > pool->mask / 16)
+		memset(pool->table, 0, ((Size) pool->mask + 1) * sizeof(uint32));
+	else
+	{
+		/* Backwards, so that the table is each time as it was before that id was entered. */
+		for (uint32 index = pool->n; index-- > 0;)
+		{
+			uint32		bucket = bucket_of(pool, pool->ids[index]);
+
+			while (pool->table[bucket] != index + 1)
+				bucket = (bucket + 1) & pool->mask;
+			pool->table[bucket] = 0;
+		}
+	}
 	pool->n = pool->fetched = 0;
 }
 
 uint32
 phnsw_pool_add(PhnswPool *pool, uint32 id)
 {
-	/* Sixteen ids in a row share a line of cache: nodes near each other were often numbered near each other. */
-	uint32		bucket = ((id >> 4) * (2654435769u << 4) + (id & 15)) & pool->mask;
+	uint32		bucket = bucket_of(pool, id);
 
 	while (pool->table[bucket] != 0)
 	{

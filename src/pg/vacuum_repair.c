@@ -339,7 +339,7 @@ phnsw_vacuum_repair(PhnswVacuum *v)
 	r->jobs = palloc_extended(jobs * sizeof(PhnswRepairJob), MCXT_ALLOC_HUGE);
 	r->page_nodes = jobs * (1 + 2 * pi->m + 2 * pi->m + DEAD_CANDIDATES + THIN_CANDIDATES);
 	room = (Size) maintenance_work_mem * 512 / (pi->slot_bytes + POOL_NODE_BYTES);
-	phnsw_pool_init(&r->pool, v->index, pi, Max(r->page_nodes, Min(room, pi->meta.nodes.limit)));
+	phnsw_pool_init(&r->pool, v->index, pi, Max(r->page_nodes, Min(Min(room, pi->meta.nodes.limit), PHNSW_POOL_MAX)));
 
 	phnsw_index_refresh(v->index, pi);
 	aux_limit = pi->meta.aux.limit;

@@ -130,6 +130,12 @@ run(fresh('spill') . 'BEGIN;' . rows('spill', 1, 30000) . 'SAVEPOINT a;' . rows(
 complete('spill', 31000, 'file');
 run(fresh('all_gone') . 'BEGIN; SAVEPOINT a;' . rows('all_gone', 1, 800) . 'ROLLBACK TO a; COMMIT');
 complete('all_gone', 0, 'all rows rolled back');
+$out = run(fresh('let_go') . 'BEGIN; SAVEPOINT a;' . rows('let_go', 1, 800) . 'SAVEPOINT b;' . rows('let_go', 801, 900) . 'RELEASE b; ROLLBACK TO a;'
+	. q{SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN ('let_go'::regclass, 'let_go_v'::regclass);}
+	. rows('let_go', 1, 800) . 'SAVEPOINT c;' . rows('let_go', 801, 900) . 'ROLLBACK TO c;'
+	. q{SELECT count(*) > 0 FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'let_go_v'::regclass AND mode = 'AccessShareLock';} . 'COMMIT');
+is($out, "0\nt", 'a savepoint that is rolled back takes its locks along, and only those');
+complete('let_go', 800, 'a savepoint that is rolled back takes its locks along');
 run(fresh('late') . 'BEGIN; SAVEPOINT a;' . rows('late', 1, 800) . 'ROLLBACK TO a;' . rows('late', 1, 600) . 'COMMIT');
 complete('late', 600, 'rows after those rolled back');
 
