@@ -1,6 +1,7 @@
 /*
  * choose.c
- *    The new node's own links: HNSW's heuristic over what the search of a level found (graph/README.md).
+ *    Which nodes become links, by HNSW's heuristic (graph/README.md): the new node's own, of what the search of a level found;
+ *    the old ones, of a full list that the new node wants to be in.
  */
 #include "insert.h"
 
@@ -41,4 +42,45 @@ phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level)
 	pfree(slots);
 	pfree(distances);
 	pfree(ids);
+}
+
+/* A node of the list that is nearer to its owner is also nearer to `at` than the owner is. */
+static bool
+is_covered(const PhnswInsert *ins, const phnsw_slot *const *slots, const float *distances, uint32 n, uint32 at)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (distances[i] < distances[at] && phnsw_codec_distance(ins->pi->codec, slots[at], slots[i]) < distances[at])
+			return true;
+	}
+	return false;
+}
+
+uint32
+phnsw_choose_victim(const PhnswInsert *ins, float distance, const phnsw_slot **slots, float *distances, uint32 n)
+{
+	bool		passed[PHNSW_LINKS_MAX + 1] = {false};
+	uint32		farthest = PHNSW_NONE;
+
+	slots[n] = ins->slot;
+	distances[n] = distance;
+	for (uint32 round = 0; round <= n; round++)
+	{
+		uint32		at = PHNSW_NONE;
+
+		/* The next from the far end; of two at one distance the new node. */
+		for (uint32 i = 0; i <= n; i++)
+		{
+			if (!passed[i] && (at == PHNSW_NONE || distances[i] >= distances[at]))
+				at = i;
+		}
+		if (at == PHNSW_NONE)
+			break;
+		if (farthest == PHNSW_NONE)
+			farthest = at;
+		if (is_covered(ins, slots, distances, n + 1, at))
+			return at;
+		passed[at] = true;
+	}
+	return farthest;
 }

@@ -28,13 +28,6 @@ typedef struct PhnswCopies
 	char	   *slots;			/* slot_bytes each */
 } PhnswCopies;
 
-typedef struct PhnswKnownNode
-{
-	uint32		id;
-	float		distance;		/* from the new node */
-	const phnsw_slot *slot;		/* head and code, no links */
-} PhnswKnownNode;
-
 /* known.c: nodes by id. */
 typedef struct PhnswKnown
 {
@@ -42,8 +35,8 @@ typedef struct PhnswKnown
 	uint32		room;
 	uint32		mask;
 	uint16	   *table;			/* open addressing: index + 1, 0 is empty */
-	PhnswKnownNode *nodes;		/* first those that the search of level 0 met */
-	char	   *slots;			/* copies of the others */
+	uint32	   *ids;			/* first those that the search of level 0 met */
+	const phnsw_slot **nodes;	/* head and code, no links */
 } PhnswKnown;
 
 typedef struct PhnswInsert
@@ -115,7 +108,7 @@ extern bool phnsw_join_node(PhnswInsert *ins, uint32 id, uint32 version);
 /* Begins with the nodes in ins->near. */
 extern void phnsw_known_begin(PhnswInsert *ins);
 /* NULL: not known. */
-extern const PhnswKnownNode *phnsw_known_find(const PhnswKnown *known, uint32 id);
+extern const phnsw_slot *phnsw_known_find(const PhnswKnown *known, uint32 id);
 /* Makes n <= PHNSW_LINKS_MAX distinct nodes known; what was found before may be gone. */
 extern void phnsw_known_fetch(PhnswInsert *ins, const uint32 *ids, uint32 n);
 
@@ -123,6 +116,14 @@ extern void phnsw_known_fetch(PhnswInsert *ins, const uint32 *ids, uint32 n);
 
 /* Chooses the new node's links on a level among the copies; live nodes only, unless there are none on level 0. */
 extern void phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level);
+
+/*
+ * The entry of a full list of n links that gives way to the new node; n: the new node loses.  distance: of the new node from
+ * the list's owner; slots and distances: the entries, likewise, with room for one more.  It is the farthest node that a nearer
+ * one covers, else the farthest.
+ */
+extern uint32 phnsw_choose_victim(const PhnswInsert *ins, float distance, const phnsw_slot **slots, float *distances,
+								  uint32 n);
 
 /* ---- links.c ------------------------------------------------------------------------------------------------------------- */
 

@@ -3,15 +3,16 @@
  *    Nodes that an insert has copied, found by id: those that its search met, and the members of lists that it decides about.
  *
  * The lists of sixteen neighbours name each other's members over and over, and half of them were met by the search: so every
- * node is copied, and measured against the new one, once for all lists.
+ * node is copied once for all of them.
  *
  * Copies are heads and codes, read without a lock (touch.c): whatever is decided by them is a hint.  Memory is bounded: when
  * the table is full, all but the search's nodes are forgotten.
  */
 #include "insert.h"
 
-/* Nodes beside the search's; and at least those of one list. */
-#define PHNSW_KNOWN_MORE 512
+/* Nodes beside the search's, and their memory; at least those of one list. */
+#define PHNSW_KNOWN_MORE  512
+#define PHNSW_KNOWN_BYTES (256 * 1024)
 
 static inline uint32
 bucket_of(const PhnswKnown *known, uint32 id)
@@ -20,13 +21,14 @@ bucket_of(const PhnswKnown *known, uint32 id)
 }
 
 static void
-enter(PhnswKnown *known, uint32 id, const phnsw_slot *slot, float distance)
+enter(PhnswKnown *known, uint32 id, const phnsw_slot *slot)
 {
 	uint32		bucket = bucket_of(known, id);
 
 	while (known->table[bucket] != 0)
 		bucket = (bucket + 1) & known->mask;
-	known->nodes[known->n] = (PhnswKnownNode) {.id = id, .distance = distance, .slot = slot};
+	known->ids[known->n] = id;
+	known->nodes[known->n] = slot;
 	known->table[bucket] = ++known->n;
 }
 
@@ -38,34 +40,39 @@ enter_met(PhnswInsert *ins)
 	memset(known->table, 0, ((Size) known->mask + 1) * sizeof(uint16));
 	known->n = 0;
 	for (uint32 i = 0; i < ins->near.n; i++)
-		enter(known, ins->near.ids[i], phnsw_copy(ins, &ins->near, i), ins->near.distances[i]);
+		enter(known, ins->near.ids[i], phnsw_copy(ins, &ins->near, i));
 }
 
 void
 phnsw_known_begin(PhnswInsert *ins)
 {
 	PhnswKnown *known = &ins->known;
+	PhnswIndex *pi = ins->pi;
+	uint32		more = Max(Min(PHNSW_KNOWN_MORE, PHNSW_KNOWN_BYTES / pi->slot_bytes), 2 * pi->m);
 	uint32		size = 256;
 
-	known->room = ins->near.n + Max(PHNSW_KNOWN_MORE, 2 * ins->pi->m);
+	known->room = ins->near.n + more;
 	while (size < 2 * known->room)
 		size *= 2;
 	known->mask = size - 1;
 	known->table = palloc(size * sizeof(uint16));
-	known->nodes = palloc(known->room * sizeof(PhnswKnownNode));
-	known->slots = palloc((Size) (known->room - ins->near.n) * ins->pi->slot_bytes);
+	known->ids = palloc(known->room * sizeof(uint32));
+	known->nodes = palloc(known->room * sizeof(phnsw_slot *));
+	/* Not per insert: so much memory comes from the kernel, page by page. */
+	if (pi->known_slots == NULL)
+		pi->known_slots = MemoryContextAlloc(pi->context, (Size) more * pi->slot_bytes);
 	enter_met(ins);
 }
 
-const PhnswKnownNode *
+const phnsw_slot *
 phnsw_known_find(const PhnswKnown *known, uint32 id)
 {
 	for (uint32 bucket = bucket_of(known, id); known->table[bucket] != 0; bucket = (bucket + 1) & known->mask)
 	{
-		const PhnswKnownNode *node = &known->nodes[known->table[bucket] - 1];
+		uint32		index = known->table[bucket] - 1;
 
-		if (node->id == id)
-			return node;
+		if (known->ids[index] == id)
+			return known->nodes[index];
 	}
 	return NULL;
 }
@@ -75,8 +82,6 @@ phnsw_known_fetch(PhnswInsert *ins, const uint32 *ids, uint32 n)
 {
 	PhnswKnown *known = &ins->known;
 	uint32		missing[PHNSW_LINKS_MAX];
-	const phnsw_slot *slots[PHNSW_LINKS_MAX];
-	float		distances[PHNSW_LINKS_MAX];
 	uint32		n_missing = 0;
 	char	   *copies;
 
@@ -87,11 +92,8 @@ phnsw_known_fetch(PhnswInsert *ins, const uint32 *ids, uint32 n)
 		if (phnsw_known_find(known, ids[i]) == NULL)
 			missing[n_missing++] = ids[i];
 	}
-	copies = known->slots + (Size) (known->n - ins->near.n) * ins->pi->slot_bytes;
+	copies = ins->pi->known_slots + (Size) (known->n - ins->near.n) * ins->pi->slot_bytes;
 	phnsw_touch_heads(ins->index, ins->pi, missing, n_missing, copies);
 	for (uint32 i = 0; i < n_missing; i++)
-		slots[i] = (const phnsw_slot *) (copies + (Size) i * ins->pi->slot_bytes);
-	phnsw_query_score(ins->query, slots, n_missing, distances);
-	for (uint32 i = 0; i < n_missing; i++)
-		enter(known, missing[i], slots[i], distances[i]);
+		enter(known, missing[i], (const phnsw_slot *) (copies + (Size) i * ins->pi->slot_bytes));
 }

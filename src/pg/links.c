@@ -217,27 +217,6 @@ farthest(const float *distances, uint32 n)
 }
 
 /*
- * Some entry of the full list is nearer to both the owner and the new node than they are to each other, so that the new node
- * loses (graph/README.md): looked for among the nodes that the search met, for most who lose lose to one of these.
- */
-static bool
-is_covered(const BackLinks *back, const BackLink *link)
-{
-	const PhnswInsert *ins = back->ins;
-
-	for (uint32 i = 0; i < link->count; i++)
-	{
-		const PhnswKnownNode *node = phnsw_known_find(&ins->known, link->links[i]);
-
-		if (node != NULL && node->distance < link->distance && node->slot->state != PHNSW_SLOT_FREE &&
-			node->slot->level >= back->level &&
-			phnsw_codec_distance(ins->pi->codec, link->owner, node->slot) < link->distance)
-			return true;
-	}
-	return false;
-}
-
-/*
  * Which entry of the copied list to write; false when the new node loses.  must: it does not lose.  While the node is being
  * planned (ins->written is false) it takes over what it displaces; later it displaces only what it links to anyway.
  */
@@ -246,31 +225,26 @@ decide(BackLinks *back, BackLink *link, bool must)
 {
 	PhnswInsert *ins = back->ins;
 	const PhnswNewLinks *mine = &ins->links[back->level];
-	float		owner_distances[PHNSW_LINKS_MAX];
-	float		fresh_distances[PHNSW_LINKS_MAX];
+	const phnsw_slot *slots[PHNSW_LINKS_MAX + 1];
+	float		distances[PHNSW_LINKS_MAX + 1]; /* from the list's owner */
 
 	link->at = link->count;
 	if (link->count < back->capacity)
 		return true;
-
-	if (!must && is_covered(back, link))
-		return false;
 	phnsw_known_fetch(ins, link->links, link->count);
 	for (uint32 i = 0; i < link->count; i++)
 	{
-		const PhnswKnownNode *node = phnsw_known_find(&ins->known, link->links[i]);
-
-		if (node->slot->state == PHNSW_SLOT_FREE || node->slot->level < back->level)
+		slots[i] = phnsw_known_find(&ins->known, link->links[i]);
+		if (slots[i]->state == PHNSW_SLOT_FREE || slots[i]->level < back->level)
 		{
 			link->at = i;
 			return true;
 		}
-		owner_distances[i] = phnsw_codec_distance(ins->pi->codec, link->owner, node->slot);
-		fresh_distances[i] = node->distance;
+		distances[i] = phnsw_codec_distance(ins->pi->codec, link->owner, slots[i]);
 	}
-	link->at = phnsw_backlink_victim(link->distance, owner_distances, fresh_distances, link->count);
+	link->at = phnsw_choose_victim(ins, link->distance, slots, distances, link->count);
 	if (link->at == link->count && must)
-		link->at = farthest(owner_distances, link->count);
+		link->at = farthest(distances, link->count);
 	if (link->at == link->count)
 		return false;
 	if (ins->written)
@@ -417,7 +391,7 @@ list_owners(BackLinks *back)
 		BackLink   *link = &back->list[back->n++];
 
 		link->owner = owners != NULL ? (const phnsw_slot *) (owners + (Size) i * ins->pi->slot_bytes) :
-			phnsw_known_find(&ins->known, links->ids[i])->slot;
+			phnsw_known_find(&ins->known, links->ids[i]);
 		link->id = links->ids[i];
 		link->distance = links->distances[i];
 		link->links = lists + i * back->capacity;

@@ -107,6 +107,7 @@ typedef struct PhnswIndex
 	bool		stale;			/* the relation was invalidated: verify before use */
 	phnsw_search *idle_search;	/* machines of ended scans and inserts, for the next */
 	phnsw_query *idle_query;
+	char	   *known_slots;	/* known.c: memory for copies, kept from insert to insert */
 	struct PhnswIndex *next;
 } PhnswIndex;
 

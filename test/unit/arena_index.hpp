@@ -15,6 +15,7 @@
 
 #include "base/rng.hpp"
 #include "capi/phnsw_core.h"
+#include "graph/select.hpp"
 
 namespace phnsw_test {
 
@@ -300,7 +301,7 @@ class ArenaIndex {
         from_fresh.push_back(phnsw_codec_distance(codec_, slot(fresh), slot(id)));
       }
       const float distance = phnsw_codec_distance(codec_, slot(owner), slot(fresh));
-      const std::uint32_t victim = phnsw_backlink_victim(distance, from_owner.data(), from_fresh.data(),
+      const std::uint32_t victim = phnsw::backlink_victim(distance, from_owner.data(), from_fresh.data(),
                                                          static_cast<std::uint32_t>(list.size()));
       if (victim == list.size()) return;
       list[victim] = fresh;

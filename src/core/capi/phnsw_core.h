@@ -147,14 +147,6 @@ PHNSW_API double phnsw_query_bound(const phnsw_query *query, const phnsw_slot *s
 PHNSW_API uint32_t phnsw_select(const phnsw_codec *codec, const phnsw_slot *const *candidates, const float *distances,
                                 const uint32_t *ids, uint32_t n, uint32_t m, uint16_t *chosen) PHNSW_NOEXCEPT;
 
-/*
- * A full list of n links is offered one more.  fresh_distance: from the list's owner to the newcomer;
- * owner_distances[i], fresh_distances[i]: from the owner and from the newcomer to entry i.
- * Returns the entry that gives way, or n when the newcomer loses.  Costs 2n distances instead of the heuristic's n^2.
- */
-PHNSW_API uint32_t phnsw_backlink_victim(float fresh_distance, const float *owner_distances, const float *fresh_distances,
-                                         uint32_t n) PHNSW_NOEXCEPT;
-
 /* ---- search: a resumable best-first search of one level -------------------------------------------------------------- */
 
 /*

@@ -12,9 +12,4 @@ std::uint32_t phnsw_select(const phnsw_codec *codec, const phnsw_slot *const *ca
   return phnsw::select_neighbours(distances, ids, n < PHNSW_SELECT_MAX ? n : PHNSW_SELECT_MAX, m, between, chosen);
 }
 
-std::uint32_t phnsw_backlink_victim(float fresh_distance, const float *owner_distances, const float *fresh_distances,
-                                    std::uint32_t n) noexcept {
-  return phnsw::backlink_victim(fresh_distance, owner_distances, fresh_distances, n);
-}
-
 }  // extern "C"
