@@ -20,7 +20,8 @@ use constant { BLOCK => 8192, DIMS => 700, ROWS => 2300, LP_DEAD => 3, BTP_LEAF 
 my $seconds = $ENV{PHNSW_DETOAST_SECONDS} // 4;
 
 seed_from_env();
-my $node = new_node('detoast', 'max_prepared_transactions = 1', 'shared_buffers = 3MB', 'autovacuum = off');
+my $node = new_node('detoast', 'max_prepared_transactions = 1', 'ignore_checksum_failure = on', 'client_min_messages = error',
+	'shared_buffers = 3MB', 'autovacuum = off');
 my $random = random_vectors_sql(DIMS, 'i');
 my $dir = PostgreSQL::Test::Utils::tempdir();
 
