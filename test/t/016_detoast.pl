@@ -197,7 +197,8 @@ $node->start;
 is($node->safe_psql('postgres', "$nearest; $nearest; $nearest"), "5\n5\n5", 'a damaged vector in a row that nobody sees yet');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'new'");
 
-# Every item of the TOAST index leads to a block that no table has.
+# Every item of the TOAST index leads to a block that no table has: to no block at all, unless PostgreSQL asserts that it is one.
+my $nowhere = $node->safe_psql('postgres', 'SHOW debug_assertions') eq 'on' ? pack('vv', 1, 0) : "\xFF" x 4;
 my $tree = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath(indexrelid) FROM pg_index WHERE indrelid = '$toast'::regclass");
 my $sound = $node->safe_psql('postgres', 'SELECT id FROM t WHERE id NOT IN (' . join(', ', map { $_->{id} } @damaged) . ') LIMIT 1');
 
@@ -213,7 +214,7 @@ $node->stop;
 		{
 			my $tuple = $page + (unpack('V', substr $bytes, $page + $item, 4) & 0x7FFF);
 
-			substr $bytes, $tuple, 4, "\xFF" x 4 unless unpack('v', substr $bytes, $tuple + 6, 2) & INDEX_ALT_TID_MASK;
+			substr $bytes, $tuple, 4, $nowhere unless unpack('v', substr $bytes, $tuple + 6, 2) & INDEX_ALT_TID_MASK;
 		}
 	}
 	seek $handle, 0, 0;
@@ -224,7 +225,7 @@ $node->start;
 {
 	my ($rc, $out, $error) = $node->psql('postgres', "SELECT v <-> v FROM t WHERE id = $sound");
 
-	like($error, qr/missing chunk number 0/, 'chunks in a block that does not exist: found');
+	like($error, qr/missing chunk number 0|could not read block/, 'chunks in a block that does not exist: found');
 }
 
 unlike(slurp_file($node->logfile), qr/leak|not closed|snapshot .* still active/, 'nothing is left open');
