@@ -129,3 +129,22 @@ SELECT phnsw_check('quick_v', true), phnsw_check('brief_v', true);
 
 DROP TABLE items, queries, wide, thin, quick, brief;
 DROP FUNCTION missed, test_vector;
+
+-- Sessions that come and go fill one page.
+CREATE TABLE visits (id int, v vector(3));
+INSERT INTO visits SELECT i, ARRAY[i, i % 10, 1]::vector FROM generate_series(1, 400) i;
+CREATE INDEX visits_v ON visits USING phnsw (v);
+SELECT node_pages AS before FROM phnsw_index_info('visits_v') \gset
+\c -
+INSERT INTO visits VALUES (1001, ARRAY[1001, 0.5, 0]::vector);
+\c -
+INSERT INTO visits VALUES (1002, ARRAY[1002, 0.5, 0]::vector);
+\c -
+INSERT INTO visits VALUES (1003, ARRAY[1003, 0.5, 0]::vector);
+\c -
+INSERT INTO visits VALUES (1004, ARRAY[1004, 0.5, 0]::vector);
+\c -
+INSERT INTO visits VALUES (1005, ARRAY[1005, 0.5, 0]::vector);
+SELECT node_pages - :before AS more_pages FROM phnsw_index_info('visits_v');
+SELECT phnsw_check('visits_v', true);
+DROP TABLE visits;

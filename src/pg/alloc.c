@@ -174,7 +174,33 @@ lock_meta(Relation index)
 	return buffer;
 }
 
+/*
+ * Enters a page into the free space map.  A search of the map goes down from its root, which PostgreSQL updates in VACUUM only: without
+ * the second call every new session would take a new page for its first row.
+ */
+static void
+offer_page(Relation index, BlockNumber block)
+{
+	RecordFreeIndexPage(index, block);
+	FreeSpaceMapVacuumRange(index, block, block + 1);
+}
+
 /* ---- slots -------------------------------------------------------------------------------------------------------------- */
+
+/* The first id of a page that the free space map has named; PHNSW_NONE: an old hint.  No page is locked. */
+static uint32
+first_id_of(Relation index, PhnswIndex *pi, BlockNumber block)
+{
+	uint32		first = phnsw_first_id(&pi->meta.nodes, pi->slots_per_page, block);
+
+	if (first == PHNSW_NONE)
+	{
+		/* Perhaps somebody has added it just now.  The map has forgotten it already. */
+		phnsw_index_refresh(index, pi);
+		first = phnsw_first_id(&pi->meta.nodes, pi->slots_per_page, block);
+	}
+	return first;
+}
 
 /*
  * Locks a node page and looks for a free slot; InvalidBuffer, nothing locked, when it has none.  *last: it is the only one.
@@ -182,7 +208,7 @@ lock_meta(Relation index)
 static Buffer
 try_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id, bool *last)
 {
-	uint32		first = phnsw_first_id(&pi->meta.nodes, pi->slots_per_page, block);
+	uint32		first = first_id_of(index, pi, block);
 	uint32		found = 0;
 	Buffer		buffer;
 	Page		page;
@@ -223,7 +249,7 @@ open_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id)
 	}
 	else if (pi->open_page != block)
 	{
-		RecordFreeIndexPage(index, block);
+		offer_page(index, block);
 		pi->open_page = block;
 	}
 	return buffer;
@@ -255,7 +281,7 @@ phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id)
 	block = BufferGetBlockNumber(buffer);
 	if (pi->slots_per_page > 1)
 	{
-		RecordFreeIndexPage(index, block);
+		offer_page(index, block);
 		pi->open_page = block;
 	}
 	return buffer;
@@ -265,7 +291,7 @@ phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id)
 static void
 claim_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 wanted, PhnswClaim *claims, uint32 *n, bool *partial)
 {
-	uint32		first = phnsw_first_id(&pi->meta.nodes, pi->slots_per_page, block);
+	uint32		first = first_id_of(index, pi, block);
 	Buffer		buffer;
 	Page		page;
 
@@ -354,7 +380,7 @@ void
 phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room)
 {
 	if (room)
-		RecordFreeIndexPage(index, block);
+		offer_page(index, block);
 	else
 		RecordUsedIndexPage(index, block);
 }
