@@ -131,6 +131,10 @@ typedef struct PhnswMerging
 	XLogRecPtr *lsns;			/* of the node pages, when they were loaded */
 	uint64	   *row_of;			/* row of the batch */
 	phnsw_tid  *tids;
+	uint32		places;			/* new nodes */
+	PhnswClaim *claims;			/* their slots, ascending */
+	uint8	   *levels;
+	uint8	   *fates;			/* what became of them */
 	uint32		rows;			/* that it brought into the index; the others went one by one */
 } PhnswMerging;
 

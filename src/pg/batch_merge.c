@@ -211,18 +211,12 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 		run_core(merging);
 	seconds[1] = lap(&mark);
 
+	phnsw_test_point(PHNSW_POINT_MERGE_COMPUTED);
+
 	/* From the first page on it would be unknown which rows are in the index. */
 	HOLD_INTERRUPTS();
 	batch->in_doubt = true;
-	if (phnsw_merge_live(*merging->core) > 0)
-		phnsw_merge_write(merging);
-	else
-	{
-		/* Nothing to link to: whatever is in the index is dead. */
-		for (uint32 i = 0; i < merging->n; i++)
-			phnsw_insert_vector(merging->index, pi, phnsw_record_vector(phnsw_rows_get(&batch->rows, merging->row_of[i])),
-								(ItemPointer) &merging->tids[i]);
-	}
+	phnsw_merge_write(merging);
 	batch->in_doubt = false;
 	RESUME_INTERRUPTS();
 	seconds[2] = lap(&mark);

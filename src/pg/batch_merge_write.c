@@ -4,9 +4,11 @@
  *
  *    1. every node page again: nodes that have gone since they were loaded are not linked to
  *    2. free slots for all new nodes, so that their ids are known; others may still take one, then its row goes one by one
- *    3. the new nodes, page by page, complete with their links; those of higher levels one by one, with their upper lists
+ *    3. the new nodes, page by page, complete with their links
  *    4. the lists of old nodes, page by page: "a gives way to b" is applied to the list as it is now, whoever else changed it
- *    5. rows whose code a node has join it
+ *    5. new nodes of higher levels, one by one, with their upper lists
+ *    6. new nodes that no list has a place for any more find others, as after an insert
+ *    7. rows whose code a node has join it
  *
  * Every record leaves an index that works: links are hints, and one to a slot whose node is not written yet leads to a FREE
  * slot.  A crash between the records leaves nodes that only other new ones lead to, which the aborted transaction's rows are
@@ -19,6 +21,11 @@
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
+
+/* What becomes of a place. */
+#define PLACE_LOST   0			/* nothing leads to it yet */
+#define PLACE_LINKED 1			/* a list does */
+#define PLACE_VOID   2			/* somebody else has taken its slot */
 
 /* ---- before anything is written ----------------------------------------------------------------------------------------- */
 
@@ -56,17 +63,18 @@ fill_place(PhnswMerging *merging, uint32 place, uint8 level, phnsw_slot *slot)
 }
 
 static void
-give_up_claim(PhnswMerging *merging, PhnswClaim *claims, uint32 place)
+give_up_claim(PhnswMerging *merging, uint32 place)
 {
-	claims[place].id = PHNSW_NONE;
+	merging->fates[place] = PLACE_VOID;
 	phnsw_merge_assign(*merging->core, place, PHNSW_NONE);
 }
 
 /* The nodes of places first ... first + n - 1, whose slots lie on one page; those of higher levels come later. */
 static void
-write_page(PhnswMerging *merging, PhnswClaim *claims, const uint8 *levels, BlockNumber block, uint32 first, uint32 n)
+write_page(PhnswMerging *merging, BlockNumber block, uint32 first, uint32 n)
 {
 	PhnswIndex *pi = merging->pi;
+	const PhnswClaim *claims = merging->claims;
 	Buffer		buffer = phnsw_pin(merging->index, pi, block);
 	PhnswWal   *wal = phnsw_wal_start(merging->index);
 	Page		image;
@@ -80,13 +88,13 @@ write_page(PhnswMerging *merging, PhnswClaim *claims, const uint8 *levels, Block
 		const phnsw_slot *now;
 		phnsw_slot *slot;
 
-		if (levels[place] > 0)
+		if (merging->levels[place] > 0)
 			continue;
 		phnsw_node_block(merging->index, pi, claims[place].id, &at);
 		now = phnsw_page_slot(pi, BufferGetPage(buffer), at);
 		if (now->state != PHNSW_SLOT_FREE || now->version != claims[place].version)
 		{
-			give_up_claim(merging, claims, place);
+			give_up_claim(merging, place);
 			continue;
 		}
 		slot = phnsw_wal_slot(wal, pi, image, at);
@@ -103,16 +111,22 @@ vector_of(PhnswMerging *merging, uint32 row)
 	return phnsw_record_vector(phnsw_rows_get(&merging->batch->rows, merging->row_of[row]));
 }
 
+/* The nodes that are on level 0 only. */
 static void
-write_nodes(PhnswMerging *merging, PhnswClaim *claims, uint32 n)
+write_nodes(PhnswMerging *merging)
 {
 	PhnswIndex *pi = merging->pi;
-	uint8	   *levels = palloc_extended(n, MCXT_ALLOC_HUGE);
-	phnsw_slot *slot = palloc0(pi->slot_bytes);
+	const PhnswClaim *claims = merging->claims;
+	uint32		n = merging->places;
 	uint32		same;
 
+	merging->levels = palloc_extended(n, MCXT_ALLOC_HUGE);
 	for (uint32 place = 0; place < n; place++)
-		levels[place] = phnsw_draw_level(pi, (ItemPointer) &merging->tids[phnsw_merge_place_row(*merging->core, place)]);
+	{
+		uint32		row = phnsw_merge_place_row(*merging->core, place);
+
+		merging->levels[place] = phnsw_draw_level(pi, (ItemPointer) &merging->tids[row]);
+	}
 	for (uint32 first = 0; first < n; first += same)
 	{
 		uint32		at;
@@ -123,25 +137,40 @@ write_nodes(PhnswMerging *merging, PhnswClaim *claims, uint32 n)
 			if (phnsw_node_block(merging->index, pi, claims[first + same].id, &at) != block)
 				break;
 		}
-		write_page(merging, claims, levels, block, first, same);
+		write_page(merging, block, first, same);
 	}
-	for (uint32 place = 0; place < n; place++)
+}
+
+/*
+ * The others, when it is known what leads to them: a node of a higher level is found by descents even if nothing on level 0
+ * leads to it, and so would never be linked again.  One that nothing leads to goes as a row of its own.
+ */
+static void
+write_upper_nodes(PhnswMerging *merging)
+{
+	phnsw_slot *slot = palloc0(merging->pi->slot_bytes);
+
+	for (uint32 place = 0; place < merging->places; place++)
 	{
-		if (levels[place] == 0)
+		uint32		row = phnsw_merge_place_row(*merging->core, place);
+
+		if (merging->levels[place] == 0 || merging->fates[place] == PLACE_VOID)
 			continue;
-		fill_place(merging, place, levels[place], slot);
-		if (!phnsw_insert_claimed(merging->index, pi, vector_of(merging, phnsw_merge_place_row(*merging->core, place)), slot,
-								  &claims[place]))
-			give_up_claim(merging, claims, place);
+		if (merging->fates[place] != PLACE_LOST)
+		{
+			fill_place(merging, place, merging->levels[place], slot);
+			if (phnsw_insert_claimed(merging->index, merging->pi, vector_of(merging, row), slot, &merging->claims[place]))
+				continue;
+		}
+		give_up_claim(merging, place);
 	}
 	pfree(slot);
-	pfree(levels);
 }
 
 /* ---- lists of old nodes ------------------------------------------------------------------------------------------------ */
 
-/* One change, to the list as it is now. */
-static void
+/* One change, to the list as it is now; false: it leads nowhere new. */
+static bool
 change_list(const PhnswIndex *pi, phnsw_slot *slot, uint32 *links, const phnsw_merge_change *change)
 {
 	uint32		at = slot->count;
@@ -149,15 +178,25 @@ change_list(const PhnswIndex *pi, phnsw_slot *slot, uint32 *links, const phnsw_m
 	for (uint32 i = 0; i < slot->count; i++)
 	{
 		if (links[i] == change->added)
-			return;
+			return true;
 		if (links[i] == change->removed)
 			at = i;
 	}
 	if (at == 2 * pi->m)
-		return;					/* full, and what was to give way has gone: a link is a hint */
+		return false;			/* full, and what was to give way has gone: a link is a hint */
 	links[at] = change->added;
 	if (at == slot->count)
 		slot->count++;
+	return true;
+}
+
+static int
+by_claim(const void *a, const void *b)
+{
+	uint32		id = *(const uint32 *) a;
+	const PhnswClaim *claim = b;
+
+	return id < claim->id ? -1 : id > claim->id;
 }
 
 /* The changes of lists on one locked page. */
@@ -173,6 +212,8 @@ change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_mer
 		const phnsw_slot *now;
 		phnsw_slot *slot;
 		uint32	   *links;
+		const PhnswClaim *claim = bsearch(&changes[i].added, merging->claims, merging->places, sizeof(PhnswClaim), by_claim);
+		uint8	   *fate = claim != NULL ? &merging->fates[claim - merging->claims] : NULL;
 
 		phnsw_node_block(merging->index, pi, changes[i].owner, &at);
 		now = phnsw_page_slot(pi, BufferGetPage(buffer), at);
@@ -180,7 +221,8 @@ change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_mer
 			continue;
 		slot = phnsw_wal_slot_head(wal, pi, image, at);
 		links = phnsw_wal_part(wal, phnsw_slot_links(slot, pi->code_bytes), 2 * pi->m * sizeof(uint32));
-		change_list(pi, slot, links, &changes[i]);
+		if (change_list(pi, slot, links, &changes[i]) && fate != NULL)
+			*fate = PLACE_LINKED;
 	}
 }
 
@@ -217,6 +259,28 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 	}
 }
 
+/*
+ * New nodes that nothing leads to: others have filled, or vacuum has freed, all that was to.  Each finds other links, in place of
+ * those by which it might have led to more of them.
+ */
+static void
+relink_nodes(PhnswMerging *merging)
+{
+	phnsw_slot *slot = palloc0(merging->pi->slot_bytes);
+
+	for (uint32 place = 0; place < merging->places; place++)
+	{
+		uint32		row = phnsw_merge_place_row(*merging->core, place);
+
+		if (merging->fates[place] != PLACE_LOST || merging->levels[place] > 0)
+			continue;
+		fill_place(merging, place, 0, slot);
+		phnsw_insert_relink(merging->index, merging->pi, vector_of(merging, row), slot, merging->claims[place].id,
+							merging->claims[place].version);
+	}
+	pfree(slot);
+}
+
 /* ---- rows that share a node, rows without a slot ------------------------------------------------------------------------ */
 
 static bool
@@ -231,8 +295,16 @@ join_row(PhnswMerging *merging, uint32 row, uint32 id, uint32 version)
 	return phnsw_join_node(&ins, id, version);
 }
 
+/* Nothing to link to: whatever was in the index is dead. */
 static void
-write_others(PhnswMerging *merging, const PhnswClaim *claims)
+write_one_by_one(PhnswMerging *merging)
+{
+	for (uint32 row = 0; row < merging->n; row++)
+		phnsw_insert_vector(merging->index, merging->pi, vector_of(merging, row), (ItemPointer) &merging->tids[row]);
+}
+
+static void
+write_others(PhnswMerging *merging)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
@@ -244,8 +316,8 @@ write_others(PhnswMerging *merging, const PhnswClaim *claims)
 
 		if (fate.place != PHNSW_NONE)
 		{
-			fate.id = claims[fate.place].id;
-			fate.version = claims[fate.place].version;
+			fate.id = merging->fates[fate.place] == PLACE_VOID ? PHNSW_NONE : merging->claims[fate.place].id;
+			fate.version = merging->claims[fate.place].version;
 		}
 		done = fate.id != PHNSW_NONE && (fate.first || join_row(merging, row, fate.id, fate.version));
 		if (done)
@@ -261,27 +333,47 @@ write_others(PhnswMerging *merging, const PhnswClaim *claims)
 void
 phnsw_merge_write(PhnswMerging *merging)
 {
-	uint32		n = phnsw_merge_places(*merging->core);
-	PhnswClaim *claims = palloc_extended(Max(n, 1) * sizeof(PhnswClaim), MCXT_ALLOC_HUGE);
+	uint32		n;
 	const phnsw_merge_change *changes;
 	size_t		n_changes;
 	phnsw_error error;
 
 	look_again(merging, merging->pi->meta.nodes.limit);
+	if (phnsw_merge_live(*merging->core) == 0)
+	{
+		phnsw_index_refresh(merging->index, merging->pi);
+		write_one_by_one(merging);
+		return;
+	}
+	n = merging->places = phnsw_merge_places(*merging->core);
+	merging->claims = palloc_extended(Max(n, 1) * sizeof(PhnswClaim), MCXT_ALLOC_HUGE);
+	merging->fates = palloc_extended(Max(n, 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	if (n > 0)
 	{
-		BlockNumber rest = phnsw_claim_slots(merging->index, merging->pi, n, claims);
+		BlockNumber rest = phnsw_claim_slots(merging->index, merging->pi, n, merging->claims);
 
 		/* New pages: the ids are known from here on, so nothing below looks at the meta page. */
 		phnsw_index_refresh(merging->index, merging->pi);
 		for (uint32 place = 0; place < n; place++)
-			phnsw_merge_assign(*merging->core, place, claims[place].id);
-		write_nodes(merging, claims, n);
+			phnsw_merge_assign(*merging->core, place, merging->claims[place].id);
+		write_nodes(merging);
+		phnsw_test_point(PHNSW_POINT_MERGE_WRITTEN);
 		phnsw_ensure(phnsw_merge_changes(*merging->core, &changes, &n_changes, &error), &error);
 		write_changes(merging, changes, n_changes);
+		/* Nothing is inserted before the last of these is written: its slot would be taken for a link that leads nowhere. */
+		phnsw_ensure(phnsw_merge_spread(*merging->core, merging->fates, &error), &error);
+		write_upper_nodes(merging);
+		relink_nodes(merging);
 		if (rest != InvalidBlockNumber)
 			phnsw_page_has_room(merging->index, merging->pi, rest, true);
+		for (uint32 place = 0; place < n; place++)
+		{
+			uint32		at;
+
+			if (merging->fates[place] == PLACE_VOID)
+				phnsw_page_has_room(merging->index, merging->pi,
+									phnsw_node_block(merging->index, merging->pi, merging->claims[place].id, &at), true);
+		}
 	}
-	write_others(merging, claims);
-	pfree(claims);
+	write_others(merging);
 }

@@ -321,6 +321,22 @@ phnsw_insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPoi
 	insert_vector(index, pi, vector, heap_tid, false);
 }
 
+void
+phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id, uint32 version)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	PhnswInsert *ins = make_insert(index, pi, context);
+
+	memcpy(ins->slot, slot, pi->slot_bytes);
+	ins->id = id;
+	ins->version = version;
+	prepare_search(ins, vector);
+	phnsw_relink(ins);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
+
 bool
 phnsw_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid, Relation heap,
 			   IndexUniqueCheck check_unique, bool index_unchanged, IndexInfo *info)

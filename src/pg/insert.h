@@ -81,6 +81,10 @@ extern bool phnsw_insert_search(PhnswInsert *ins);
 extern bool phnsw_insert_claimed(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot,
 								 const PhnswClaim *claim);
 
+/* A node that was written without the lists that were to lead to it: finds others (relink.c). */
+extern void phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,
+								uint32 version);
+
 /* ---- insert_node.c ------------------------------------------------------------------------------------------------------- */
 
 /* README.md, Insert, step 1.  false: the slot that was claimed is in use. */

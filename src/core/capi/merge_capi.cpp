@@ -91,4 +91,11 @@ phnsw_status phnsw_merge_changes(phnsw_merge *merge, const phnsw_merge_change **
   });
 }
 
+phnsw_status phnsw_merge_spread(const phnsw_merge *merge, uint8_t *reached, phnsw_error *error) noexcept {
+  return guard(error, [&] {
+    merge->merge->spread(reached);
+    return phnsw::Status();
+  });
+}
+
 void phnsw_merge_destroy(phnsw_merge *merge) noexcept { delete merge; }

@@ -390,7 +390,7 @@ PHNSW_API phnsw_status phnsw_merge_create(const phnsw_codec *codec, const phnsw_
  */
 PHNSW_API bool phnsw_merge_load(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n, uint32_t *fault,
                                 const char **what) PHNSW_NOEXCEPT;
-/* Live nodes among what was loaded; phnsw_merge_start() wants at least one. */
+/* Live nodes among what was loaded, and are still when it was looked at again; phnsw_merge_start() wants at least one. */
 PHNSW_API uint32_t phnsw_merge_live(const phnsw_merge *merge) PHNSW_NOEXCEPT;
 /* PHNSW_NOT_INDEXED: not taken.  The rows taken are numbered from 0.  REQUIRES: fewer than rows_max so far. */
 PHNSW_API phnsw_status phnsw_merge_add(phnsw_merge *merge, const float *vector, phnsw_error *error) PHNSW_NOEXCEPT;
@@ -412,6 +412,8 @@ PHNSW_API void phnsw_merge_fill(const phnsw_merge *merge, uint32_t place, phnsw_
 /* Ascending by owner; those of one owner are to be made in this order.  Valid until the next call. */
 PHNSW_API phnsw_status phnsw_merge_changes(phnsw_merge *merge, const phnsw_merge_change **changes, size_t *n,
                                            phnsw_error *error) PHNSW_NOEXCEPT;
+/* Marks (1) the places that a walk over new nodes' lists finds from the marked ones; reached[] has one byte a place. */
+PHNSW_API phnsw_status phnsw_merge_spread(const phnsw_merge *merge, uint8_t *reached, phnsw_error *error) PHNSW_NOEXCEPT;
 /* Stops and joins all threads, frees. */
 PHNSW_API void phnsw_merge_destroy(phnsw_merge *merge) PHNSW_NOEXCEPT;
 

@@ -70,7 +70,8 @@ class Attach {
     return true;
   }
 
-  // Gives a live, reached point a link, at the cost of one that brought nobody.
+  // Gives a live, reached point a link, at the cost of one that brought nobody, which the newcomer takes over: others may have
+  // come to rely on it since the nodes were loaded.
   bool link(std::uint32_t from, std::uint32_t to) {
     if (!graph_.is_live(from) || parent_[from] == PHNSW_NONE) return false;
     std::uint32_t *list = graph_.lists.list(from);
@@ -78,11 +79,21 @@ class Attach {
     std::uint32_t at = count;
     if (count == graph_.lists.capacity) {
       while (at > 0 && (list[at - 1] == PHNSW_NONE || parent_[list[at - 1]] == from)) at--;
-      if (at-- == 0) return false;
+      if (at-- == 0 || !take_over(to, list[at])) return false;
     }
     if (from < graph_.limit()) changes_.push_back({from, at < count ? list[at] : PHNSW_NONE, to});
     list[at] = to;
     if (at == count) count++;
+    return true;
+  }
+
+  bool take_over(std::uint32_t point, std::uint32_t link) {
+    std::uint32_t *list = graph_.lists.list(point);
+    std::uint8_t &count = graph_.lists.counts[point];
+    if (link == point || std::find(list, list + count, link) != list + count) return true;
+    if (count == graph_.lists.capacity) return false;
+    if (point < graph_.limit()) changes_.push_back({point, PHNSW_NONE, link});
+    list[count++] = link;
     return true;
   }
 

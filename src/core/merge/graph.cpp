@@ -91,7 +91,9 @@ const char *MergeGraph::load(std::uint32_t id, const phnsw_slot &slot) noexcept 
 }
 
 void MergeGraph::look_again(std::uint32_t id, const phnsw_slot &slot) noexcept {
-  if (slot.state != PHNSW_SLOT_LIVE || slot.version != versions_[id]) states_[id] = PHNSW_SLOT_FREE;
+  if (slot.state == PHNSW_SLOT_LIVE && slot.version == versions_[id]) return;
+  live_ -= states_[id] == PHNSW_SLOT_LIVE;
+  states_[id] = PHNSW_SLOT_FREE;
 }
 
 bool MergeGraph::add(const float *vector) noexcept {

@@ -77,7 +77,8 @@ class Linker {
     });
   }
 
-  // A new point first takes over the links that it displaced.
+  // A new point first takes over the links that it displaced, M at most, for which there is room beside the M that it chose: so
+  // whatever others do to lists meanwhile, who was reached by a displaced link is reached by two.
   Status enter_in_points() {
     return each_block(graph_.places(), kOwnerBlock, [&](std::uint32_t place, unsigned worker) {
       const std::uint32_t point = graph_.limit() + place, m = graph_.m();
@@ -88,7 +89,7 @@ class Linker {
         if (victims[i] == PHNSW_NONE || victims[i] == point || contains(list, count, victims[i])) continue;
         list[count++] = victims[i];
       }
-      enter(point, begin_[point + 1] - begin_[point], orders_[worker]);
+      fill_up(point, begin_[point + 1] - begin_[point], orders_[worker]);
     });
   }
 
@@ -136,32 +137,47 @@ class Linker {
     }
   }
 
-  // Offers edges_[begin_[owner] ...] to the owner's list, nearest first.
-  void enter(std::uint32_t owner, std::uint32_t n, std::vector<std::uint64_t> &order) {
+  // The offers to a point, (distance, edge), nearest first.
+  void sort_offers(std::uint32_t owner, std::uint32_t n, std::vector<std::uint64_t> &order) const {
     const std::uint32_t *edges = edges_.data() + begin_[owner];
-    const std::uint32_t capacity = graph_.lists.capacity, m = graph_.m();
-    std::uint32_t *list = graph_.lists.list(owner);
-    std::uint8_t &count = graph_.lists.counts[owner];
-    if (count + n <= capacity) {
-      for (std::uint32_t i = 0; i < n; i++) {
-        const std::uint32_t point = graph_.limit() + edges[i] / m;
-        if (!contains(list, count, point)) list[count++] = point;
-      }
-      return;
-    }
     order.clear();
     for (std::uint32_t i = 0; i < n; i++) {
-      const std::uint32_t point = graph_.limit() + edges[i] / m;
+      const std::uint32_t point = source(edges[i]);
       float distance;
       measure(owner, &point, 1, &distance);
       order.push_back(neighbour_key(distance, edges[i]));
     }
     std::sort(order.begin(), order.end());
+  }
+
+  // Offers to a new point take the places that are left: what it displaced must stay in its list, and what others would displace
+  // here would have nobody to take it over.
+  void fill_up(std::uint32_t owner, std::uint32_t n, std::vector<std::uint64_t> &order) {
+    std::uint32_t *list = graph_.lists.list(owner);
+    std::uint8_t &count = graph_.lists.counts[owner];
+    if (count == graph_.lists.capacity) return;
+    sort_offers(owner, n, order);
+    for (std::size_t i = 0; i < order.size() && count < graph_.lists.capacity; i++) {
+      const std::uint32_t point = source(neighbour_index(order[i]));
+      if (!contains(list, count, point)) list[count++] = point;
+    }
+  }
+
+  // Offers to a node, nearest first: while there is room, then in the place of what is gone or gives way.
+  void enter(std::uint32_t owner, std::uint32_t n, std::vector<std::uint64_t> &order) {
+    const std::uint32_t *edges = edges_.data() + begin_[owner];
+    const std::uint32_t capacity = graph_.lists.capacity;
+    std::uint32_t *list = graph_.lists.list(owner);
+    std::uint8_t &count = graph_.lists.counts[owner];
+    if (count + n <= capacity) {
+      for (std::uint32_t i = 0; i < n; i++) list[count++] = source(edges[i]);
+      return;
+    }
+    sort_offers(owner, n, order);
     float owner_distances[PHNSW_LINKS_MAX], point_distances[PHNSW_LINKS_MAX];
     measure_list(owner, list, count, owner_distances);
     for (const std::uint64_t key : order) {
-      const std::uint32_t edge = neighbour_index(key), point = graph_.limit() + edge / m;
-      if (contains(list, count, point)) continue;
+      const std::uint32_t edge = neighbour_index(key), point = source(edge);
       std::uint32_t at = count;
       if (count < capacity) {
         count++;
@@ -179,6 +195,8 @@ class Linker {
       owner_distances[at] = neighbour_distance(key);
     }
   }
+
+  [[nodiscard]] std::uint32_t source(std::uint32_t edge) const noexcept { return graph_.limit() + edge / graph_.m(); }
 
   BuildContext &context_;
   MergeGraph &graph_;

@@ -108,6 +108,25 @@ void Merge::fill(std::uint32_t place, phnsw_slot *slot) const noexcept {
   }
 }
 
+void Merge::spread(std::uint8_t *reached) const {
+  std::vector<std::uint32_t> queue;
+  for (std::uint32_t place = 0; place < graph_.places(); place++) {
+    if (reached[place] != 0 && ids_[place] != PHNSW_NONE) queue.push_back(place);
+  }
+  while (!queue.empty()) {
+    const std::uint32_t point = graph_.limit() + queue.back();
+    queue.pop_back();
+    for (std::uint32_t i = 0; i < graph_.lists.counts[point]; i++) {
+      const std::uint32_t other = graph_.lists.list(point)[i];
+      if (other == PHNSW_NONE || other < graph_.limit()) continue;
+      const std::uint32_t place = other - graph_.limit();
+      if (reached[place] != 0 || ids_[place] == PHNSW_NONE) continue;
+      reached[place] = 1;
+      queue.push_back(place);
+    }
+  }
+}
+
 const std::vector<phnsw_merge_change> &Merge::changes() {
   changes_.clear();
   changes_.reserve(list_changes_.size());

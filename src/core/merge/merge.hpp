@@ -33,6 +33,8 @@ class Merge final : private SpillSource {
   void fill(std::uint32_t place, phnsw_slot *slot) const noexcept;
   // Once, when all places have ids.
   const std::vector<phnsw_merge_change> &changes();
+  // Marks the places that new nodes' lists lead to from the marked ones.
+  void spread(std::uint8_t *reached) const;
 
  private:
   Merge(const Codec &codec, const phnsw_merge_params &params)
