@@ -24,7 +24,7 @@
  * nodes.  See core/merge/README.md.
  */
 #define PHNSW_MERGE_FIXED_ROWS    50
-#define PHNSW_MERGE_NODES_PER_ROW 600
+#define PHNSW_MERGE_NODES_PER_ROW 400
 /* A portion is what interrupts may have to wait for: half a second. */
 #define PHNSW_MERGE_PORTION       32768
 /* One more thread for so many rows. */
