@@ -88,6 +88,10 @@ every_record('first rows', "$table CREATE INDEX t_v ON t USING phnsw (v) WITH (m
 every_record('bulk insert', "$table CREATE INDEX t_v ON t USING phnsw (v);",
 	"INSERT INTO t SELECT i, $vector FROM generate_series(1, 400) i", 1, 3);
 
+# Many rows into a filled index, merged with it when the transaction commits.
+every_record('merged rows', $filled,
+	"SET phnsw.merge_threshold = 10; INSERT INTO t SELECT i, $vector + '[0.01,0,0,0]' FROM generate_series(3001, 3015) i", 1, 3);
+
 # A vacuum that empties slots and chains, replaces the entry point, and links what nothing leads to any more.
 every_record('vacuum', "$filled
 	INSERT INTO t SELECT 2000 + i, '[0.1,0.2,0.3,0.4]' FROM generate_series(1, 40) i;
