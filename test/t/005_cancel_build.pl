@@ -111,7 +111,7 @@ my ($out, $err) = ('', '');
 my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$script, '>', \$out, '2>', \$err);
 IPC::Run::pump($psql) until $out =~ /pid=(\d+)/;
 my $pid = $1;
-sleep($whole / 2);
+ok(wait_until(60, sub { temporary_files() ne '' }), 'the build spills');
 kill 'KILL', $pid;
 $psql->finish;
 ok(wait_until(60, sub { server_answers($node) }), 'the server came back after SIGKILL');

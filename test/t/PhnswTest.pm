@@ -168,10 +168,10 @@ sub wait_until
 {
 	my ($seconds, $condition) = @_;
 
-	for (1 .. $seconds * 20)
+	for (1 .. $seconds * 200)
 	{
 		return 1 if $condition->();
-		select(undef, undef, undef, 0.05);
+		select(undef, undef, undef, 0.005);
 	}
 	return 0;
 }

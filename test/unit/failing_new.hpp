@@ -10,6 +10,8 @@ namespace phnsw::test {
 extern thread_local long allocations_left;
 // As above, for all threads of the process together.
 extern std::atomic<long> shared_allocations_left;
+// Allocations that this made fail, on any thread.
+extern std::atomic<long> shared_allocations_failed;
 // Blocks that this thread allocated minus those it freed.
 extern thread_local long blocks_alive;
 

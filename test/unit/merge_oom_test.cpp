@@ -6,6 +6,7 @@
 namespace {
 
 using namespace merge_test;
+using phnsw::test::shared_allocations_failed;
 using phnsw::test::shared_allocations_left;
 
 TEST(MergeOutOfMemory, EndsWithAStatus) {
@@ -15,12 +16,13 @@ TEST(MergeOutOfMemory, EndsWithAStatus) {
   for (long at = 0;; at += 1 + at / 16) {
     phnsw_merge *merge = nullptr;
     phnsw_error error{};
+    shared_allocations_failed.store(0);
     shared_allocations_left.store(at);
     phnsw_status status = compute(slots, data, 600, 1600, 2, &merge, &error);
     const phnsw_merge_change *changes = nullptr;
     std::size_t n = 0;
     if (status == PHNSW_OK) status = phnsw_merge_changes(merge, &changes, &n, &error);
-    const bool enough = shared_allocations_left.load() > 0;
+    const bool enough = shared_allocations_failed.load() == 0;
     shared_allocations_left.store(-1);
     phnsw_merge_destroy(merge);
     if (enough) {

@@ -15,12 +15,14 @@ namespace phnsw::test {
 
 thread_local long allocations_left = -1;
 std::atomic<long> shared_allocations_left{-1};
+std::atomic<long> shared_allocations_failed{0};
 thread_local long blocks_alive = 0;
 
 }  // namespace phnsw::test
 
 using phnsw::test::allocations_left;
 using phnsw::test::blocks_alive;
+using phnsw::test::shared_allocations_failed;
 using phnsw::test::shared_allocations_left;
 
 namespace {
@@ -30,6 +32,7 @@ void *allocate(std::size_t size, std::size_t alignment) {
   if (allocations_left > 0) allocations_left--;
   if (shared_allocations_left.load(std::memory_order_relaxed) >= 0 && shared_allocations_left.fetch_sub(1) <= 0) {
     shared_allocations_left.store(0);
+    shared_allocations_failed.fetch_add(1);
     throw std::bad_alloc();
   }
   void *block = nullptr;
