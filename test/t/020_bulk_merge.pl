@@ -60,7 +60,8 @@ $node->reload;
 note("recall: $recall{one_by_one} one by one, $recall{merged} merged, $recall{by_cost} by cost");
 cmp_ok($recall{$_}, '>=', $recall{one_by_one} - 0.005, "$_: recall") foreach qw(merged by_cost);
 
-# The same pages for any number of threads.  (Nothing is evicted: a descent through cold pages may go another way.)
+# The same pages for any number of threads; nearly, since nodes of upper levels, one in M, go in by the ordinary insert, whose
+# descents may go another way when a page is not at hand or not at rest (seen on slow servers: a list has a link more).
 my $source = 'INSERT INTO %s SELECT id, embedding FROM words WHERE id % 4 = 0';
 my %pages;
 run('CREATE EXTENSION pageinspect');
@@ -74,7 +75,13 @@ foreach my $threads (0, 1, 2)
 	$pages{$threads} = index_pages($node, "${t}_v");
 	check_index($node, "${t}_v", "$threads additional threads");
 }
-same_pages($pages{0}, $pages{$_}, "$_ additional threads: the same pages") foreach 1, 2;
+foreach my $threads (1, 2)
+{
+	my @different = page_differences($pages{0}, $pages{$threads});
+
+	cmp_ok(scalar @different, '<=', 4, "$threads additional threads: the same pages");
+	note('different: ' . join ' ', @different);
+}
 
 # By cost: few rows go one by one, and so do all when there is no memory.
 filled_table('cost', 2000);
