@@ -28,7 +28,7 @@
 /* A portion is what interrupts may have to wait for: half a second. */
 #define PHNSW_MERGE_PORTION       32768
 /* One more thread for so many rows. */
-#define PHNSW_MERGE_ROWS_PER_THREAD 500
+#define PHNSW_MERGE_ROWS_PER_THREAD 150
 /* Rows of a transaction that are inserted at once before others wait: most transactions have no more. */
 #define PHNSW_MERGE_PATIENCE      16
 #define PHNSW_MERGE_SEED          UINT64CONST(0xD1B54A32D192ED03)
