@@ -338,12 +338,17 @@ extern void phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *sea
 /* The same until a node scores `enough` at most: true.  May be continued.  false: settled. */
 extern bool phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
 							   uint32 level, float enough);
-/*
- * Entry point, then greedy descent to level + 1: leaves in entries[] the start for `level` (scores and versions too).
- * Returns their number, 0 when the index is empty.
- */
+/* Entry point, then down to level + 1: *entry is the start for `level` (score and version too).  0: the index is empty. */
 extern uint32 phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
 							uint32 level, phnsw_candidate *entry);
+
+/*
+ * The search of one upper level on a descent, around the caller's loop of hops: entries[PHNSW_DESCENT_EF] are where it begins and
+ * then what it found, nearest first.  query NULL: scores are squared distances.  The end returns their number.
+ */
+extern void phnsw_descent_begin(phnsw_search *search, const phnsw_query *query, uint32 id_limit,
+								const phnsw_candidate *entries, uint32 n);
+extern uint32 phnsw_descent_end(const phnsw_search *search, phnsw_candidate *entries);
 
 /* ---- upper.c: the upper levels, copied into the backend ---------------------------------------------------------------- */
 
@@ -353,8 +358,8 @@ typedef struct PhnswUpper PhnswUpper;
  * Descends in the backend's copy of the upper levels as far as it goes: *entry is a verified node, and the levels above the
  * returned one are done.  PHNSW_NONE: there is no copy, begin at the entry point.
  */
-extern uint32 phnsw_upper_descend(Relation index, PhnswIndex *pi, const phnsw_query *query, uint32 level,
-								  phnsw_candidate *entry);
+extern uint32 phnsw_upper_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
+								  uint32 level, phnsw_candidate *entry);
 /* A descent through pages has ended; blocks_read: how many of them were not in shared buffers. */
 extern void phnsw_upper_descended(PhnswIndex *pi, int64 blocks_read);
 

@@ -181,6 +181,29 @@ phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 	phnsw_search_until(index, pi, search, query, level, -get_float4_infinity());
 }
 
+/* ---- descent ----------------------------------------------------------------------------------------------------------------- */
+
+void
+phnsw_descent_begin(phnsw_search *search, const phnsw_query *query, uint32 id_limit, const phnsw_candidate *entries, uint32 n)
+{
+	phnsw_error error;
+
+	phnsw_ensure(phnsw_search_begin(search, PHNSW_DESCENT_EF, id_limit, false, &error), &error);
+	phnsw_search_stop_beyond(search, 1, PHNSW_DESCENT_SLACK, query != NULL ? phnsw_query_offset(query) : 0);
+	for (uint32 i = 0; i < n; i++)
+		phnsw_ensure(phnsw_search_offer(search, &entries[i].id, &entries[i].score, &entries[i].version, 1, &error), &error);
+}
+
+uint32
+phnsw_descent_end(const phnsw_search *search, phnsw_candidate *entries)
+{
+	uint32		n;
+	const phnsw_candidate *window = phnsw_search_window(search, &n);
+
+	memcpy(entries, window, n * sizeof(phnsw_candidate));
+	return n;
+}
+
 /*
  * The entry point, scored; false when the index is empty.  An empty index is not looked at again: a bulk insert may be
  * replacing it by another build, which is for the next phnsw_index_open() to find.
@@ -207,29 +230,25 @@ uint32
 phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level,
 			  phnsw_candidate *entry)
 {
-	phnsw_error error;
+	phnsw_candidate entries[PHNSW_DESCENT_EF];
+	uint32		n = 1;
 	int64		read_before = pgBufferUsage.shared_blks_read;
-	uint32		l = phnsw_upper_descend(index, pi, query, level, entry);
+	uint32		l = phnsw_upper_descend(index, pi, search, query, level, entries);
 	bool		copied = l != PHNSW_NONE;
 
 	if (!copied)
 	{
-		if (!entry_point(index, pi, query, entry))
+		if (!entry_point(index, pi, query, entries))
 			return 0;
 		l = pi->meta.entry_level;
 	}
 	for (; l > level; l--)
 	{
-		uint32		n;
-		const phnsw_candidate *window;
-
-		phnsw_ensure(phnsw_search_begin(search, 1, pi->meta.nodes.limit, false, &error), &error);
-		phnsw_ensure(phnsw_search_offer(search, &entry->id, &entry->score, &entry->version, 1, &error), &error);
+		phnsw_descent_begin(search, query, pi->meta.nodes.limit, entries, n);
 		phnsw_search_level(index, pi, search, query, l);
-		window = phnsw_search_window(search, &n);
-		if (n > 0)
-			*entry = window[0];
+		n = phnsw_descent_end(search, entries);
 	}
+	*entry = entries[0];
 	if (!copied)
 		phnsw_upper_descended(pi, pgBufferUsage.shared_blks_read - read_before);
 	return 1;

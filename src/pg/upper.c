@@ -2,7 +2,7 @@
  * upper.c
  *    The upper levels of the graph, copied into the backend.
  *
- * Every search starts with a greedy descent through the upper levels: some 150 nodes, the same few thousand over and over.
+ * Every search starts with a descent through the upper levels: some 150 nodes, the same few thousand over and over.
  * After a few descents through pages a backend copies the levels that fit its budget (codes and lists; one node in M has
  * any) and descends in its own memory, several times faster.
  *
@@ -225,38 +225,34 @@ make_copy(Relation index, PhnswIndex *pi)
 	}
 }
 
-/* Moves to the nearest neighbour for as long as that gets nearer. */
+/* Searches one level; entries[] are indexes into the arrays.  Returns how many it found. */
 static uint32
-descend_level(const PhnswIndex *pi, const PhnswUpper *upper, const phnsw_query *query, uint32 level, uint32 at,
-			  float *score)
+descend_level(const PhnswIndex *pi, const PhnswUpper *upper, phnsw_search *search, const phnsw_query *query, uint32 level,
+			  phnsw_candidate *entries, uint32 n)
 {
+	static const uint32 versions[PHNSW_M_MAX];
 	const phnsw_slot *slots[PHNSW_M_MAX];
+	uint32		fresh[PHNSW_M_MAX];
 	float		scores[PHNSW_M_MAX];
+	uint32		at;
+	phnsw_error error;
 
-	for (;;)
+	phnsw_descent_begin(search, query, upper->n, entries, n);
+	while (phnsw_search_pop(search, &at))
 	{
 		uint32		number = upper->first_list[at] + level - upper->min_level;
 		const uint32 *list = upper->lists + (Size) number * (pi->m + 1);
-		uint32		best = PHNSW_NONE;
 
-		if (number >= end_of_lists(upper, at))
-			return at;			/* reached by a stale link */
-		for (uint32 i = 0; i < list[0]; i++)
-			slots[i] = upper_slot(upper, list[i + 1]);
-		phnsw_query_score(query, slots, list[0], scores);
 		phnsw_counters.hops++;
-		for (uint32 i = 0; i < list[0]; i++)
-		{
-			if (scores[i] < *score)
-			{
-				*score = scores[i];
-				best = list[i + 1];
-			}
-		}
-		if (best == PHNSW_NONE)
-			return at;
-		at = best;
+		if (number >= end_of_lists(upper, at))
+			continue;			/* reached by a stale link */
+		phnsw_ensure(phnsw_search_fresh(search, list + 1, list[0], fresh, &n, &error), &error);
+		for (uint32 i = 0; i < n; i++)
+			slots[i] = upper_slot(upper, fresh[i]);
+		phnsw_query_score(query, slots, n, scores);
+		phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, n, &error), &error);
 	}
+	return phnsw_descent_end(search, entries);
 }
 
 void
@@ -267,10 +263,13 @@ phnsw_upper_descended(PhnswIndex *pi, int64 blocks_read)
 }
 
 uint32
-phnsw_upper_descend(Relation index, PhnswIndex *pi, const phnsw_query *query, uint32 level, phnsw_candidate *entry)
+phnsw_upper_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level,
+					phnsw_candidate *entry)
 {
 	PhnswUpper *upper = pi->upper;
+	phnsw_candidate entries[PHNSW_DESCENT_EF];
 	const phnsw_slot *slot;
+	uint32		n = 1;
 	uint32		at;
 	uint32		l;
 	uint8		state;
@@ -295,11 +294,13 @@ phnsw_upper_descend(Relation index, PhnswIndex *pi, const phnsw_query *query, ui
 	if (level >= upper->entry_level)
 		return PHNSW_NONE;
 
-	at = upper->entry;
-	slot = upper_slot(upper, at);
-	phnsw_query_score(query, &slot, 1, &entry->score);
+	entries[0] = (phnsw_candidate) {0};
+	entries[0].id = upper->entry;
+	slot = upper_slot(upper, upper->entry);
+	phnsw_query_score(query, &slot, 1, &entries[0].score);
 	for (l = upper->entry_level; l > level && l >= upper->min_level; l--)
-		at = descend_level(pi, upper, query, l, at, &entry->score);
+		n = descend_level(pi, upper, search, query, l, entries, n);
+	at = entries[0].id;
 
 	/* Is the node still what the copy says? */
 	entry->id = upper->ids[at];

@@ -132,9 +132,9 @@ score(Calibrate *c, const phnsw_slot *query, const uint32 *ids, uint32 n, float 
 	}
 }
 
-/* Searches one level, past the query's own node; leaves the result in the machine's window. */
+/* Searches one level from the machine's entries on, past the query's own node; leaves the result in the machine's window. */
 static void
-search_level(Calibrate *c, const CalibrateQuery *query, const phnsw_candidate *entry, uint32 level, uint32 ef)
+search_level(Calibrate *c, const CalibrateQuery *query, uint32 level)
 {
 	uint32		links[PHNSW_LINKS_MAX];
 	uint32		fresh[PHNSW_LINKS_MAX];
@@ -144,10 +144,8 @@ search_level(Calibrate *c, const CalibrateQuery *query, const phnsw_candidate *e
 	uint32		n;
 	phnsw_error error;
 
-	phnsw_ensure(phnsw_search_begin(c->search, ef, c->pi->meta.nodes.limit, false, &error), &error);
-	phnsw_ensure(phnsw_search_offer(c->search, &entry->id, &entry->score, &entry->version, 1, &error), &error);
 	/* Seen already: nothing leads to it, unless the graph begins there. */
-	if (entry->id != query->id)
+	if (c->pi->meta.entry != query->id)
 		phnsw_ensure(phnsw_search_fresh(c->search, &query->id, 1, fresh, &n, &error), &error);
 	while (phnsw_search_pop(c->search, &node))
 	{
@@ -165,21 +163,22 @@ search_level(Calibrate *c, const CalibrateQuery *query, const phnsw_candidate *e
 static uint32
 count_found(Calibrate *c, const CalibrateQuery *query, uint32 ef)
 {
-	phnsw_candidate entry = {.id = c->pi->meta.entry};
+	phnsw_candidate entries[PHNSW_DESCENT_EF] = {{.id = c->pi->meta.entry}};
 	const phnsw_candidate *window;
-	uint32		n;
+	uint32		n = 1;
 	uint32		found = 0;
+	phnsw_error error;
 
-	score(c, query->slot, &entry.id, 1, &entry.score, &entry.version);
+	score(c, query->slot, &entries[0].id, 1, &entries[0].score, &entries[0].version);
 	for (uint32 level = c->pi->meta.entry_level; level > 0; level--)
 	{
-		search_level(c, query, &entry, level, 1);
-		window = phnsw_search_window(c->search, &n);
-		if (n > 0)
-			entry = window[0];
-		entry.expanded = 0;
+		phnsw_descent_begin(c->search, NULL, c->pi->meta.nodes.limit, entries, n);
+		search_level(c, query, level);
+		n = phnsw_descent_end(c->search, entries);
 	}
-	search_level(c, query, &entry, 0, ef);
+	phnsw_ensure(phnsw_search_begin(c->search, ef, c->pi->meta.nodes.limit, false, &error), &error);
+	phnsw_ensure(phnsw_search_offer(c->search, &entries[0].id, &entries[0].score, &entries[0].version, 1, &error), &error);
+	search_level(c, query, 0);
 	window = phnsw_search_window(c->search, &n);
 	for (uint32 i = 0; i < n && window[i].score <= query->truth.distances[0]; i++)
 		found += window[i].id != query->id;

@@ -309,6 +309,9 @@ TEST(QueryScore, FollowsTheOperator) {
       const QueryHandle query = make_query(codec.get());
       const std::vector<float> q = gaussian_vector(rng, kDims);
       phnsw_query_set(query.get(), q.data(), PHNSW_FOR_SEARCH);
+      // With this a score is the squared distance; of inner products, that to the query scaled to the completed norm.
+      const double norm = std::sqrt(-operator_value(PHNSW_IP, q, q));
+      const double constant = metric == PHNSW_IP ? static_cast<double>(p.max_norm) * norm : 0.0;
       std::vector<double> offsets;
       for (int i = 0; i < 100; i++) {
         const std::vector<float> v = gaussian_vector(rng, kDims);
@@ -327,6 +330,10 @@ TEST(QueryScore, FollowsTheOperator) {
       // The spread of the error against |q||v| (200 or 1): about 2 * 0.01 (8 bits) or 0.12 (4 bits) of it / sqrt(dims).
       const double size = metric == PHNSW_COSINE ? 1.0 : kDims;
       EXPECT_LT(*most - *least, (bits == 8 ? 0.02 : 0.25) * size) << metric << " " << int{bits};
+      EXPECT_NEAR(phnsw_query_offset(query.get()), constant - (*least + *most) / 2, (bits == 8 ? 0.02 : 0.1) * size)
+          << metric << " " << int{bits};
+      phnsw_query_set(query.get(), q.data(), PHNSW_FOR_INSERT);
+      EXPECT_EQ(phnsw_query_offset(query.get()), 0.0f);
     }
   }
 }

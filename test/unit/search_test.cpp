@@ -137,6 +137,55 @@ TEST(Search, AgreesWithTheAlgorithmOfThePaper) {
   }
 }
 
+// With stop_beyond: expands what the search without it would, in that order, and ends at the first candidate that is farther
+// than the rule allows.  The rule is written out in double over a sorted copy of what has been scored.
+TEST(Search, EndsWhereTheNextCandidateIsTooFar) {
+  const std::uint64_t seed = 33;
+  Rng rng(seed);
+  SearchHandle search;
+  std::uint32_t earlier = 0;
+  for (std::uint32_t round = 0; round < 400; round++) {
+    const std::uint32_t n = 1 + rng.below(2000);
+    Graph graph(rng, n, 12, 4000);
+    const float offset = static_cast<float>(rng.below(5000));
+    for (float &score : graph.score) score -= offset;
+    const std::uint32_t ef = 1 + rng.below(60), rank = 1 + rng.below(12);
+    const float slack = static_cast<float>(rng.below(8)) / 8;
+    const std::vector<std::uint32_t> entries{rng.below(n)};
+
+    ASSERT_EQ(phnsw_search_begin(search, ef, n, false, nullptr), PHNSW_OK);
+    phnsw_search_stop_beyond(search, rank, slack, offset);
+    offer(search, graph, entries);
+    const std::vector<std::uint32_t> expanded = run(search, graph);
+    const Oracle oracle(graph, entries, ef);
+    ASSERT_LE(expanded.size(), oracle.expanded.size());
+    ASSERT_TRUE(std::equal(expanded.begin(), expanded.end(), oracle.expanded.begin())) << "seed " << seed << " round " << round;
+
+    std::set<Key> seen;
+    std::set<std::uint32_t> scored(entries.begin(), entries.end());
+    const auto may_go_on = [&](std::uint32_t next) {
+      seen.clear();
+      for (const std::uint32_t id : scored) seen.insert({graph.score[id], id});
+      if (std::min<std::size_t>(seen.size(), ef) < rank) return true;
+      const double far = double{graph.score[next]} + double{offset};
+      const double near = double{std::next(seen.begin(), rank - 1)->first} + double{offset};
+      return far <= (1.0 + double{slack}) * (1.0 + double{slack}) * near;
+    };
+    for (const std::uint32_t id : expanded) {
+      ASSERT_TRUE(may_go_on(id)) << "seed " << seed << " round " << round;
+      scored.insert(graph.links[id].begin(), graph.links[id].end());
+    }
+    if (expanded.size() == oracle.expanded.size()) continue;
+    ASSERT_FALSE(may_go_on(oracle.expanded[expanded.size()])) << "seed " << seed << " round " << round;
+    earlier++;
+    // The rule goes with its search.
+    ASSERT_EQ(phnsw_search_begin(search, ef, n, false, nullptr), PHNSW_OK);
+    offer(search, graph, entries);
+    ASSERT_EQ(run(search, graph), oracle.expanded);
+  }
+  EXPECT_GT(earlier, 50u);
+}
+
 // Streaming until nothing is left returns every reachable node once, and, taking k at a time, each group in order.
 TEST(Search, StreamReturnsEveryReachableNodeOnce) {
   Rng rng(32);

@@ -96,7 +96,7 @@ void Calibrator::merge_truth() {
     }
   }
   nearest_.clear();
-  walks_.resize(context_.team.threads());
+  walkers_.resize(context_.team.threads());
 }
 
 // Some samples at the current width; after the last of them its line of the table.
@@ -104,11 +104,11 @@ Status Calibrator::measure() {
   const std::uint32_t samples = static_cast<std::uint32_t>(samples_.size()), ef = kWidths[table_.n];
   const std::uint32_t begin = measured_, n = std::min(samples - begin, kSamplesPerStep);
   const Status status = context_.team.for_each(n, [&](std::size_t item, unsigned worker) {
-    if (walks_[worker] == nullptr) walks_[worker] = std::make_unique<Walk>(graph_.points);
-    Walk &walk = *walks_[worker];
+    if (walkers_[worker] == nullptr) walkers_[worker] = std::make_unique<Walker>(graph_.points);
+    Walk &walk = walkers_[worker]->walk;
     const std::size_t i = begin + item;
     walk.aim(samples_[i]);
-    walk.run(graph_.base, descend(walk, samples_[i]), ef, samples_[i] != graph_.entry);
+    walk.run(graph_.base, descend(*walkers_[worker], samples_[i]), ef, samples_[i] != graph_.entry);
     std::uint32_t found = 0, seen = 0;
     const std::uint32_t *truth = truth_.data() + i * kWanted;
     for (std::uint32_t k = 0; k < walk.search().window_size() && seen < kWanted; k++) {
@@ -133,27 +133,34 @@ Status Calibrator::measure() {
   return status;
 }
 
-// Greedy descent through the upper levels to a point of level 0, past the sample (unless that is the entry).
-std::uint32_t Calibrator::descend(const Walk &walk, std::uint32_t sample) const noexcept {
-  std::uint32_t point = graph_.entry, neighbours[PHNSW_LINKS_MAX];
-  float scores[PHNSW_LINKS_MAX], best;
-  walk.score(&point, 1, &best);
+// Down the upper levels to a point of level 0, as the access method does; past the sample (unless that is the entry).
+std::uint32_t Calibrator::descend(Walker &walker, std::uint32_t sample) const {
+  constexpr std::uint32_t kVersions[PHNSW_LINKS_MAX] = {};
+  std::uint32_t points[PHNSW_LINKS_MAX], fresh[PHNSW_LINKS_MAX], entries[PHNSW_DESCENT_EF] = {graph_.entry}, n = 1;
+  float scores[PHNSW_LINKS_MAX];
+  Search &search = walker.descent;
   for (std::size_t level = graph_.upper.size(); level-- > 0;) {
     const UpperLevel &upper = *graph_.upper[level];
-    for (bool moved = true; moved;) {
-      moved = false;
-      const std::uint32_t at = upper.find(point), n = upper.links.counts[at];
-      for (std::uint32_t i = 0; i < n; i++) neighbours[i] = upper.points[upper.links.list(at)[i]];
-      walk.score(neighbours, n, scores);
-      for (std::uint32_t i = 0; i < n; i++) {
-        if (!(scores[i] < best) || neighbours[i] == sample) continue;
-        best = scores[i];
-        point = neighbours[i];
-        moved = true;
-      }
+    search.begin(PHNSW_DESCENT_EF, upper.n, false);
+    search.stop_beyond(1, PHNSW_DESCENT_SLACK, 0.0f);
+    walker.walk.score(entries, n, scores);
+    for (std::uint32_t i = 0; i < n; i++) fresh[i] = upper.find(entries[i]);
+    search.offer(fresh, scores, kVersions, n);
+    if (sample != graph_.entry && graph_.level[sample] > level) {
+      const std::uint32_t itself = upper.find(sample);
+      search.fresh(&itself, 1, fresh);
     }
+    for (std::uint32_t at; search.pop(&at);) {
+      const std::uint32_t found = search.fresh(upper.links.list(at), upper.links.counts[at], fresh);
+      for (std::uint32_t i = 0; i < found; i++) points[i] = upper.points[fresh[i]];
+      walker.walk.score(points, found, scores);
+      search.offer(fresh, scores, kVersions, found);
+    }
+    const phnsw_candidate *window = search.window();
+    n = search.window_size();
+    for (std::uint32_t i = 0; i < n; i++) entries[i] = upper.points[window[i].id];
   }
-  return point;
+  return entries[0];
 }
 
 }  // namespace phnsw

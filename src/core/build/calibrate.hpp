@@ -42,7 +42,12 @@ class Calibrator {
   Status compare_slices();
   void merge_truth();
   Status measure();
-  [[nodiscard]] std::uint32_t descend(const Walk &walk, std::uint32_t sample) const noexcept;
+  struct Walker {
+    explicit Walker(const Points &points) noexcept : walk(points) {}
+    Walk walk;
+    Search descent;
+  };
+  [[nodiscard]] std::uint32_t descend(Walker &walker, std::uint32_t sample) const;
 
   BuildContext &context_;
   const Graph &graph_;
@@ -55,7 +60,7 @@ class Calibrator {
   std::uint32_t slice_ = 0, slices_ = 0, slices_done_ = 0;  // points of a slice; how many there are
   std::vector<Nearest> nearest_;                            // one per worker, until the truth is found
 
-  std::vector<std::unique_ptr<Walk>> walks_;  // one per worker
+  std::vector<std::unique_ptr<Walker>> walkers_;  // one per worker
   std::uint32_t measured_ = 0;                // samples at the current width
   std::atomic<std::uint64_t> hits_{0}, touches_{0}, hops_{0};
 };

@@ -112,6 +112,8 @@ void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots,
   query->query.score(slots, n, scores);
 }
 
+float phnsw_query_offset(const phnsw_query *query) noexcept { return query->query.offset(); }
+
 double phnsw_query_bound(const phnsw_query *query, const phnsw_slot *slot) noexcept {
   return query->query.bound(*slot);
 }

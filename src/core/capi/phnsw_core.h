@@ -129,6 +129,12 @@ PHNSW_API void phnsw_query_set(phnsw_query *query, const float *vector, phnsw_qu
 PHNSW_API void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n, float *scores) PHNSW_NOEXCEPT;
 
 /*
+ * score + this is proportional to a squared distance in the metric that the graph is built in, whichever the operator's is: for
+ * comparing distances with each other by their ratio.  Approximate; finite.
+ */
+PHNSW_API float phnsw_query_offset(const phnsw_query *query) PHNSW_NOEXCEPT;
+
+/*
  * Leaf kernel: a lower bound of the operator's value between the query and *every* vector that has this code and at
  * most this residual.  Never above what phnsw_l2_squared() (its root), -phnsw_inner_product() or
  * phnsw_cosine_distance() return for it; derivation in codec/README.md.  -inf when nothing better is known.
@@ -189,7 +195,16 @@ PHNSW_API void phnsw_search_destroy(phnsw_search *search) PHNSW_NOEXCEPT;
 #define PHNSW_EF_MAX 100000
 PHNSW_API phnsw_status phnsw_search_begin(phnsw_search *search, uint32_t ef, uint32_t id_limit, bool keep_reserve,
                                           phnsw_error *error) PHNSW_NOEXCEPT;
-/* false: every candidate in the window has been expanded. */
+/*
+ * After begin: the search also ends when the nearest candidate not yet expanded is more than 1 + slack times as far away as the
+ * rank-th of the window (rank >= 1, slack >= 0).  offset: what makes a score a squared distance, phnsw_query_offset(); 0 for
+ * scores of PHNSW_FOR_INSERT.
+ */
+PHNSW_API void phnsw_search_stop_beyond(phnsw_search *search, uint32_t rank, float slack, float offset) PHNSW_NOEXCEPT;
+/* Levels above 0 are searched with this ef, and end by distance: rank 1, this slack (graph/README.md). */
+#define PHNSW_DESCENT_EF    16
+#define PHNSW_DESCENT_SLACK 0.05f
+/* false: every candidate in the window has been expanded, or what has not is too far away. */
 PHNSW_API bool phnsw_search_pop(phnsw_search *search, uint32_t *node) PHNSW_NOEXCEPT;
 /* Stores the unseen of n <= PHNSW_LINKS_MAX links in fresh and marks them seen; returns how many.  May allocate. */
 PHNSW_API phnsw_status phnsw_search_fresh(phnsw_search *search, const uint32_t *links, uint32_t n, uint32_t *fresh,

@@ -28,6 +28,10 @@ phnsw_status phnsw_search_begin(phnsw_search *search, std::uint32_t ef, std::uin
   });
 }
 
+void phnsw_search_stop_beyond(phnsw_search *search, std::uint32_t rank, float slack, float offset) noexcept {
+  search->search.stop_beyond(rank, slack, offset);
+}
+
 bool phnsw_search_pop(phnsw_search *search, std::uint32_t *node) noexcept { return search->search.pop(node); }
 
 phnsw_status phnsw_search_fresh(phnsw_search *search, const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh,

@@ -58,6 +58,7 @@ void Query::set(const float *vector, phnsw_query_purpose purpose) noexcept {
   head_ = phnsw_code_head{};
   zero_ = false;
   usable_ = false;
+  offset_ = 0;
   if (purpose == PHNSW_FOR_SEARCH) {
     set_search(vector);
     return;
@@ -108,6 +109,11 @@ void Query::quantise() noexcept {
       codes[i] = static_cast<std::int8_t>(v > 127.0 ? 127 : v < -127.0 ? -127 : std::lrint(v));
     }
   }
+  // Inner products: with the query scaled to the norm that the stored vectors are completed to.
+  const double coded = codec_.params().metric == PHNSW_IP
+                           ? static_cast<double>(codec_.params().max_norm) * norm_ - centre_product_
+                           : static_cast<double>(head_.scale) * static_cast<double>(head_.scale) * k.dot_s8s8(codes, codes, n);
+  offset_ = std::fabs(coded) <= static_cast<double>(kFloatMax) ? static_cast<float>(coded) : 0.0f;
   for (std::uint32_t i = 0; i < n; i++) code_[i] ^= 0x80;
 }
 

@@ -19,6 +19,8 @@ class Query {
 
   void set(const float *vector, phnsw_query_purpose purpose) noexcept;
   void score(const phnsw_slot *const *slots, std::uint32_t n, float *scores) const noexcept;
+  // score + offset is proportional to the squared distance in the graph's metric, about.
+  [[nodiscard]] float offset() const noexcept { return offset_; }
   // REQUIRES: purpose PHNSW_FOR_SEARCH.  NaN for a zero query under cosine, whose operator value is NaN for every row.
   [[nodiscard]] double bound(const phnsw_slot &slot) const noexcept;
 
@@ -27,7 +29,7 @@ class Query {
   static constexpr std::uint32_t kBatch = 32;
 
   void set_search(const float *vector) noexcept;
-  // Quantises y_ into code_.
+  // Quantises y_ into code_, and fixes the offset.
   void quantise() noexcept;
 
   void products(const phnsw_slot *const *slots, std::uint32_t n, std::int32_t *dots) const noexcept;
@@ -46,6 +48,7 @@ class Query {
   phnsw_code_head head_{};     // of the coded query; for a search only scale counts
   bool zero_ = false;          // a zero vector under cosine
   bool usable_ = false;        // y_ fits float32
+  float offset_ = 0;
   double norm_ = 0;            // upper bound of |y_|
   double tail2_ = 0;           // squared norm of the coordinates beyond code_dims
   double error_ = 0;           // upper bound of the distance between y_ and the exactly rotated query

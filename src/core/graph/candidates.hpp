@@ -75,6 +75,9 @@ class Candidates {
   [[nodiscard]] std::uint32_t excess() const noexcept { return size_ > capacity_ ? size_ - capacity_ : 0; }
   [[nodiscard]] std::size_t memory() const noexcept { return buffer_.size() * sizeof(Entry); }
 
+  // The first unexpanded candidate, or null.
+  [[nodiscard]] const Entry *open() const noexcept { return cursor_ != size_ ? data() + cursor_ : nullptr; }
+
   // Marks the first unexpanded candidate expanded and stores its id.  false: there is none.
   bool pop(std::uint32_t *id) noexcept {
     if (cursor_ == size_) return false;

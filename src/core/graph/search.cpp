@@ -31,6 +31,14 @@ void Search::begin(std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve) 
   visited_.begin(id_limit);
   keep_reserve_ = keep_reserve;
   entering_ = true;
+  rank_ = 0;
+}
+
+bool Search::beyond() const noexcept {
+  const Entry *open = window_.open();
+  if (open == nullptr || window_.size() < rank_) return false;
+  const float near = std::max(0.0f, score_of(window_.data()[rank_ - 1]) + offset_);
+  return score_of(*open) + offset_ > factor_ * near;
 }
 
 void Search::offer(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n) {

@@ -24,8 +24,16 @@ class Search {
   // REQUIRES: 1 <= ef <= PHNSW_EF_MAX.
   void begin(std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve);
 
-  // The nearest candidate of the window that has not been expanded, now marked so.  false: there is none.
-  bool pop(std::uint32_t *node) noexcept { return window_.pop(node); }
+  // From now on the search ends when the nearest unexpanded candidate is more than 1 + slack times as far away as the
+  // rank-th of the window.  score + offset is (proportional to) a squared distance.  REQUIRES: rank >= 1, slack >= 0.
+  void stop_beyond(std::uint32_t rank, float slack, float offset) noexcept {
+    rank_ = rank;
+    factor_ = (1.0f + slack) * (1.0f + slack);
+    offset_ = offset;
+  }
+
+  // The nearest candidate of the window that has not been expanded, now marked so.  false: there is none, or it is beyond.
+  bool pop(std::uint32_t *node) noexcept { return (rank_ == 0 || !beyond()) && window_.pop(node); }
 
   // The ids of links[0 ... n) not seen before, now seen.  REQUIRES: fresh has room for n.
   std::uint32_t fresh(const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh) {
@@ -52,6 +60,7 @@ class Search {
   void offer_entries(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
   void offer_batch(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
   void merge(Entry *batch, std::uint32_t n);
+  [[nodiscard]] bool beyond() const noexcept;
 
   Visited visited_;
   Candidates window_;
@@ -59,6 +68,9 @@ class Search {
   mutable Array<phnsw_candidate> shown_;  // window() writes them
   bool keep_reserve_ = false;
   bool entering_ = true;  // no fresh() since begin(): offers are entry points
+  std::uint32_t rank_ = 0;  // 0: only the window's size ends the search
+  float factor_ = 1;
+  float offset_ = 0;
 };
 
 }  // namespace phnsw
