@@ -25,6 +25,9 @@
 #define PHNSW_EXTENT_SHARE     32
 #define PHNSW_EXTENT_PAGES_MAX 1024
 
+/* So many pages that others hold are passed over before a row takes a new page.  As many as there are writers come into use. */
+#define PHNSW_BUSY_PAGES 2
+
 static inline uint32
 extent_pages(uint32 pages, uint32 extents)
 {
@@ -202,21 +205,33 @@ first_id_of(Relation index, PhnswIndex *pi, BlockNumber block)
 	return first;
 }
 
-/*
- * Locks a node page and looks for a free slot; InvalidBuffer, nothing locked, when it has none.  *last: it is the only one.
- */
+typedef enum PageState
+{
+	PAGE_FULL,					/* or it is none: an old hint of the free space map */
+	PAGE_LAST,					/* it had one free slot, which is now taken */
+	PAGE_ROOM,					/* it had more */
+	PAGE_BUSY					/* somebody else holds its lock */
+} PageState;
+
+/* Looks for a free slot on a node page, which is returned locked if there is one.  Does not wait for the lock. */
 static Buffer
-try_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id, bool *last)
+try_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id, PageState *state)
 {
 	uint32		first = first_id_of(index, pi, block);
 	uint32		found = 0;
 	Buffer		buffer;
 	Page		page;
 
+	*state = PAGE_FULL;
 	if (first == PHNSW_NONE)
-		return InvalidBuffer;	/* an old hint of the free space map */
+		return InvalidBuffer;
 	buffer = phnsw_pin(index, pi, block);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (!ConditionalLockBuffer(buffer))
+	{
+		ReleaseBuffer(buffer);
+		*state = PAGE_BUSY;
+		return InvalidBuffer;
+	}
 	page = BufferGetPage(buffer);
 	phnsw_page_check(index, block, page, PHNSW_PAGE_NODE);
 	for (uint32 i = 0; i < pi->slots_per_page; i++)
@@ -228,21 +243,25 @@ try_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id, bool *la
 		else
 			break;
 	}
-	*last = found <= 1;
-	if (found > 0)
-		return buffer;
-	UnlockReleaseBuffer(buffer);
-	return InvalidBuffer;
+	if (found == 0)
+	{
+		UnlockReleaseBuffer(buffer);
+		return InvalidBuffer;
+	}
+	*state = found == 1 ? PAGE_LAST : PAGE_ROOM;
+	return buffer;
 }
 
-/* A page stays in the free space map for as long as it has room, so that no backend's end loses free slots. */
+/*
+ * A page stays in the free space map for as long as it has room, so that no backend's end loses free slots.  Hence backends come to share
+ * one; who finds it locked takes another page, for whoever holds the lock may have lost its processor to us.
+ */
 static Buffer
-open_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id)
+open_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id, PageState *state)
 {
-	bool		last = false;
-	Buffer		buffer = try_page(index, pi, block, id, &last);
+	Buffer		buffer = try_page(index, pi, block, id, state);
 
-	if (buffer == InvalidBuffer || last)
+	if (*state == PAGE_FULL || *state == PAGE_LAST)
 	{
 		RecordUsedIndexPage(index, block);
 		pi->open_page = InvalidBlockNumber;
@@ -250,7 +269,8 @@ open_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id)
 	else if (pi->open_page != block)
 	{
 		offer_page(index, block);
-		pi->open_page = block;
+		if (*state == PAGE_ROOM)
+			pi->open_page = block;
 	}
 	return buffer;
 }
@@ -261,18 +281,20 @@ phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id)
 	Buffer		buffer;
 	Buffer		meta_buffer;
 	BlockNumber block;
+	PageState	state;
 
 	if (pi->open_page != InvalidBlockNumber)
 	{
-		buffer = open_page(index, pi, pi->open_page, id);
+		buffer = open_page(index, pi, pi->open_page, id, &state);
 		if (buffer != InvalidBuffer)
 			return buffer;
 	}
-	while ((block = GetFreeIndexPage(index)) != InvalidBlockNumber)
+	for (int busy = 0; busy < PHNSW_BUSY_PAGES && (block = GetFreeIndexPage(index)) != InvalidBlockNumber;)
 	{
-		buffer = open_page(index, pi, block, id);
+		buffer = open_page(index, pi, block, id, &state);
 		if (buffer != InvalidBuffer)
 			return buffer;
+		busy += state == PAGE_BUSY;
 	}
 
 	meta_buffer = lock_meta(index);

@@ -3,8 +3,8 @@
  *    What a backend knows of the indexes it uses: meta page copy, codec, block-to-buffer map, idle machines.
  *
  * One PhnswIndex per index and file, in a list that lives as long as the backend.  The immutable part (codec, centre) is
- * tied to the build by meta.build_id; the rest of the meta page is copied again whenever its change counter has moved,
- * which costs a pin and a share lock of block 0 per phnsw_index_open().
+ * tied to the build by meta.build_id; the rest of the meta page is copied again whenever its change counter has moved, which
+ * costs a glance at block 0 per phnsw_index_open().
  *
  * Lifetime: a description that became invalid (REINDEX, TRUNCATE, DROP) is freed at the end of the transaction, because an
  * open scan may still hold it.  Core handles are owned by the description's memory context; borrowed ones by the borrower's,
@@ -19,6 +19,8 @@
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+
+#include "glance.h"
 
 /* A backend's map takes at most 64 MB; blocks beyond go through the buffer table. */
 #define PHNSW_MAP_BLOCKS_MAX (64 * 1024 * 1024 / sizeof(Buffer))
@@ -232,15 +234,37 @@ grow_map(Relation index, PhnswIndex *pi)
 	pi->map_size = size;
 }
 
+/*
+ * The meta copy is as its page, by a look without lock or pin: every statement takes it, and all sessions would write to the
+ * lock and wait while one that adds a page has lost its processor.  What committed before our snapshot is there to be seen.
+ */
+static bool
+is_current(Relation index, const PhnswIndex *pi)
+{
+	PhnswGlance glance;
+	const phnsw_meta *meta;
+	bool		same;
+
+	if (!phnsw_glance_begin(&glance, index, pi, 0))
+		return false;
+	meta = phnsw_page_meta(glance.page);
+	same = meta->build_id == pi->meta.build_id && meta->magic == PHNSW_MAGIC && meta->change == pi->meta.change;
+	return phnsw_glance_end(&glance) && same;
+}
+
 /* Brings the meta copy up to date.  false: the file holds another build now. */
 static bool
 refresh(Relation index, PhnswIndex *pi)
 {
-	Buffer		buffer = pi->map_size > 0 ? phnsw_pin(index, pi, 0) : ReadBuffer(index, 0);
-	const phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
+	Buffer		buffer;
+	const phnsw_meta *meta;
 	bool		same_build;
 	bool		moved;
 
+	if (is_current(index, pi))
+		return true;
+	buffer = pi->map_size > 0 ? phnsw_pin(index, pi, 0) : ReadBuffer(index, 0);
+	meta = phnsw_page_meta(BufferGetPage(buffer));
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	same_build = meta->build_id == pi->meta.build_id && meta->magic == PHNSW_MAGIC;
 	moved = meta->change != pi->meta.change;

@@ -240,8 +240,8 @@ decide(BackLinks *back, BackLink *link, bool must)
 			link->at = i;
 			return true;
 		}
-		distances[i] = phnsw_codec_distance(ins->pi->codec, link->owner, slots[i]);
 	}
+	phnsw_codec_distances(ins->pi->codec, link->owner, slots, link->count, distances);
 	link->at = phnsw_choose_victim(ins, link->distance, slots, distances, link->count);
 	if (link->at == link->count && must)
 		link->at = farthest(distances, link->count);

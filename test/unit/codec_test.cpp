@@ -254,6 +254,37 @@ TEST(CodecPack, RoundTripsAndZeroesPadding) {
   }
 }
 
+// One point against many gives the distances of each pair, bit for bit, for any number of them; any_nearer() says what they say.
+TEST(CodecDistance, OfManyAtOnceAreThoseOfPairs) {
+  Rng rng(41);
+  for (const std::uint8_t bits : {std::uint8_t{8}, std::uint8_t{4}}) {
+    phnsw_codec_params p = choose(PHNSW_L2, 101);
+    p.bits = bits;
+    const CodecHandle codec = make_codec(p);
+    std::vector<Slot> owned;
+    owned.reserve(71);
+    std::vector<const phnsw_slot *> slots;
+    for (int i = 0; i < 71; i++) {
+      owned.emplace_back(p);
+      phnsw_error error;
+      ASSERT_EQ(phnsw_codec_encode(codec.get(), gaussian_vector(rng, 101).data(), owned.back().get(), &error), PHNSW_OK);
+      slots.push_back(owned.back().get());
+    }
+    for (std::uint32_t n = 0; n <= 70; n++) {
+      std::vector<float> distances(n + 1, -1.0f);
+      phnsw_codec_distances(codec.get(), slots[70], slots.data(), n, distances.data());
+      float least = std::numeric_limits<float>::infinity();
+      for (std::uint32_t i = 0; i < n; i++) {
+        ASSERT_EQ(distances[i], phnsw_codec_distance(codec.get(), slots[70], slots[i])) << n << " " << i;
+        least = std::min(least, distances[i]);
+      }
+      EXPECT_EQ(distances[n], -1.0f);
+      EXPECT_FALSE(phnsw_codec_any_nearer(codec.get(), slots[70], slots.data(), n, least));
+      EXPECT_EQ(phnsw_codec_any_nearer(codec.get(), slots[70], slots.data(), n, std::nextafter(least, kInfinity)), n > 0);
+    }
+  }
+}
+
 // The distance of two codes, that of a query made for an insert and the decoded points' agree.
 TEST(CodecDistance, AgreesWithInsertQueriesAndDecodedPoints) {
   Rng rng(4);

@@ -65,8 +65,10 @@ TEST(Select, AgreesWithThePaper) {
     const std::uint32_t m = 1 + rng.below(40);
     const Scene scene(rng, n, round % 2 == 0 ? 7 : 2001);
     std::vector<std::uint16_t> chosen(m);
-    const auto between = [&](std::uint32_t i, std::uint32_t j) { return scene.between(i, j); };
-    chosen.resize(phnsw::select_neighbours(scene.distances.data(), scene.ids.data(), n, m, between, chosen.data()));
+    const auto covered = [&](std::uint32_t i, const std::uint16_t *kept, std::uint32_t count, float than) {
+      return std::any_of(kept, kept + count, [&](std::uint16_t k) { return scene.between(i, k) < than; });
+    };
+    chosen.resize(phnsw::select_neighbours(scene.distances.data(), scene.ids.data(), n, m, covered, chosen.data()));
     ASSERT_EQ(chosen, oracle_select(scene, m)) << "seed " << seed << " round " << round;
   }
 }
@@ -76,8 +78,8 @@ TEST(Select, NotANumberIsFarthest) {
   const float distances[] = {nan, 2.0f, nan, 1.0f};
   const std::uint32_t ids[] = {1, 2, 3, 4};
   std::uint16_t chosen[4];
-  const auto apart = [](std::uint32_t, std::uint32_t) { return 9.0f; };
-  ASSERT_EQ(phnsw::select_neighbours(distances, ids, 4, 3, apart, chosen), 3u);
+  const auto uncovered = [](std::uint32_t, const std::uint16_t *, std::uint32_t, float) { return false; };
+  ASSERT_EQ(phnsw::select_neighbours(distances, ids, 4, 3, uncovered, chosen), 3u);
   EXPECT_EQ(chosen[0], 3);
   EXPECT_EQ(chosen[1], 1);
   EXPECT_EQ(chosen[2], 0);

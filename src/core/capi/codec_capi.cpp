@@ -4,6 +4,7 @@
 
 #include "capi/guard.hpp"
 #include "capi/handles.hpp"
+#include "codec/coded_point.hpp"
 #include "codec/query.hpp"
 #include "codec/validate.hpp"
 #include "kernel/kernels.hpp"
@@ -79,6 +80,16 @@ float phnsw_codec_distance(const phnsw_codec *codec, const phnsw_slot *a, const 
                                                             reinterpret_cast<const std::int8_t *>(b->code), p.code_dims)
                                        : kernels().dot_s4s4(a->code, b->code, p.code_dims);
   return phnsw::coded_distance(a->head, b->head, dot);
+}
+
+void phnsw_codec_distances(const phnsw_codec *codec, const phnsw_slot *from, const phnsw_slot *const *slots, uint32_t n,
+                           float *distances) noexcept {
+  phnsw::CodedPoint(*codec->codec, *from).distances(slots, n, distances);
+}
+
+bool phnsw_codec_any_nearer(const phnsw_codec *codec, const phnsw_slot *from, const phnsw_slot *const *slots, uint32_t n,
+                            float than) noexcept {
+  return phnsw::CodedPoint(*codec->codec, *from).any_nearer(slots, n, than);
 }
 
 bool phnsw_codec_equal(const phnsw_codec *codec, const phnsw_slot *a, const phnsw_slot *b) noexcept {

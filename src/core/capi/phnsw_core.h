@@ -99,6 +99,14 @@ PHNSW_API phnsw_status phnsw_codec_encode(const phnsw_codec *codec, const float 
 /* Leaf kernel: squared distance of two coded points, in the space the graph is built in (for every metric). */
 PHNSW_API float phnsw_codec_distance(const phnsw_codec *codec, const phnsw_slot *a, const phnsw_slot *b) PHNSW_NOEXCEPT;
 
+/* Leaf kernel: the same from one point to n others, whose codes need not be valid. */
+PHNSW_API void phnsw_codec_distances(const phnsw_codec *codec, const phnsw_slot *from, const phnsw_slot *const *slots,
+                                     uint32_t n, float *distances) PHNSW_NOEXCEPT;
+
+/* Leaf kernel: one of n points is nearer than that. */
+PHNSW_API bool phnsw_codec_any_nearer(const phnsw_codec *codec, const phnsw_slot *from, const phnsw_slot *const *slots,
+                                      uint32_t n, float than) PHNSW_NOEXCEPT;
+
 /* Leaf kernel: the codes are the same, byte for byte and scale for scale, so that the nodes may be one. */
 PHNSW_API bool phnsw_codec_equal(const phnsw_codec *codec, const phnsw_slot *a, const phnsw_slot *b) PHNSW_NOEXCEPT;
 

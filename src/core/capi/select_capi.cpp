@@ -6,10 +6,13 @@ extern "C" {
 
 std::uint32_t phnsw_select(const phnsw_codec *codec, const phnsw_slot *const *candidates, const float *distances,
                            const std::uint32_t *ids, std::uint32_t n, std::uint32_t m, std::uint16_t *chosen) noexcept {
-  const auto between = [&](std::uint32_t i, std::uint32_t j) {
-    return phnsw_codec_distance(codec, candidates[i], candidates[j]);
+  const phnsw_slot *kept_slots[PHNSW_SELECT_MAX];
+  std::uint32_t filled = 0;
+  const auto covered = [&](std::uint32_t i, const std::uint16_t *kept, std::uint32_t count, float than) {
+    for (; filled < count; filled++) kept_slots[filled] = candidates[kept[filled]];
+    return phnsw_codec_any_nearer(codec, candidates[i], kept_slots, count, than);
   };
-  return phnsw::select_neighbours(distances, ids, n < PHNSW_SELECT_MAX ? n : PHNSW_SELECT_MAX, m, between, chosen);
+  return phnsw::select_neighbours(distances, ids, n < PHNSW_SELECT_MAX ? n : PHNSW_SELECT_MAX, m, covered, chosen);
 }
 
 }  // extern "C"

@@ -28,16 +28,17 @@ inline bool nearer(const Ranked &a, const Ranked &b) noexcept {
 }  // namespace select_detail
 
 // HNSW's heuristic with keepPrunedConnections.  Walks the candidates nearest first and keeps one unless a kept one is
-// nearer to it than the node is; then fills up with the nearest of those passed over.  between(i, j): distance of
-// candidates i and j.  Writes at most m indexes, nearest first, and returns how many.  A NaN distance counts as +inf.
+// nearer to it than the node is; then fills up with the nearest of those passed over.  covered(i, kept, count, than): one of
+// the candidates kept[0 ... count) is nearer to candidate i than that; kept only grows from call to call.  Writes at most m
+// indexes, nearest first, and returns how many.  A NaN distance counts as +inf.
 // REQUIRES: n <= PHNSW_SELECT_MAX; ids are distinct.
-template <class Between>
+template <class Covered>
 std::uint32_t select_neighbours(const float *distances, const std::uint32_t *ids, std::uint32_t n, std::uint32_t m,
-                                Between &&between, std::uint16_t *chosen) noexcept {
+                                Covered &&covered, std::uint16_t *chosen) noexcept {
   using select_detail::Ranked;
   Ranked ranked[PHNSW_SELECT_MAX];
   bool kept[PHNSW_SELECT_MAX];
-  std::uint16_t kept_ranks[PHNSW_SELECT_MAX];
+  std::uint16_t kept_indexes[PHNSW_SELECT_MAX];
 
   for (std::uint32_t i = 0; i < n; i++) {
     const float d = distances[i];
@@ -51,13 +52,9 @@ std::uint32_t select_neighbours(const float *distances, const std::uint32_t *ids
   std::uint32_t end = 0;  // ranks below it have been looked at
   for (; end < n && count < m; end++) {
     const Ranked &candidate = ranked[end];
-    bool covered = false;
-    for (std::uint32_t k = 0; k < count && !covered; k++) {
-      covered = between(candidate.index, ranked[kept_ranks[k]].index) < candidate.distance;
-    }
-    if (covered) continue;
+    if (covered(candidate.index, kept_indexes, count, candidate.distance)) continue;
     kept[end] = true;
-    kept_ranks[count++] = static_cast<std::uint16_t>(end);
+    kept_indexes[count++] = static_cast<std::uint16_t>(candidate.index);
   }
   for (std::uint32_t rank = 0; rank < end && count < m; rank++) {
     count += !kept[rank];
