@@ -43,6 +43,7 @@ def arguments():
     parser.add_argument("--maintenance-work-mem")
     parser.add_argument("--k", type=numbers, default=[10])
     parser.add_argument("--changes", type=int, default=2000)
+    parser.add_argument("--write-seconds", type=float, default=2.0)
     parser.add_argument("--write-clients", type=numbers, default=[1, 2, 4, 8])
     parser.add_argument("--batches", type=numbers, default=[10, 100, 500, 1000])
     parser.add_argument("--commits", type=lambda text: text.split(","), default=["off", "on"])

@@ -15,6 +15,8 @@ import systems
 from report import spread
 
 WRITERS = 4  # beside a reader
+WARM = 25  # rows that each connection of insert writes before the clock starts
+HELD_BACK = 20000  # rows for insert, at most a tenth of the data set
 
 
 class Wal:
@@ -55,10 +57,11 @@ def copy_file(name, rows, first):
     return path, "COPY items FROM '%s' (FORMAT binary)" % path
 
 
-def start_writing(database, vectors, dims, first, batch, clients, transaction, synchronous_commit):
+def start_writing(database, vectors, dims, first, batch, clients, transaction, synchronous_commit, warm=0, seconds=0.0):
     return subprocess.Popen(
         [os.path.join(systems.WORK, "write_client"), "dbname=" + database, "SET synchronous_commit = " + synchronous_commit,
-         vectors, str(dims), str(first), str(batch), str(clients), str(int(transaction))], stdout=subprocess.PIPE)
+         vectors, str(dims), str(first), str(batch), str(clients), str(int(transaction)), str(warm), str(seconds)],
+        stdout=subprocess.PIPE)
 
 
 def written(process):
@@ -86,7 +89,8 @@ def loads(options, dataset, servers, report):
     """insert, mixed and copy: rows that come to an index, or to an empty table that has one."""
     rows_inserted = max(1, min(options.changes, dataset.rows // 5))
     rows_copied = max(1, min(10000, dataset.rows // 10))
-    start = dataset.rows - max(rows_inserted, rows_copied)
+    held_back = max(1, min(HELD_BACK, dataset.rows // 10)) if "insert" in options.only else 1
+    start = dataset.rows - max(rows_inserted, rows_copied, held_back)
     with contextlib.ExitStack() as templates:
         for system in servers:
             base = templates.enter_context(system.elsewhere(system.name + "_base", dataset.prefix(start)))
@@ -97,39 +101,52 @@ def loads(options, dataset, servers, report):
         if "insert" in options.only:
             insert(options, dataset, servers, report, start, rows_inserted)
         if "mixed" in options.only:
-            mixed(options, dataset, servers, report, start)
+            mixed(options, dataset, servers, report, start, max(rows_inserted, rows_copied))
         if "copy" in options.only:
             bulk(options, dataset, servers, report, start, rows_copied)
 
 
 def insert(options, dataset, servers, report, start, count):
-    vectors = os.path.join(systems.WORK, "insert.f32")
-    dataset.base[start : start + count].tofile(vectors)
+    """Rows one by one and in batches, each case timed for --write-seconds by connections that are warm.
+
+    How many rows that are depends on the system, so recall and WAL are those of another run, in the first repetition, of the same
+    rows for all.
+    """
+    vectors = {rows: os.path.join(systems.WORK, "insert%d.f32" % rows) for rows in (count, dataset.rows - start)}
+    for rows, path in vectors.items():
+        dataset.base[start : start + rows].tofile(path)
+    pool = dataset.rows - start
     after = dataset.prefix(start + count)
     # mode, rows per statement, clients, one transaction, synchronous_commit
     cases = [("single", 1, clients, False, commit) for commit in options.commits for clients in options.write_clients]
     cases += [("single_tx", 1, 1, True, "off")]
     cases += [("batch%d" % batch, batch, 1, False, "off") for batch in options.batches if batch <= count]
-    results = Results()
+    results, equal = Results(), {}
     for _ in range(options.repeat):
         for case in cases:
-            mode, batch, clients, transaction, commit = case
             for system in servers:
-                with system.elsewhere(system.name + "_run", after, system.name + "_base") as there:
-                    wal = Wal()
-                    run = written(start_writing(there.database, vectors, dataset.dims, start, batch, clients, transaction, commit))
-                    if results.first(case, system):
-                        run.update(wal.per_row(count, pages=mode == "single" and clients == 1), recall=there.recall(options.ef_written))
-                    results.add(case, system, **run)
+                if results.first(case, system):
+                    with system.elsewhere(system.name + "_run", after, system.name + "_base") as there:
+                        wal = Wal()
+                        written(start_writing(there.database, vectors[count], dataset.dims, start, *case[1:]))
+                        equal[case, system] = wal.per_row(count, pages=case[0] == "single" and case[2] == 1)
+                        equal[case, system]["recall"] = there.recall(options.ef_written)
+                with system.elsewhere(system.name + "_run", None, system.name + "_base") as there:
+                    systems.psql("postgres", "CHECKPOINT")
+                    results.add(case, system, **written(start_writing(
+                        there.database, vectors[pool], dataset.dims, start, *case[1:],
+                        warm=min(WARM, pool // (4 * case[2])), seconds=options.write_seconds)))
     for (case, system), runs in results.runs.items():
         mode, batch, clients, transaction, commit = case
-        first = {key: runs[0][key] for key in runs[0] if key.startswith("wal_") or key in ("index_page_changes_per_row", "recall")}
+        medians = {key: round(statistics.median(r[key] for r in runs), 1) for key in ("rows", "backend_us_per_row")
+                   if all(key in r for r in runs)}
         report.add("insert", system, mode=mode, clients=clients, synchronous_commit=commit, rows_inserted=count,
                    **spread("rows_per_s", (r["rows_per_s"] for r in runs), 1), **spread("p50_us", (r["p50_us"] for r in runs), 1),
-                   p99_us=max(r["p99_us"] for r in runs), ef=options.ef_written, **first)
+                   p99_us=max(r["p99_us"] for r in runs), rows_timed=medians.pop("rows"), **medians, ef=options.ef_written,
+                   **equal[case, system])
 
 
-def mixed(options, dataset, servers, report, start):
+def mixed(options, dataset, servers, report, start, count):
     """The latency of one reader, alone and while WRITERS connections insert rows as fast as they can.
 
     The reader asks all queries once (query_client's pass), again and again until the writers are done; the last pass, which
@@ -140,7 +157,7 @@ def mixed(options, dataset, servers, report, start):
     over the same number of the reader alone is running_slowdown: locks, cold processor caches, a changing graph.
     """
     vectors = os.path.join(systems.WORK, "mixed.f32")
-    dataset.base[start:].tofile(vectors)
+    dataset.base[start : start + count].tofile(vectors)
     ef = options.ef_written
     runs = {system: [] for system in servers}
     for _ in range(options.repeat):
