@@ -79,6 +79,11 @@ def enough_memory(dataset):
     return "%dMB" % max(64, min(wanted, memory() / 2) / 2**20)
 
 
+def wal_bytes(dataset):
+    """What the largest statement logs: an index with vectors in full and their links.  No more than run.sh's min_wal_size keeps."""
+    return min(dataset.rows * (4 * dataset.dims + 1024), 4 * 2**30)
+
+
 def environment(options, dataset, chosen):
     # What run.sh has set, but for places and languages.
     settings = systems.psql("postgres", "SELECT string_agg(name || '=' || current_setting(name), ' ' ORDER BY name) FROM pg_settings"
@@ -134,6 +139,7 @@ def latencies(results):
 
 
 def search(options, dataset, chosen, report):
+    floor(options, chosen, report)
     recalls = {}
     for k in options.ks:
         for system in chosen:
@@ -143,6 +149,18 @@ def search(options, dataset, chosen, report):
     for system in chosen:
         system.k = options.k
     search_together(options, chosen, report, recalls)
+
+
+def floor(options, chosen, report):
+    """What a query costs without an index: the same client, parameter and protocol, one row that no table is read for."""
+    runs = {}
+    for _ in range(options.repeat):
+        for clients in [1] + [n for n in options.clients if n != 1]:
+            for system in chosen:
+                if system.is_server:
+                    runs.setdefault((system, clients), []).append(system.floor(options.seconds, clients))
+    for (system, clients), results in runs.items():
+        report.add("floor", system, **latencies(results), clients=clients)
 
 
 def search_alone(options, dataset, chosen, report, k):
@@ -214,6 +232,7 @@ def main():
     chosen = systems.available([peer for peer in options.peers.split(",") if peer])
     report = Report(options.json, dataset=dataset.name, rows=dataset.rows, dims=dataset.dims, k=options.k)
     about = environment(options, dataset, chosen)
+    systems.recycle_wal(wal_bytes(dataset))
     if not options.json:
         print("\n".join("%s: %s" % item for item in about.items()), flush=True)
     try:

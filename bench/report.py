@@ -19,6 +19,7 @@ REQUIRED = {
     "build": ("threads", "seconds", "seconds_min", "seconds_max", "index_bytes"),
     "recall": ("ef", "recall"),
     "search": ("ef", "clients", "recall", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us", "histogram"),
+    "floor": ("clients", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
     "insert": ("mode", "clients", "synchronous_commit", "rows_inserted", "rows_per_s", "rows_per_s_min", "rows_per_s_max",
                "wal_bytes_per_row", "wal_image_bytes_per_row", "recall"),
     "mixed": ("ef", "writers", "p50_us", "p50_us_min", "p50_us_max", "p99_us", "p50_alone_us", "p99_alone_us", "rows_per_s"),

