@@ -14,6 +14,7 @@ numbers of the nearest, as in SIFT1M) is taken instead when it has a row for eac
 all rows of BASE.
 """
 import copy
+import functools
 import hashlib
 import os
 import subprocess
@@ -27,20 +28,33 @@ QUERIES = 1000
 
 
 class Dataset:
-    """name, metric ("l2", "ip", "cosine"), base and query (float32 matrices), truth (float64: distances of the nearest)."""
+    """name, metric ("l2", "ip", "cosine"), base and query (float32 matrices), truth (float64: distances of the nearest; computed
+    when somebody asks)."""
 
     def __init__(self, name, metric, base, query, rows, cache, depth=TRUTH, nearest=None):
         self.name = name
         self.metric = metric
         self.cache, self.depth = cache, max(depth, TRUTH)
         self.base = numpy.ascontiguousarray(base[:rows] if rows else base, dtype=numpy.float32)
-        self.query = numpy.ascontiguousarray(query, dtype=numpy.float32)
+        self.path = None
+        # A copy: a view would keep the matrix that the base may be a part of.
+        self.query = numpy.array(query, dtype=numpy.float32)
         self.rows, self.dims = self.base.shape
         if nearest is not None and self.rows == len(base) and nearest.shape[1] >= depth:
             nearest = nearest[: len(self.query)]
             self.truth = numpy.array([numpy.sort(self.distances(q, ids)) for q, ids in enumerate(nearest)])
-        else:
-            self.truth = self._cached_truth(cache)
+
+    @functools.cached_property
+    def truth(self):
+        return self._cached_truth(self.cache)
+
+    def file(self, folder):
+        """A file of the rows.  From now on they are read from there: memory holds them once, and can let go of them."""
+        if self.path is None:
+            self.path = os.path.join(folder, "base.f32")
+            self.base.tofile(self.path)
+            self.base = numpy.memmap(self.path, dtype=numpy.float32, mode="r", shape=(self.rows, self.dims))
+        return self.path
 
     def prefix(self, rows):
         """The data set with only the first rows."""
@@ -194,4 +208,6 @@ def load(name, rows, metric, queries, cache, depth=TRUTH):
         raise SystemExit("run.sh: no data set is called %s" % name)
     if metric not in (None, default):
         nearest = None
-    return Dataset(name, metric or default, base, query[:queries] if queries else query[:QUERIES], rows, cache, depth, nearest)
+    dataset = Dataset(name, metric or default, base, query[:queries] if queries else query[:QUERIES], rows, cache, depth, nearest)
+    _ = dataset.truth  # computed now, not beside a measurement
+    return dataset

@@ -17,12 +17,14 @@ Without files the newest of each name in bench/results and bench/results/sweep i
     sweep-insert-KIND         rows per second of single-row statements and of the largest batch
 
 Files of one data set and size belong together (build and search in one, writes in another).  Data sets synth:N:D and noise:N:D of
-three sizes or more appear in the sweep's plots only.
+three sizes or more, and files in a folder named sweep, appear in the sweep's plots only.
 """
 import argparse
 import glob
+import math
 import os
 import re
+import statistics
 import sys
 
 import report
@@ -35,6 +37,7 @@ matplotlib.use("Agg")
 # The same numbers give the same file.
 matplotlib.rcParams.update({"svg.hashsalt": "phnsw", "font.size": 10, "axes.grid": True, "grid.alpha": 0.3})
 import matplotlib.pyplot as pyplot  # noqa: E402
+import matplotlib.ticker  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 COLOURS = {"phnsw": "#c0392b", "pgvector": "#2c6fbb", "hnswlib": "#7f8c8d", "faiss": "#27ae60"}
@@ -62,14 +65,17 @@ class Plots:
     def save(self, figure, name):
         figure.tight_layout()
         path = os.path.join(self.folder, "%s.%s" % (self.slug(name), self.form))
-        figure.savefig(path, metadata={"Date": None} if self.form == "svg" else None)
+        figure.savefig(path, bbox_inches="tight", metadata={"Date": None} if self.form == "svg" else None)
         self.written.append(path)
         pyplot.close(figure)
 
 
+def in_order(systems):
+    return [name for name in COLOURS if name in systems] + sorted(set(systems) - set(COLOURS))
+
+
 def systems_of(rows):
-    found = {row["system"] for row in rows}
-    return [name for name in COLOURS if name in found] + sorted(found - set(COLOURS))
+    return in_order({row["system"] for row in rows})
 
 
 def colour(system):
@@ -87,24 +93,50 @@ def bars(axes, groups, systems, values):
         spots = [(i, values[group][system]) for i, group in enumerate(groups) if system in values[group]]
         heights = [v for _, (v, _, _) in spots]
         errors = [[v - low for _, (v, low, _) in spots], [high - v for _, (v, _, high) in spots]]
+        errors = errors if any(map(any, errors)) else None
         drawn = axes.bar([i - 0.4 + width * (place + 0.5) for i, _ in spots], heights, width, yerr=errors, capsize=2, label=system,
                          color=colour(system))
         # The foot of a bar means nothing on a logarithmic axis: the number does.
-        axes.bar_label(drawn, ["%.3g" % v if v < 1000 else "%d" % v for v in heights], fontsize=7, padding=2)
-    axes.margins(y=0.1)
+        axes.bar_label(drawn, ["%.3g" % v if v < 1000 else "{:,.0f}".format(v) for v in heights], fontsize=7, padding=2)
+    axes.grid(visible=False, axis="x")
+    axes.margins(y=0.16)
     axes.set_xticks(range(len(groups)))
     axes.set_xticklabels(groups)
     return bool(groups)
 
 
-def recall_qps(axes, rows):
-    rows = [row for row in rows if row["measure"] == "search" and row["clients"] == 1 and row["ef"] > 0]
+def points_with_spread(axes, x, y, low, high, **keywords):
+    """Lines through points; bars at them where the repetitions differ."""
+    errors = [[b - a for a, b in zip(low, y)], [b - a for a, b in zip(y, high)]]
+    axes.errorbar(x, y, errors if any(map(any, errors)) else None, marker="o", markersize=4, capsize=2, **keywords)
+
+
+def nines(recall):
+    """Where recalls stand on an axis that gives each tenth of the misses the same room; 1 is where 0.9999 is."""
+    return -math.log10(max(1 - recall, 1e-4))
+
+
+def floor_line(axes, rows, column, draw):
+    """What the server and its clients take without an index."""
+    floors = [row[column] for row in rows if row["measure"] == "floor" and row["clients"] == 1]
+    if floors:
+        draw(statistics.median(floors), color="#999999", linestyle=":", linewidth=1.2, label="a query without index or table")
+
+
+def recall_qps(axes, all_rows):
+    rows = [row for row in all_rows if row["measure"] == "search" and row["clients"] == 1 and row["ef"] > 0]
     for system in systems_of(rows):
         points = sorted((r["recall"], r["qps"], r["qps_min"], r["qps_max"]) for r in rows if r["system"] == system)
         x, y, low, high = zip(*points)
-        axes.errorbar(x, y, [[b - a for a, b in zip(low, y)], [b - a for a, b in zip(y, high)]], marker="o", markersize=4,
-                      capsize=2, label=system, color=colour(system))
+        points_with_spread(axes, [nines(recall) for recall in x], y, low, high, label=system, color=colour(system))
     axes.set_yscale("log")
+    if rows:
+        floor_line(axes, all_rows, "qps", axes.axhline)
+        marks = [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1]
+        low, high = (pick(row["recall"] for row in rows) for pick in (min, max))
+        marks = [m for m in marks if max(n for n in marks if n <= low) <= m <= min(n for n in marks if n >= high)]
+        axes.set_xticks([nines(m) for m in marks])
+        axes.set_xticklabels(["%g" % m for m in marks], fontsize=9)
     return bool(rows)
 
 
@@ -133,11 +165,13 @@ def insert_clients(axes, rows):
                             if r["system"] == system and r["synchronous_commit"] == commit)
             if points:
                 x, y, low, high = zip(*points)
-                axes.errorbar(x, y, [[b - a for a, b in zip(low, y)], [b - a for a, b in zip(y, high)]], marker="o", markersize=4,
-                              capsize=2, linestyle=style, label="%s, synchronous_commit %s" % (system, commit), color=colour(system))
+                points_with_spread(axes, x, y, low, high, linestyle=style, label="%s, synchronous_commit %s" % (system, commit),
+                                   color=colour(system))
                 axes.set_xticks(x)
-    axes.set_ylim(bottom=0)
-    return bool(rows)
+    # Room for the legend.
+    axes.set_ylim(bottom=0, top=1.4 * max((row["rows_per_s_max"] for row in rows), default=1))
+    axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+    return len({row["clients"] for row in rows}) > 1
 
 
 def insert_modes(axes, rows):
@@ -164,8 +198,8 @@ def build(axes, rows):
     return bool(groups)
 
 
-def histogram(axes, rows):
-    rows = [row for row in rows if row["measure"] == "search" and row["clients"] == 1 and row["ef"] > 0 and row["recall"] >= 0.95]
+def histogram(axes, all_rows):
+    rows = [row for row in all_rows if row["measure"] == "search" and row["clients"] == 1 and row["ef"] > 0 and row["recall"] >= 0.95]
     drawn = False
     for system in systems_of(rows):
         row = min((row for row in rows if row["system"] == system), key=lambda row: row["ef"])
@@ -179,6 +213,9 @@ def histogram(axes, rows):
                     alpha=0.5)
         drawn = True
     axes.set_xscale("log")
+    if drawn:
+        floor_line(axes, all_rows, "p50_us", axes.axvline)
+        axes.set_ylim(top=1.3 * axes.get_ylim()[1])
     return drawn
 
 
@@ -191,19 +228,22 @@ def by_data_set(files):
     return groups
 
 
-def split(groups):
-    """(groups of their own, {kind: [rows]} of the sweeps): synth and noise of one kind and dimensions with three sizes or more."""
-    sizes = {}
-    for (dataset, count, k), rows in groups.items():
-        kind = dataset.split(":")[0]
-        if kind in ("synth", "noise"):
-            sizes.setdefault((kind, rows[0]["dims"]), set()).add(count)
-    alone, swept = {}, {}
+def split(groups, sweep):
+    """(groups of their own, {kind: rows} of the sweeps).  A sweep's are those of bench/sweep.sh, and synth and noise of one kind and
+    dimensions with three sizes or more; to the first belong, as further points, files of sizes that it has not measured."""
+    swept = {}
+    for (dataset, _, _), rows in sweep.items():
+        swept.setdefault(dataset.split(":")[0], []).extend(rows)
+    sizes, alone = {}, {}
+    for (dataset, count, _), rows in groups.items():
+        sizes.setdefault((dataset.split(":")[0], rows[0]["dims"]), set()).add(count)
     for key, rows in groups.items():
-        kind = key[0].split(":")[0]
-        if len(sizes.get((kind, rows[0]["dims"]), ())) > 2:
+        kind, dims = key[0].split(":")[0], rows[0]["dims"]
+        many = kind in ("synth", "noise") and len(sizes[kind, dims]) > 2
+        measured = {row["rows"] for row in swept.get(kind, []) if row["dims"] == dims}
+        if many or (measured and key[1] not in measured):
             swept.setdefault(kind, []).extend(rows)
-        else:
+        if not many:
             alone[key] = rows
     return alone, swept
 
@@ -211,19 +251,23 @@ def split(groups):
 def panels(plots, name, title, ylabel, rows, lines):
     """lines(rows of one data set) -> {(system, line style, label): value}; a panel for each number of dimensions."""
     dims = sorted({row["dims"] for row in rows})
-    figure, all_axes = pyplot.subplots(1, len(dims), figsize=(3.4 * len(dims) + 0.6, 4.2), sharey=True, squeeze=False)
+    figure, all_axes = pyplot.subplots(1, len(dims), figsize=(max(3.4 * len(dims) + 0.6, 5.2), 4.4), sharex=True, sharey=True, squeeze=False)
+    labels = {}
     for axes, d in zip(all_axes[0], dims):
         found = {}
         for count in sorted({row["rows"] for row in rows if row["dims"] == d}):
             for key, value in lines([row for row in rows if row["dims"] == d and row["rows"] == count]).items():
                 found.setdefault(key, []).append((count, value))
-        for (system, style, label), points in sorted(found.items(), key=lambda item: item[0][2]):
-            axes.plot(*zip(*points), marker="o", markersize=4, linestyle=style, label=label, color=colour(system))
+        order = in_order({system for system, _, _ in found})
+        for (system, style, label), points in sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0][2])):
+            labels[label], = axes.plot(*zip(*points), marker="o", markersize=4, linestyle=style, color=colour(system))
         axes.set(title="%d dimensions" % d, xlabel="rows", xscale="log", yscale="log")
-        if found:
-            axes.legend(fontsize=7)
+        axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,g}"))
     all_axes[0][0].set_ylabel(ylabel)
     figure.suptitle(title)
+    # One legend for all panels, under them.
+    if labels:
+        figure.legend(list(labels.values()), list(labels), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=3, fontsize=9)
     plots.save(figure, name)
 
 
@@ -236,7 +280,7 @@ def memory(rows):
     for row in (row for row in rows if row["measure"] == "build"):
         found[row["system"], "-", row["system"] + ", index"] = row["index_bytes"] / row["rows"]
         if row.get("peak_private_bytes"):
-            found[row["system"], ":", row["system"] + ", build, private"] = row["peak_private_bytes"] / row["rows"]
+            found[row["system"], ":", row["system"] + ", build"] = row["peak_private_bytes"] / row["rows"]
     return found
 
 
@@ -260,14 +304,14 @@ def insert_rates(rows):
 
 def draw_sweep(plots, kind, rows):
     panels(plots, "sweep-build-" + kind, "CREATE INDEX, " + kind, "seconds", rows, build_seconds)
-    panels(plots, "sweep-memory-" + kind, "Memory, " + kind, "bytes per row", rows, memory)
+    panels(plots, "sweep-memory-" + kind, "Size of the index, and private memory of its build, " + kind, "bytes per row", rows, memory)
     searches = [row for row in rows if row["measure"] == "search"]
     for k in sorted({row["k"] for row in searches}):
-        panels(plots, "sweep-search-%s-k%d" % (kind, k), "k %d, recall 0.95, %s" % (k, kind), "ms per query",
+        panels(plots, "sweep-search-%s-k%d" % (kind, k), "Search, k %d, at recall 0.95, one connection, %s" % (k, kind), "ms per query",
                [row for row in searches if row["k"] == k], milliseconds_at_95)
     inserts = [row for row in rows if row["measure"] == "insert"]
     if inserts:
-        panels(plots, "sweep-insert-" + kind, "INSERT, " + kind, "rows/s", inserts, insert_rates)
+        panels(plots, "sweep-insert-" + kind, "INSERT, synchronous_commit off, " + kind, "rows/s", inserts, insert_rates)
 
 
 def draw_data_set(plots, key, rows):
@@ -281,18 +325,18 @@ def draw_data_set(plots, key, rows):
 
     title = "%s, %d x %d, k %d" % (dataset, count, rows[0]["dims"], k)
     draw("recall-qps", title, "recall@%d" % k, "queries/s, one connection", lambda axes: recall_qps(axes, rows))
-    draw("latency", title + ", recall 0.95", "", "microseconds", lambda axes: latency(axes, rows))
+    draw("latency", title + ", at recall 0.95", "", "microseconds", lambda axes: latency(axes, rows))
     draw("histogram", title + ", one connection", "microseconds", "percent of the queries", lambda axes: histogram(axes, rows))
-    draw("insert", title, "connections", "rows/s, single-row statements", lambda axes: insert_clients(axes, rows))
-    draw("modes", title, "", "rows/s", lambda axes: insert_modes(axes, rows), width=8)
+    into = "INSERT into %s, %d x %d" % (dataset, count, rows[0]["dims"])
+    draw("insert", into, "connections", "rows/s, single-row statements", lambda axes: insert_clients(axes, rows))
+    draw("modes", into + ", one connection", "", "rows/s", lambda axes: insert_modes(axes, rows), width=8)
 
 
-def newest(*folders):
+def newest(folder):
     """The newest file of each name; names begin with the date."""
     files = {}
-    for folder in folders:
-        for path in sorted(glob.glob(os.path.join(folder, "*.csv"))):
-            files[folder, re.sub(r"^\d+-\d+-\d+-", "", os.path.basename(path))] = path
+    for path in sorted(glob.glob(os.path.join(folder, "*.csv"))):
+        files[re.sub(r"^\d+-\d+-\d+-", "", os.path.basename(path))] = path
     return list(files.values())
 
 
@@ -303,16 +347,22 @@ def main():
     parser.add_argument("--format", choices=("svg", "png"), default="svg")
     options = parser.parse_args()
     results = os.path.join(HERE, "results")
-    files = [rows for _, rows in map(report.read, options.files or newest(results, os.path.join(results, "sweep"))) if rows]
-    if not files:
+    paths = options.files or newest(results) + newest(os.path.join(results, "sweep"))
+    files = {path: report.read(path)[1] for path in paths}
+    if not any(files.values()):
         sys.exit("plot.py: there is nothing in bench/results: bench/run.sh DATASET --save writes there")
+    swept_files, alone_files = [], []
+    for path, rows in files.items():
+        in_sweep = os.path.basename(os.path.dirname(os.path.abspath(path))) == "sweep"
+        (swept_files if in_sweep else alone_files).append(rows)
     os.makedirs(options.out, exist_ok=True)
     plots = Plots(options.out, options.format)
-    alone, swept = split(by_data_set(files))
+    alone, swept = split(by_data_set(alone_files), by_data_set(swept_files))
     for key, rows in sorted(alone.items(), key=lambda item: (item[0][0], -item[0][1], item[0][2])):
         draw_data_set(plots, key, rows)
-    plots.draw("build", "CREATE INDEX", "", "seconds",
-               lambda axes: build(axes, [row for rows in alone.values() for row in rows]), width=8)
+    builds = [row for rows in alone.values() for row in rows if row["measure"] == "build"]
+    threads = sorted({row["threads"] for row in builds})
+    plots.draw("build", "CREATE INDEX, %s threads" % " or ".join(map(str, threads)), "", "seconds", lambda axes: build(axes, builds), width=8)
     for kind, rows in swept.items():
         draw_sweep(plots, kind, rows)
     for path in plots.written:

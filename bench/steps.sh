@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # steps.sh: what sweep.sh and figures.sh share: many bench/run.sh, one after the other.  Sourced, never run.
 #
+#   steps_options ARGUMENTS...  sets what the caller sets below, $NAME for each --NAME VALUE that it lists in $own, calls
+#                                 option_NAME for --NAME where it has such a function; all else goes into $pass
 #   steps_begin                   builds phnsw once, for all runs (not when PHNSW_INSTALLED says that PG_CONFIG's server has it)
 #   step SECONDS ARGUMENTS...     bench/run.sh ARGUMENTS --save, unless there is a file of it or the budget does not allow it;
 #                                 SECONDS: how long it is expected to take
@@ -10,10 +12,35 @@
 # goes on where it was stopped.  --fresh measures again.  With --budget no step starts that is expected to pass it.
 #
 # The caller sources test/tools/setup.sh first and sets: budget (seconds, 0: none), fresh (1: do not look for files), pass
-# (arguments for every step), peers (names, with commas).
+# (arguments for every step), peers (names, with commas), own (names of options).
 # shellcheck disable=SC2154
 
 STEPS_DONE=0 STEPS_FOUND=0 STEPS_LEFT=0
+
+option_fresh() {
+	fresh=1
+}
+
+steps_options() {
+	local name
+	while (($#)); do
+		name=${1#--} name=${name//-/_}
+		if [[ $1 == --help || $1 == -h ]]; then
+			sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+			exit 0
+		elif [[ $1 == --* && " budget peers $own " == *" $name "* ]]; then
+			(($# > 1)) || die "$1 wants a value"
+			printf -v "$name" %s "$2"
+			shift 2
+		elif [[ $1 == --* ]] && declare -F "option_$name" >/dev/null; then
+			"option_$name"
+			shift
+		else
+			pass+=("$1")
+			shift
+		fi
+	done
+}
 
 steps_begin() {
 	phnsw_packages "${PG_PACKAGES[@]}" gcc g++ make libc6-dev git

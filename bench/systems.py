@@ -271,8 +271,7 @@ class Peer:
 
     def load(self, dataset, options):
         self.dataset, self.k = dataset, options.k
-        self.base_file, self.query_file = (os.path.join(WORK, self.name + "." + part) for part in ("base", "query"))
-        dataset.base.tofile(self.base_file)
+        self.base_file, self.query_file = dataset.file(WORK), os.path.join(WORK, self.name + ".query")
         dataset.query.tofile(self.query_file)
 
     def build(self, options):

@@ -26,7 +26,7 @@ int main(int argc, char **argv) {
   next = 1;
   for (size_t t = 0; t < task.threads; t++) {
     team.emplace_back([&] {
-      for (size_t i; (i = next.fetch_add(1)) < task.rows;) index.addPoint(&task.base[i * task.dims], i);
+      for (size_t i; (i = next.fetch_add(1)) < task.rows;) index.addPoint(task.base.data() + i * task.dims, i);
     });
   }
   for (auto &thread : team) thread.join();

@@ -11,6 +11,10 @@
 #ifndef PHNSW_BENCH_PEER_HPP
 #define PHNSW_BENCH_PEER_HPP
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -29,33 +33,43 @@ inline double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-inline std::vector<float> read_rows(const char *path, size_t rows_max, size_t dims, bool normalise) {
-  FILE *file = std::fopen(path, "rb");
-  if (file == nullptr) {
+// Rows of a file, mapped: a library that copies them into its index does not hold them twice.
+struct Rows {
+  float *values;
+  size_t count;
+  float *data() const { return values; }
+};
+
+inline Rows read_rows(const char *path, size_t rows_max, size_t dims, bool normalise) {
+  struct stat about {};
+  const int file = open(path, O_RDONLY);
+  if (file < 0 || fstat(file, &about) != 0) {
     std::perror(path);
     std::exit(1);
   }
-  std::fseek(file, 0, SEEK_END);
-  const size_t rows = std::min(rows_max, static_cast<size_t>(std::ftell(file)) / (4 * dims));
-  std::fseek(file, 0, SEEK_SET);
-  std::vector<float> values(rows * dims);
-  if (std::fread(values.data(), 4, values.size(), file) != values.size()) std::exit(1);
-  std::fclose(file);
-  for (size_t i = 0; normalise && i < rows; i++) {
-    float *row = &values[i * dims];
+  const size_t count = std::min(rows_max, static_cast<size_t>(about.st_size) / (4 * dims));
+  // Private: what is normalised is a copy of ours.
+  void *map = mmap(nullptr, count * dims * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, 0);
+  if (map == MAP_FAILED) {
+    std::perror(path);
+    std::exit(1);
+  }
+  Rows rows{static_cast<float *>(map), count};
+  for (size_t i = 0; normalise && i < count; i++) {
+    float *row = rows.data() + i * dims;
     double norm2 = 0;
     for (size_t j = 0; j < dims; j++) norm2 += double(row[j]) * row[j];
     const float factor = norm2 > 0 ? static_cast<float>(1 / std::sqrt(norm2)) : 0.0f;
     for (size_t j = 0; j < dims; j++) row[j] *= factor;
   }
-  return values;
+  return rows;
 }
 
 // The command line.
 struct Task {
   size_t rows, dims, m, ef_construction, threads;
   std::string metric;
-  std::vector<float> base, queries;
+  Rows base, queries;
 };
 
 inline Task read_task(int argc, char **argv) {
@@ -67,7 +81,7 @@ inline Task read_task(int argc, char **argv) {
   Task task{number(2), number(3), number(5), number(6), number(7), argv[4], {}, {}};
   task.base = read_rows(argv[1], task.rows, task.dims, task.metric == "cosine");
   task.queries = read_rows(argv[8], SIZE_MAX, task.dims, task.metric == "cosine");
-  task.rows = task.base.size() / task.dims;
+  task.rows = task.base.count;
   return task;
 }
 
@@ -87,7 +101,7 @@ inline std::string histogram(const std::vector<float> &latencies) {
 // Serves stdin.  search(query, k, ef, ids): appends the ids (int32) of the k nearest of one query.
 template <class Search>
 void serve(const Task &task, Search search) {
-  const size_t count = task.queries.size() / task.dims;
+  const size_t count = task.queries.count;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
     std::string command, path;
@@ -100,7 +114,7 @@ void serve(const Task &task, Search search) {
     std::vector<int32_t> ids;
     for (size_t q = 0; q < count; q++) {
       ids.assign(1, 0);
-      search(&task.queries[q * task.dims], k, ef, ids);
+      search(task.queries.data() + q * task.dims, k, ef, ids);
       ids[0] = static_cast<int32_t>(ids.size() - 1);
       std::fwrite(ids.data(), 4, ids.size(), file);
     }
@@ -111,7 +125,7 @@ void serve(const Task &task, Search search) {
     double last = start;
     for (size_t q = 0; last < start + seconds; q = (q + 1) % count) {
       ids.clear();
-      search(&task.queries[q * task.dims], k, ef, ids);
+      search(task.queries.data() + q * task.dims, k, ef, ids);
       const double time = now();
       latencies.push_back(static_cast<float>((time - last) * 1e6));
       last = time;
