@@ -10,7 +10,7 @@ CREATE INDEX same_v ON same USING phnsw (v);
 CREATE TABLE nothing AS SELECT NULL::vector AS q;
 INSERT INTO same SELECT i, '[1,2,3]' FROM generate_series(1, 20) i;
 INSERT INTO same SELECT i, '[1,2,3]' FROM generate_series(21, 12000) i;
-SELECT live_nodes, duplicates FROM phnsw_index_info('same_v');
+SELECT live_nodes, duplicates, round(duplicate_share::numeric, 5) AS share FROM phnsw_index_info('same_v');
 SELECT count(*), count(DISTINCT id), min(d), max(d) FROM (SELECT id, v <-> '[1,2,4]' AS d FROM same ORDER BY v <-> '[1,2,4]') s;
 SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM same ORDER BY v <-> '[1,2,4]' LIMIT 11) s;
 SELECT count(*), count(DISTINCT id) FROM nothing, LATERAL (SELECT id FROM same ORDER BY v <-> q LIMIT 100000) s;

@@ -28,11 +28,15 @@ SELECT indisvalid FROM pg_index WHERE indexrelid = 'items_embedding'::regclass;
 
 -- What it consists of: phnsw_index_info
 \o /dev/null
-SELECT metric, dims, m, ef_construction, rows, live_nodes, duplicates, dead_nodes, free_slots,
-	nodes_per_level, round(average_degree::numeric, 1) AS average_degree, pg_size_pretty(bytes) AS size
+SELECT metric, dims, m, ef_construction, rows, live_nodes, dead_nodes, free_slots, nodes_per_level,
+	round(average_degree::numeric, 1) AS average_degree, round(100 * duplicate_share::numeric, 1) AS duplicate_percent,
+	pg_size_pretty(bytes) AS size, round(bytes_per_row) AS bytes_per_row
 FROM phnsw_index_info('items_embedding');
 \o
-SELECT metric, dims, m, ef_construction, rows, live_nodes, duplicates, dead_nodes, free_slots FROM phnsw_index_info('items_embedding');
+SELECT metric, dims, m, ef_construction, rows, live_nodes, duplicates, duplicate_share, dead_nodes, free_slots FROM phnsw_index_info('items_embedding');
+SELECT bytes_per_row = bytes / 3000.0 AS per_row, node_pages + aux_pages + centre_pages + unused_pages + 1 = bytes / 8192 AS pages,
+	entry < 3000 AS entry, entry_level = array_length(nodes_per_level, 1) - 1 AS entry_level, format_version > 0 AS format_version
+FROM phnsw_index_info('items_embedding');
 
 \o /dev/null
 SELECT c.ef, c.recall, c.hops, c.touches AS distances

@@ -22,6 +22,7 @@ CREATE FUNCTION phnsw_index_info(index regclass,
 	OUT dead_nodes bigint,
 	OUT free_slots bigint,
 	OUT duplicates bigint,
+	OUT duplicate_share double precision,
 	OUT nodes_per_level bigint[],
 	OUT average_degree double precision,
 	OUT entry bigint,
@@ -33,6 +34,7 @@ CREATE FUNCTION phnsw_index_info(index regclass,
 	OUT aux_pages bigint,
 	OUT unused_pages bigint,
 	OUT bytes bigint,
+	OUT bytes_per_row double precision,
 	OUT calibration jsonb)
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 

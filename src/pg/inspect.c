@@ -182,8 +182,8 @@ phnsw_index_info(PG_FUNCTION_ARGS)
 	Counts		counts = {0};
 	BlockNumber blocks;
 	TupleDesc	desc;
-	Datum		values[24];
-	bool		nulls[24] = {0};
+	Datum		values[26];
+	bool		nulls[26] = {0};
 	int			n = 0;
 
 	require_privilege(index);
@@ -208,6 +208,8 @@ phnsw_index_info(PG_FUNCTION_ARGS)
 	values[n++] = Int64GetDatum(counts.dead);
 	values[n++] = Int64GetDatum(counts.free);
 	values[n++] = Int64GetDatum((int64) counts.rows - (int64) counts.live);
+	nulls[n] = counts.rows == 0;
+	values[n++] = Float8GetDatum(counts.rows > 0 ? 1.0 - (double) counts.live / counts.rows : 0);
 	values[n++] = levels_array(&counts);
 	values[n++] = Float8GetDatum(counts.live > 0 ? (double) counts.links / counts.live : 0);
 	nulls[n] = nulls[n + 1] = meta->entry == PHNSW_NONE;
@@ -220,6 +222,8 @@ phnsw_index_info(PG_FUNCTION_ARGS)
 	values[n++] = Int64GetDatum(counts.aux_pages);
 	values[n++] = Int64GetDatum((int64) blocks - 1 - meta->centre_pages - counts.node_pages - counts.aux_pages);
 	values[n++] = Int64GetDatum((int64) blocks * BLCKSZ);
+	nulls[n] = counts.rows == 0;
+	values[n++] = Float8GetDatum(counts.rows > 0 ? (double) blocks * BLCKSZ / counts.rows : 0);
 	values[n++] = calibration_json(meta);
 	Assert(n == lengthof(values));
 

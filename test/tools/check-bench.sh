@@ -108,4 +108,20 @@ if /usr/bin/python3 -c 'import matplotlib' 2>/dev/null; then
 	for plot in recall-qps histogram insert modes; do
 		[[ -s $place/plots/$plot-words20k.svg ]] || { echo "plot.py has not drawn $plot"; exit 1; }
 	done
+	# Of a file in a folder named sweep those of the sweep.
+	mkdir "$place/sweep"
+	cp "${saved[0]}" "$place/sweep"
+	bench/plot.py --out "$place/swept" "$place"/sweep/*.csv
+	for plot in build-words20k memory-words20k search-words20k-k10 search-words20k-k100 insert-words20k; do
+		[[ -s $place/swept/sweep-$plot.svg ]] || { echo "plot.py has not drawn sweep-$plot"; exit 1; }
+	done
+	[[ ! -e $place/swept/build.svg ]]
+fi
+# sweep.sh says what it leaves out: a peer at a size, a size that the budget does not allow.
+if command -v git >/dev/null; then
+	bench/sweep.sh --rows 1000,2000 --dims 8 --k 10 --pgvector-rows 1000 --budget 1 >"$place/sweep.log" 2>&1
+	for said in 'left out pgvector, synth:2000:8: --pgvector-rows is 1000' 'synth:1000:8 --k 10 .*--peers hnswlib,pgvector' \
+		'synth:2000:8 --k 10 .*--peers hnswlib ' '0 measured, 0 were there, 2 left out'; do
+		grep -q -- "$said" "$place/sweep.log" || { echo "sweep.sh does not say: $said"; cat "$place/sweep.log"; exit 1; }
+	done
 fi
