@@ -10,6 +10,7 @@
 
 #include "base/rng.hpp"
 #include "capi/phnsw_core.h"
+#include "graph/candidates.hpp"
 #include "graph/select.hpp"
 #include "graph/visited.hpp"
 
@@ -150,6 +151,61 @@ BENCHMARK(BM_visited)
     ->Unit(benchmark::kMicrosecond)
     ->ArgNames({"ids", "hashed"})
     ->ArgsProduct({{100000, 1000000, 4000000, 16000000, 64000000}, {0, 1}});
+
+// What arrives at the window in one search, sorted, hop by hop.
+std::vector<std::vector<phnsw::Entry>> arrivals(const Trace &trace, std::uint32_t ids) {
+  phnsw::Visited visited;
+  visited.begin(ids, true);
+  std::vector<std::vector<phnsw::Entry>> hops{{{phnsw::order_key(trace.entry, trace.entry_score), 0, 0}}};
+  std::uint32_t fresh[kLinks];
+  visited.insert_fresh(&trace.entry, 1, fresh);
+  for (const Hop &hop : trace.hops) {
+    const std::uint32_t n = visited.insert_fresh(hop.links, kLinks, fresh);
+    std::vector<phnsw::Entry> batch;
+    for (std::uint32_t i = 0; i < n; i++) batch.push_back({phnsw::order_key(fresh[i], hop.scores[i]), 0, 0});
+    std::sort(batch.begin(), batch.end(), phnsw::precedes);
+    hops.push_back(std::move(batch));
+  }
+  return hops;
+}
+
+// The candidate array alone: pops and merges of recorded searches.  GB: bytes of the window behind the first place of
+// each merge, which have to move, to be held against peak_load.  Argument: ef.
+void BM_candidates(benchmark::State &state) {
+  const auto ef = static_cast<std::uint32_t>(state.range(0));
+  constexpr std::uint32_t kIds = 1000000;
+  constexpr std::size_t kPlayed = 64;
+  const std::vector<Trace> traces = record(ef, kIds);
+  std::vector<std::vector<std::vector<phnsw::Entry>>> played;
+  for (std::size_t i = 0; i < kPlayed; i++) played.push_back(arrivals(traces[i], kIds));
+  phnsw::Candidates window;
+  std::size_t next = 0;
+  std::uint64_t merged = 0;
+  std::uint64_t moved = 0;
+  for (auto _ : state) {
+    window.begin(ef);
+    for (const std::vector<phnsw::Entry> &hop : played[next++ % kPlayed]) {
+      auto n = static_cast<std::uint32_t>(hop.size());
+      const phnsw::Entry *end = window.data() + window.size();
+      if (window.full()) {
+        const auto is_near = [&](const phnsw::Entry &entry) { return phnsw::precedes(entry, end[-1]); };
+        n = static_cast<std::uint32_t>(std::partition_point(hop.begin(), hop.end(), is_near) - hop.begin());
+      }
+      if (n > 0) {
+        moved += static_cast<std::uint64_t>(end - std::lower_bound(window.data(), end, hop[0], phnsw::precedes));
+        window.merge(hop.data(), n);
+        window.cut();
+      }
+      merged += n;
+      std::uint32_t node = 0;
+      benchmark::DoNotOptimize(window.pop(&node));
+    }
+  }
+  state.counters["merged"] = benchmark::Counter(static_cast<double>(merged), benchmark::Counter::kAvgIterations);
+  state.counters["GB"] =
+      benchmark::Counter(static_cast<double>(moved) * sizeof(phnsw::Entry) * 1e-9, benchmark::Counter::kIsRate);
+}
+BENCHMARK(BM_candidates)->Unit(benchmark::kMicrosecond)->ArgName("ef")->Arg(40)->Arg(160)->Arg(1000);
 
 // The heuristic over a matrix: all but the distances.  Arguments: candidates, m.
 void BM_select(benchmark::State &state) {
