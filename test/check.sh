@@ -66,8 +66,8 @@ count_tap() {
 build_extension() {
 	make -C "$SRC" -j"$(nproc)" PG_CONFIG="$PG_CONFIG" && make -C "$SRC" PG_CONFIG="$PG_CONFIG" install
 }
-build_unit() {
-	cmake -S "$SRC" -B "$WORK/unit" -DCMAKE_BUILD_TYPE=RelWithDebInfo && cmake --build "$WORK/unit" -j"$(nproc)"
+build_unit() { # [TARGET]
+	cmake -S "$SRC" -B "$WORK/unit" -DCMAKE_BUILD_TYPE=RelWithDebInfo && cmake --build "$WORK/unit" -j"$(nproc)" ${1:+--target "$1"}
 }
 run_unit() { # LEVEL
 	ctest --test-dir "$WORK/unit" -V --timeout 600 -R "^$1\$"
@@ -103,8 +103,10 @@ export -f build_extension build_unit run_unit run_regress run_tap as_server
 
 echo "phnsw: tests with $("$PG_CONFIG" --version), $(gcc --version | head -n 1), $(nproc) cores"
 step "build of the extension" 900 count_none bash -ec build_extension
-if ((FAILED == 0)) && { wanted unit || wanted tools; }; then
+if ((FAILED == 0)) && wanted unit; then
 	step "build of core and unit tests" 900 count_none bash -ec build_unit
+elif ((FAILED == 0)) && wanted tools; then
+	step "build of the core" 900 count_none bash -ec "build_unit phnsw_core"
 fi
 if ((FAILED == 0)); then
 	if wanted tools; then
