@@ -61,6 +61,51 @@ assert {k: round(v) for k, v in found.items()} == {"above": 500, "across": 200, 
 assert report.merge_histograms(["3:1 5:2", "5:4"]) == "3:1 5:6"
 PYTHON
 
+# Files of a user's own: the truth that comes with them is taken, and is what is computed without it; queries are no rows.
+/usr/bin/python3 - "$place" <<'PYTHON'
+import os
+import sys
+
+sys.path.insert(0, "bench")
+sys.dont_write_bytecode = True
+import numpy
+import datasets
+
+place = sys.argv[1]
+rng = numpy.random.default_rng(1)
+base, query = (rng.standard_normal((n, 7)).astype(numpy.float32) for n in (500, 20))
+nearest = numpy.argsort(numpy.linalg.norm(base[None] - query[:, None], axis=2), axis=1)[:, :100].astype(numpy.int32)
+
+def write(name, rows):
+    path = os.path.join(place, name)
+    numpy.hstack([numpy.full((len(rows), 1), rows.shape[1], numpy.int32), rows.view(numpy.int32)]).tofile(path)
+    return path
+
+base_file, query_file, truth_file = write("b.fvecs", base), write("q.fvecs", query), write("t.ivecs", nearest)
+
+def load(name, **options):
+    return datasets.load(name, options.get("rows"), None, None, os.path.join(place, "cache"))
+
+given, computed = load("file:%s,%s,%s" % (base_file, query_file, truth_file)), load("file:%s,%s" % (base_file, query_file))
+assert (given.base == base).all() and (given.query == query).all() and given.metric == "l2"
+assert numpy.allclose(given.truth, computed.truth)
+assert given.recall(list(nearest[:, :10])) == 1 and given.recall(list(nearest[:, 50:60])) == 0
+part = load("file:%s,%s,%s" % (base_file, query_file, truth_file), rows=100)
+assert part.rows == 100 and (part.truth[:, 0] >= given.truth[:, 0]).all() and (part.truth[:, 0] > given.truth[:, 0]).any()
+# From a file instead of memory: the same.
+given.file(place)
+assert (given.base == base).all() and given.recall(list(nearest[:, :10])) == 1 and (given.prefix(100).truth == part.truth).all()
+try:
+    import h5py
+except ImportError:
+    sys.exit(0)
+with h5py.File(os.path.join(place, "a.hdf5"), "w") as file:
+    file.attrs["distance"] = "angular"
+    file["train"], file["test"] = base, query
+angular = load("file:" + os.path.join(place, "a.hdf5"))
+assert angular.metric == "cosine" and angular.rows == 500
+PYTHON
+
 saved=("$place"/*.csv)
 for name in date commit cpu machine compiler flags postgresql settings maintenance_work_mem index systems dataset options; do
 	grep -q "^# $name: ." "${saved[0]}" || { echo "the file does not state $name"; exit 1; }
