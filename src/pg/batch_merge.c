@@ -169,20 +169,6 @@ run_core(PhnswMerging *merging)
 	phnsw_ensure(status, &error);
 }
 
-/* Seconds since *mark, which moves on to now. */
-static double
-lap(instr_time *mark)
-{
-	instr_time	now;
-	instr_time	passed;
-
-	INSTR_TIME_SET_CURRENT(now);
-	passed = now;
-	INSTR_TIME_SUBTRACT(passed, *mark);
-	*mark = now;
-	return INSTR_TIME_GET_DOUBLE(passed);
-}
-
 static void
 merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32 n)
 {
@@ -206,10 +192,10 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 	add_rows(merging, filter, n);
 	if (merging->n == 0)
 		return;
-	seconds[0] = lap(&mark);
+	seconds[0] = phnsw_lap(&mark);
 	if (phnsw_merge_live(*merging->core) > 0)
 		run_core(merging);
-	seconds[1] = lap(&mark);
+	seconds[1] = phnsw_lap(&mark);
 
 	phnsw_test_point(PHNSW_POINT_MERGE_COMPUTED);
 
@@ -219,7 +205,7 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 	phnsw_merge_write(merging);
 	batch->in_doubt = false;
 	RESUME_INTERRUPTS();
-	seconds[2] = lap(&mark);
+	seconds[2] = phnsw_lap(&mark);
 	ereport(phnsw_log_build ? LOG : DEBUG1,
 			(errmsg("phnsw merge of %u rows into index \"%s\" of %u nodes, %u threads; seconds: load %.3f, links %.3f, write %.3f",
 					merging->n, RelationGetRelationName(merging->index), params.limit, params.threads, seconds[0], seconds[1],

@@ -394,6 +394,20 @@ typedef struct PhnswIndexStats
 	uint64		lists_repaired;
 } PhnswIndexStats;
 
+/* Seconds since *mark, which moves on to now. */
+static inline double
+phnsw_lap(instr_time *mark)
+{
+	instr_time	now;
+	instr_time	passed;
+
+	INSTR_TIME_SET_CURRENT(now);
+	passed = now;
+	INSTR_TIME_SUBTRACT(passed, *mark);
+	*mark = now;
+	return INSTR_TIME_GET_DOUBLE(passed);
+}
+
 /*
  * One scan, from its first row to its end, and again after every rescan.  Lives in the scan; its memory context ends it when
  * nobody else does, so that a scan that was cancelled counts too.

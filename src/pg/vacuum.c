@@ -362,20 +362,6 @@ count_free_pages(const PhnswVacuum *v)
 	return pages;
 }
 
-/* Seconds since *mark, which moves on to now. */
-static double
-lap(instr_time *mark)
-{
-	instr_time	now;
-	instr_time	passed;
-
-	INSTR_TIME_SET_CURRENT(now);
-	passed = now;
-	INSTR_TIME_SUBTRACT(passed, *mark);
-	*mark = now;
-	return INSTR_TIME_GET_DOUBLE(passed);
-}
-
 /* For phnsw_stats and the log.  seconds: of the passes. */
 static void
 report_work(const PhnswVacuum *v, double rows_removed, const double *seconds)
@@ -426,7 +412,7 @@ phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBul
 	removed_before = stats->tuples_removed;
 	INSTR_TIME_SET_CURRENT(mark);
 	drop_tids(v);
-	seconds[0] = lap(&mark);
+	seconds[0] = phnsw_lap(&mark);
 	if (v->dead_nodes > 0)
 	{
 		phnsw_test_point(PHNSW_POINT_VACUUM_REPAIR);
@@ -434,10 +420,10 @@ phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBul
 		phnsw_vacuum_entry(v);
 		phnsw_test_point(PHNSW_POINT_VACUUM_ATTACH);
 		phnsw_vacuum_attach(v);
-		seconds[1] = lap(&mark);
+		seconds[1] = phnsw_lap(&mark);
 		phnsw_test_point(PHNSW_POINT_VACUUM_FREE);
 		free_slots(v);
-		seconds[2] = lap(&mark);
+		seconds[2] = phnsw_lap(&mark);
 	}
 	report_work(v, stats->tuples_removed - removed_before, seconds);
 	stats->pages_free = count_free_pages(v);
