@@ -3,7 +3,7 @@
 #
 # usage: bench/figures.sh [--budget SECONDS] [--fresh] [--peers NAME,NAME] [OPTIONS OF run.sh...]
 #
-# Peers are hnswlib and pgvector (PG_CONFIG names a PostgreSQL that has the extension vector, see README.md).  About 28 minutes on
+# Peers are hnswlib and pgvector (PG_CONFIG names a PostgreSQL that has the extension vector, see README.md).  About 30 minutes on
 # two cores without a budget, two thirds of them pgvector's builds, inserts and vacuums.  What bench/results has already, of the
 # same commit and options, is not measured again (--fresh: it is), so the same command goes on where it was stopped.  Nothing
 # else should run.
@@ -22,9 +22,9 @@ steps_begin
 step 170 glove100 --repeat 1 --seconds 1
 step 80 synth:100000:768 --repeat 1 --seconds 1
 step 75 fashion784 --repeat 1 --seconds 1
-step 280 glove100 --rows 100000 --only insert,mixed,copy,update,vacuum --repeat 1 --batches 100,500
-step 340 glove100 --only insert,vacuum --repeat 1 --write-clients 1 --batches 100
-step 90 synth:100000:768 --only insert --repeat 1 --write-clients 1 --batches 100
+step 335 glove100 --rows 100000 --only insert,mixed,copy,update,vacuum --repeat 1 --batches 100,500
+step 360 glove100 --only insert,vacuum --repeat 1 --write-clients 1 --batches 100
+step 120 synth:100000:768 --only insert --repeat 1 --write-clients 1 --batches 100
 step 60 synth:100000:128 --only cold,filter --repeat 1 --seconds 1
 step 330 synth:1000000:128 --repeat 1 --seconds 1 --ef 10,40,160
 step 240 glove100 --rows 20000 --only vacuum --cycles 20 --repeat 1

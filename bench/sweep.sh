@@ -5,7 +5,7 @@
 #                       [--peers NAME,NAME] [--pgvector-rows N] [OPTIONS OF run.sh...]
 #
 # Defaults: 1,000 to 1,000,000 rows, 128, 512, 1536 dimensions, k 10, 100, 1000, peers hnswlib and pgvector, no budget: some 40
-# minutes on two cores.  --quick: at most 100,000 rows, k 10 and 100, 10,000 rows of pgvector: about six minutes.  --thorough:
+# minutes on two cores.  --quick: at most 100,000 rows, k 10 and 100, 10,000 rows of pgvector: about ten minutes.  --thorough:
 # three repetitions of 2 s with 1,000 queries instead of one of 0.2 s with 300.  Options given later win.
 #
 # pgvector is measured up to 100,000 rows (--pgvector-rows): at 1,000,000 it would take hours.  What does not fit the machine's
@@ -13,8 +13,8 @@
 #
 # Each number of rows and dimensions is one bench/run.sh, whose CSV is saved in bench/results/sweep (PHNSW_RESULTS names another
 # folder): CREATE INDEX with its memory, searches for each k of at most a tenth of the rows (ef is k, 2k, 4k, 8k; for k 10 all
-# of 10 to 640), and inserts of a thousand rows (a fifth of the table at most): one by one, in statements of 10, 100, 500, 1000
-# rows, by 4 connections.  bench/plot.py draws them.  What is there already, of the same commit and options, is not measured
+# of 10 to 640), and inserts: one by one, in statements of 10, 100, 500, 1000 rows (from 1,000,000 rows on 100 only), by 4
+# connections.  bench/plot.py draws them.  What is there already, of the same commit and options, is not measured
 # again (--fresh: it is).  With a budget no run starts that is expected to pass it: see `seconds` below.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -25,7 +25,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # steps.sh reads them
 budget=0 fresh=0 peers=hnswlib,pgvector pass=() own="rows dims k pgvector_rows"
 rows=1000,10000,100000,1000000 dims=128,512,1536 k=10,100,1000 pgvector_rows=100000
-effort=(--repeat 1 --seconds 0.2 --queries 300) each=8
+effort=(--repeat 1 --seconds 0.2 --write-seconds 1 --queries 300) each=8
 option_quick() {
 	rows=1000,10000,100000 k=10,100 pgvector_rows=10000
 }
@@ -38,11 +38,11 @@ export PHNSW_RESULTS=${PHNSW_RESULTS:-$ROOT/bench/results/sweep}
 # Of one point, on two cores with AVX-512.
 seconds() { # ROWS DIMENSIONS COUNT-OF-K
 	local millions=$(($1 * $2 / 1000000)) # of coordinates
-	local found=$((15 + each * $3 + millions / 5))
+	local found=$((25 + each * $3 + millions * 3 / 10))
 	((${3} < 3)) || found=$((found + 2 * each)) # k 1000
 	[[ $peers != *hnswlib* ]] || found=$((found + $1 * (15 + $2 / 8) * ($1 > 500000 ? 2 : 1) / 1000000))
 	# Two builds, one of them for the inserts.
-	[[ $peers != *pgvector* ]] || found=$((found + millions / 2 + $1 / 10000 + each))
+	[[ $peers != *pgvector* ]] || found=$((found + millions / 2 + $1 / 10000 + 20))
 	echo "$found"
 }
 
@@ -99,6 +99,8 @@ for n in ${rows//,/ }; do
 		done
 		((count > 0)) || continue
 		options=(--k "${fitting#,}" --only "build,search,insert" --commits off --write-clients "1,4" --changes 1000 "${effort[@]}")
+		# Each case copies the table twice.
+		((n < 1000000)) || options+=(--batches 100)
 		step "$(seconds "$n" "$d" "$count")" "synth:$n:$d" "${options[@]}"
 	done
 done

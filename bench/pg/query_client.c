@@ -19,18 +19,15 @@
  * A single pass (SECONDS 0) adds "p50_running_us" and "p99_running_us" where the kernel has /proc/PID/schedstat: latencies
  * less the time that backend and client were ready to run and had no core, because others had them all.
  */
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
+
+#define CLIENT_NAME "query_client"
+#include "client.h"
 
 #define BUCKETS_PER_DECADE 20
 #define BUCKETS (8 * BUCKETS_PER_DECADE)	/* to 100 s */
@@ -55,66 +52,9 @@ typedef struct run_queue
 static const char *conninfo,
 		   *setup_sql,
 		   *query_sql;
-static unsigned char *parameters;	/* one encoded vector per query */
-static size_t parameter_bytes;
-static size_t query_count;
 static double seconds;
 static int	client_count;
 static pthread_barrier_t barrier;
-
-static void
-fail(const char *what, const char *detail)
-{
-	fprintf(stderr, "query_client: %s: %s\n", what, detail);
-	exit(1);
-}
-
-static double
-now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double) time.tv_sec + (double) time.tv_nsec * 1e-9;
-}
-
-/* The vectors in pgvector's (and phnsw's) binary form: int16 dimensions, int16 zero, float4 big-endian. */
-static void
-read_queries(const char *path, int dims)
-{
-	FILE	   *file = fopen(path, "rb");
-	float	   *row = malloc(sizeof(float) * (size_t) dims);
-	size_t		capacity = 0;
-
-	if (file == NULL)
-		fail(path, "cannot be opened");
-	parameter_bytes = 4 + 4 * (size_t) dims;
-	while (fread(row, sizeof(float), (size_t) dims, file) == (size_t) dims)
-	{
-		unsigned char *out;
-		uint16_t	header[2] = {htons((uint16_t) dims), 0};
-
-		if (query_count == capacity)
-		{
-			capacity = capacity ? capacity * 2 : 1024;
-			parameters = realloc(parameters, capacity * parameter_bytes);
-		}
-		out = parameters + query_count++ * parameter_bytes;
-		memcpy(out, header, 4);
-		for (int i = 0; i < dims; i++)
-		{
-			uint32_t	bits;
-
-			memcpy(&bits, &row[i], 4);
-			bits = htonl(bits);
-			memcpy(out + 4 + 4 * i, &bits, 4);
-		}
-	}
-	fclose(file);
-	free(row);
-	if (query_count == 0)
-		fail(path, "holds no query");
-}
 
 static PGconn *
 open_connection(void)
@@ -139,8 +79,8 @@ open_connection(void)
 static PGresult *
 ask(PGconn *connection, size_t query)
 {
-	const char *value = (const char *) parameters + query * parameter_bytes;
-	int			length = (int) parameter_bytes;
+	const char *value = (const char *) vectors + query * vector_bytes;
+	int			length = (int) vector_bytes;
 	int			format = 1;
 	PGresult   *result = PQexecPrepared(connection, "q", 1, &value, &length, &format, 1);
 
@@ -217,7 +157,7 @@ one_pass(PGconn *connection, const char *answers_path, float *latencies_us, floa
 
 	if (answers_path != NULL && file == NULL)
 		fail(answers_path, "cannot be written");
-	for (size_t q = 0; q < query_count; q++)
+	for (size_t q = 0; q < row_count; q++)
 	{
 		double		waited = latencies_us != NULL ? both_waited_us(queue) : 0;
 		double		begun = now();
@@ -252,12 +192,12 @@ run_client(void *argument)
 {
 	client	   *self = argument;
 	PGconn	   *connection = open_connection();
-	size_t		query = query_count / (size_t) client_count * (size_t) self->number;
+	size_t		query = row_count / (size_t) client_count * (size_t) self->number;
 	double		end;
 
 	/* The first executions plan anew; none of that belongs to the measurement. */
 	for (int i = 0; i < 20; i++)
-		PQclear(ask(connection, (query + (size_t) i) % query_count));
+		PQclear(ask(connection, (query + (size_t) i) % row_count));
 	pthread_barrier_wait(&barrier);
 	end = now() + seconds;
 	for (;;)
@@ -267,7 +207,7 @@ run_client(void *argument)
 
 		PQclear(ask(connection, query));
 		stop = now();
-		query = (query + 1) % query_count;
+		query = (query + 1) % row_count;
 		if (self->queries == self->capacity)
 		{
 			self->capacity = self->capacity ? self->capacity * 2 : 65536;
@@ -280,15 +220,6 @@ run_client(void *argument)
 	self->backend_bytes = private_bytes(PQbackendPID(connection));
 	PQfinish(connection);
 	return NULL;
-}
-
-static int
-compare_floats(const void *a, const void *b)
-{
-	float		x = *(const float *) a,
-				y = *(const float *) b;
-
-	return (x > y) - (x < y);
 }
 
 static void
@@ -334,12 +265,12 @@ print_result(float *latencies_us, uint64_t total, double elapsed)
 static void
 print_pass(float *latencies_us, float *running_us, double elapsed, const run_queue *queue)
 {
-	print_result(latencies_us, query_count, elapsed);
+	print_result(latencies_us, row_count, elapsed);
 	if (queue->backend >= 0)
 	{
-		qsort(running_us, query_count, sizeof(float), compare_floats);
-		printf(",\"p50_running_us\":%.1f,\"p99_running_us\":%.1f", running_us[query_count / 2],
-			   running_us[query_count * 99 / 100]);
+		qsort(running_us, row_count, sizeof(float), compare_floats);
+		printf(",\"p50_running_us\":%.1f,\"p99_running_us\":%.1f", running_us[row_count / 2],
+			   running_us[row_count * 99 / 100]);
 	}
 	printf("}\n");
 }
@@ -361,13 +292,13 @@ main(int argc, char **argv)
 	conninfo = argv[1];
 	setup_sql = argv[2];
 	query_sql = argv[3];
-	read_queries(argv[4], atoi(argv[5]));
+	read_vectors(argv[4], atoi(argv[5]));
 	seconds = atof(argv[6]);
 	client_count = atoi(argv[7]);
 
 	connection = open_connection();
-	all = seconds > 0 ? NULL : malloc(query_count * sizeof(float));
-	running = seconds > 0 ? NULL : malloc(query_count * sizeof(float));
+	all = seconds > 0 ? NULL : malloc(row_count * sizeof(float));
+	running = seconds > 0 ? NULL : malloc(row_count * sizeof(float));
 	if (seconds <= 0)
 		queue = open_run_queue(connection);
 	start = now();

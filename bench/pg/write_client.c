@@ -17,25 +17,19 @@
  * "rows_per_s":...,"p50_us":...,"p99_us":...,"warm_rows":...}, latencies of statements, none of the warm rows in rows; and where
  * the kernel tells, "backend_us_per_row", the processor time of all backends.
  */
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include <libpq-fe.h>
+
+#define CLIENT_NAME "write_client"
+#include "client.h"
 
 #define MAX_BATCH 30000			/* the protocol counts parameters in 16 bits */
 
 static const char *conninfo,
 		   *setup_sql;
-static unsigned char *vectors;	/* encoded */
-static size_t vector_bytes,
-			row_count,
-			batch;
+static size_t batch;
 static uint32_t first_id;
 static int	client_count,
 			one_transaction;
@@ -48,65 +42,6 @@ static atomic_size_t next_latency;
 static atomic_llong backends_ns;
 static float *latencies_us;
 static pthread_barrier_t barrier;
-
-static void
-fail(const char *what, const char *detail)
-{
-	fprintf(stderr, "write_client: %s: %s\n", what, detail);
-	exit(1);
-}
-
-static void *
-allocate(size_t bytes)
-{
-	void	   *memory = malloc(bytes > 0 ? bytes : 1);
-
-	if (memory == NULL)
-		fail("memory", "exhausted");
-	return memory;
-}
-
-static double
-now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double) time.tv_sec + (double) time.tv_nsec * 1e-9;
-}
-
-/* The vectors in pgvector's (and phnsw's) binary form: int16 dimensions, int16 zero, float4 big-endian. */
-static void
-read_vectors(const char *path, int dims)
-{
-	FILE	   *file = fopen(path, "rb");
-	size_t		row_bytes = sizeof(float) * (size_t) dims;
-	uint16_t	header[2] = {htons((uint16_t) dims), 0};
-	uint32_t   *row = allocate(row_bytes);
-
-	if (file == NULL)
-		fail(path, "cannot be opened");
-	fseek(file, 0, SEEK_END);
-	row_count = (size_t) ftell(file) / row_bytes;
-	rewind(file);
-	vector_bytes = 4 + row_bytes;
-	vectors = allocate(row_count * vector_bytes);
-	for (size_t r = 0; r < row_count; r++)
-	{
-		unsigned char *out = vectors + r * vector_bytes;
-
-		if (fread(row, row_bytes, 1, file) != 1)
-			fail(path, "cannot be read");
-		for (int i = 0; i < dims; i++)
-			row[i] = htonl(row[i]);
-		memcpy(out, header, 4);
-		memcpy(out + 4, row, row_bytes);
-	}
-	fclose(file);
-	free(row);
-	if (row_count == 0)
-		fail(path, "holds no vector");
-}
 
 static void
 command(PGconn *connection, const char *sql)
@@ -239,15 +174,6 @@ run_client(void *argument)
 	free(p.formats);
 	free(p.ids);
 	return NULL;
-}
-
-static int
-compare_floats(const void *a, const void *b)
-{
-	float		x = *(const float *) a,
-				y = *(const float *) b;
-
-	return (x > y) - (x < y);
 }
 
 int
