@@ -39,6 +39,10 @@ struct PhnswBuild
 	uint32		chunk_rows;
 	uint32		filled;
 
+	/* build_wal.c */
+	uint64		points;			/* nodes to come; 0: not known yet */
+	uint64		wal_segment;	/* the last that was seen to exist; 0: none was looked for */
+
 	/* the arena's part that is beyond maintenance_work_mem */
 	File		spill;			/* -1: none */
 	uint64		spill_bytes;
@@ -76,6 +80,13 @@ extern void phnsw_build_graph(PhnswBuild *build);
 /* Interrupts, progress, spill file: to be called at least every 50 ms or so.  PHNSW_OK: the graph is complete. */
 extern phnsw_status phnsw_build_poll(PhnswBuild *build, uint32 milliseconds);
 extern void phnsw_build_report(PhnswBuild *build, phnsw_build_phase phase, uint64 done, uint64 total);
+
+/* build_wal.c */
+
+/* While the core computes: makes one of the WAL segments that the pages will fill.  Returns how long to wait until the next call. */
+extern uint32 phnsw_build_wal_ahead(PhnswBuild *build);
+/* While pages are logged, now and then: what is complete may be written and synced. */
+extern void phnsw_build_wal_nudge(void);
 
 /* build_write.c */
 

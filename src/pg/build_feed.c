@@ -77,6 +77,7 @@ phnsw_build_poll(PhnswBuild *build, uint32 milliseconds)
 
 	if (status != PHNSW_RUNNING)
 		phnsw_ensure(status, &error);
+	build->points = progress.points;
 	phnsw_build_report(build, progress.phase, progress.done, progress.total);
 	if (progress.spill_bytes > build->spill_bytes)
 		phnsw_build_spill(build, progress.spill_bytes);
@@ -163,6 +164,8 @@ phnsw_build_feed(PhnswBuild *build)
 void
 phnsw_build_graph(PhnswBuild *build)
 {
-	while (phnsw_build_poll(build, PHNSW_POLL_MS) == PHNSW_RUNNING)
-		continue;
+	uint32		wait = 0;
+
+	while (phnsw_build_poll(build, wait) == PHNSW_RUNNING)
+		wait = phnsw_build_wal_ahead(build);
 }

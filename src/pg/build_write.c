@@ -82,6 +82,8 @@ phnsw_writer_put(PhnswWriter *writer, BlockNumber first, uint32 n, char *pages)
 			PageSetChecksumInplace(batch[i], blocks[i]);
 			smgrextend(RelationGetSmgr(writer->index), writer->fork, blocks[i], batch[i], !(writer->sync && last));
 		}
+		if (writer->wal)
+			phnsw_build_wal_nudge();
 	}
 }
 
@@ -221,6 +223,8 @@ phnsw_put_buffers(PhnswWriter *writer, BlockNumber first, uint32 n, char *pages)
 			phnsw_test_point(PHNSW_POINT_RECORD);
 
 		UnlockReleaseBuffer(buffer);
+		if (writer->wal && (block - first) % XLR_MAX_BLOCK_ID == 0)
+			phnsw_build_wal_nudge();
 		if (extend)
 			writer->blocks_in_file = block + 1;
 	}

@@ -2,6 +2,7 @@
 #include "base/arena.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -81,6 +82,58 @@ TEST(Arena, ReportsWhatTheSourceRefuses) {
   EXPECT_EQ(array.allocate(arena, 1).code(), PHNSW_CANCELLED);
   source.refuse = false;
   EXPECT_TRUE(array.allocate(arena, 1).ok());
+}
+
+// Warm pieces are the budget's, reach whatever grows next, read as zero, and stay where they were put when the rest is given back.
+TEST(Arena, WarmPiecesGoToTheSpanThatGrows) {
+  FileSource source;
+  Arena arena(6 * Arena::kPiece, source);
+  ArenaArray<char> a, b, c;
+  ASSERT_TRUE(a.allocate(arena, Arena::kPiece).ok());
+  for (int i = 0; i < 4; i++) ASSERT_TRUE(arena.warm());
+  EXPECT_EQ(arena.warm_bytes(), 4 * Arena::kPiece);
+  EXPECT_EQ(arena.anonymous_bytes(), Arena::kPiece);
+
+  ASSERT_TRUE(b.reserve(arena, 8 * Arena::kPiece).ok());
+  ASSERT_TRUE(b.grow(Arena::kPiece).ok());
+  char *begin = b.data();
+  std::fill_n(b.data(), b.size(), 'b');
+  EXPECT_EQ(arena.warm_bytes(), 3 * Arena::kPiece);
+  ASSERT_TRUE(arena.warm());
+  EXPECT_FALSE(arena.warm()) << "beyond the budget";
+  ASSERT_TRUE(b.grow(3 * Arena::kPiece).ok());
+  EXPECT_EQ(b.data(), begin);
+  EXPECT_EQ(arena.warm_bytes(), 2 * Arena::kPiece);
+  EXPECT_EQ(std::count(begin, begin + Arena::kPiece, 'b'), static_cast<std::ptrdiff_t>(Arena::kPiece));
+  EXPECT_EQ(std::count(begin + Arena::kPiece, begin + 3 * Arena::kPiece, 0), static_cast<std::ptrdiff_t>(2 * Arena::kPiece));
+
+  // What is warm, then what the budget leaves (nothing), then the file.
+  ASSERT_TRUE(c.allocate(arena, 3 * Arena::kPiece).ok());
+  EXPECT_EQ(arena.anonymous_bytes(), 6 * Arena::kPiece);
+  EXPECT_EQ(arena.warm_bytes(), 0u);
+  EXPECT_EQ(arena.file_bytes(), Arena::kPiece);
+  std::fill_n(c.data(), c.size(), 'c');
+  EXPECT_EQ(std::count(c.data(), c.data() + c.size(), 'c'), static_cast<std::ptrdiff_t>(c.size()));
+}
+
+// Where a piece was before it was moved, somebody else may live when the arena ends.
+TEST(Arena, GivesBackNoAddressesOfOthers) {
+  void *other = MAP_FAILED;
+  {
+    FileSource source;
+    Arena arena(8 * Arena::kPiece, source);
+    ArenaArray<char> a;
+    for (int i = 0; i < 4; i++) ASSERT_TRUE(arena.warm());
+    ASSERT_TRUE(a.allocate(arena, 2 * Arena::kPiece).ok());
+    void *left = const_cast<char *>(arena.warm_place()) - 2 * Arena::kPiece;
+    other = mmap(left, Arena::kPiece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    ASSERT_EQ(other, left);
+    arena.cool();
+    EXPECT_EQ(arena.warm_bytes(), 0u);
+    ASSERT_TRUE(arena.warm()) << "it can begin again";
+  }
+  *static_cast<volatile char *>(other) = 1;
+  munmap(other, Arena::kPiece);
 }
 
 TEST(Arena, RefusesMoreThanWasReserved) {

@@ -62,6 +62,26 @@ TEST(Team, DoesEveryItemOnce) {
   }
 }
 
+// With set_alone() the conductor does all items itself, in order, until it is taken back.
+TEST(Team, WorksAlone) {
+  lead(3, [&](Team &team) {
+    team.set_alone(true);
+    std::size_t next = 0;
+    EXPECT_TRUE(team.for_each(1000, [&](std::size_t item, unsigned worker) {
+      EXPECT_EQ(worker, 0u);
+      EXPECT_EQ(item, next++);
+    }).ok());
+    EXPECT_EQ(next, 1000u);
+    team.set_alone(false);
+    if (team.threads() < 2) return;
+    std::atomic<int> arrived{0};
+    EXPECT_TRUE(team.for_each(2, [&](std::size_t, unsigned) {
+      arrived++;
+      while (arrived.load() < 2) std::this_thread::yield();
+    }).ok());
+  });
+}
+
 TEST(Team, WorksInParallel) {
   lead(2, [&](Team &team) {
     if (team.threads() < 2) GTEST_SKIP();

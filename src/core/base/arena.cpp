@@ -12,6 +12,10 @@ constexpr std::size_t kSmallestReserve = std::size_t{1} << 32;
 
 std::size_t round_up(std::size_t bytes) noexcept { return (bytes + Arena::kPiece - 1) & ~(Arena::kPiece - 1); }
 
+// Addresses are cheap, and pieces that have left their place do not come back to it.
+constexpr std::size_t kWarmReserve = std::size_t{1} << 36;
+constexpr std::size_t kPage = 4096;
+
 constexpr Status kNoMemory{PHNSW_OUT_OF_MEMORY, "out of memory for the arrays of the build"};
 
 }  // namespace
@@ -21,6 +25,7 @@ Arena::~Arena() {
     unmap(*span);
     delete span;
   }
+  cool();
 }
 
 void Arena::unmap(Span &span) noexcept {
@@ -56,8 +61,10 @@ Status Arena::reserve(std::size_t bytes_max, Span **span) {
 Status Arena::grow(Span *span, std::size_t bytes) {
   if (bytes <= span->backed_) return {};
   if (bytes > span->reserved_) return {PHNSW_LIMIT, "the rows do not fit into the address space of one build"};
-  const std::size_t more = round_up(bytes - span->backed_);
-  const std::size_t room = memory_bytes_ > anonymous_ ? (memory_bytes_ - anonymous_) & ~(kPiece - 1) : 0;
+  std::size_t more = round_up(bytes - span->backed_);
+  more -= back_with_warm(span, more);
+  const std::size_t used = anonymous_ + warm_bytes();
+  const std::size_t room = memory_bytes_ > used ? (memory_bytes_ - used) & ~(kPiece - 1) : 0;
   const std::size_t anonymous = std::min(more, room);
   if (anonymous != 0) {
     char *begin = span->data_ + span->backed_;
@@ -71,6 +78,43 @@ Status Arena::grow(Span *span, std::size_t bytes) {
     anonymous_ += anonymous;
   }
   return back_with_file(span, more - anonymous);
+}
+
+bool Arena::warm() noexcept {
+  const std::size_t used = anonymous_ + warm_bytes();
+  if (memory_bytes_ < used + kPiece || warm_end_ + kPiece > kWarmReserve) return false;
+  if (warm_ == nullptr) {
+    void *base = mmap(nullptr, kWarmReserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) return false;
+    madvise(base, kWarmReserve, MADV_HUGEPAGE);  // once for all, so that pieces stay one mapping
+    warm_ = static_cast<char *>(base);
+    warm_begin_ = warm_end_ = (kPiece - reinterpret_cast<std::uintptr_t>(warm_) % kPiece) % kPiece;
+    if (warm_begin_ != 0) munmap(warm_, warm_begin_);
+  }
+  char *piece = warm_ + warm_end_;
+  if (mprotect(piece, kPiece, PROT_READ | PROT_WRITE) != 0) return false;
+  for (std::size_t at = 0; at < kPiece; at += kPage) *static_cast<volatile char *>(piece + at) = 0;
+  warm_end_ += kPiece;
+  return true;
+}
+
+void Arena::cool() noexcept {
+  // Addresses that were moved away may be somebody else's by now.
+  if (warm_ != nullptr) munmap(warm_ + warm_begin_, kWarmReserve - warm_begin_);
+  warm_ = nullptr;
+  warm_begin_ = warm_end_ = 0;
+}
+
+std::size_t Arena::back_with_warm(Span *span, std::size_t bytes) noexcept {
+  const std::size_t take = std::min(bytes, warm_bytes());
+  if (take == 0) return 0;
+  char *begin = span->data_ + span->backed_;
+  if (mremap(warm_ + warm_begin_, take, take, MREMAP_MAYMOVE | MREMAP_FIXED, begin) == MAP_FAILED) return 0;
+  warm_begin_ += take;
+  span->backed_ += take;
+  span->anonymous_ += take;
+  anonymous_ += take;
+  return take;
 }
 
 Status Arena::back_with_file(Span *span, std::size_t bytes) {

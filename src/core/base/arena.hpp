@@ -4,6 +4,9 @@
 // it never move.  Each piece is anonymous memory (huge pages asked for) while the sum stays within the budget; else it is
 // a piece of the spill file, which the arena's owner extends on request.  Released pieces are used again.
 //
+// Fresh memory costs the time of the system's clearing it.  warm() has that done ahead, by a thread that has nothing better
+// to do; what is warm is moved, by its page tables, to the span that grows next, whichever that is.
+//
 // Used by one thread, the conductor.  New bytes read as zero, except in pieces of the file that are used again.
 #pragma once
 
@@ -64,16 +67,30 @@ class Arena {
   // Unmaps; null is fine.
   void release(Span *span) noexcept;
 
+  // Clears one more piece of memory for later, within the budget.  false: there is no room for it.
+  bool warm() noexcept;
+  // Gives back what waits.
+  void cool() noexcept;
+  // Bytes that wait for a span.
+  [[nodiscard]] std::size_t warm_bytes() const noexcept { return warm_end_ - warm_begin_; }
+  // ... and where.
+  [[nodiscard]] const char *warm_place() const noexcept { return warm_ + warm_begin_; }
+
   [[nodiscard]] std::size_t anonymous_bytes() const noexcept { return anonymous_; }
   [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_end_; }
 
  private:
+  // Backs at most `bytes` behind what the span has; returns how many.
+  std::size_t back_with_warm(Span *span, std::size_t bytes) noexcept;
   Status back_with_file(Span *span, std::size_t bytes);
   void unmap(Span &span) noexcept;
 
   const std::size_t memory_bytes_;
   SpillSource &spill_;
-  std::size_t anonymous_ = 0;
+  std::size_t anonymous_ = 0;  // of spans
+  // Addresses for warm pieces: those in [begin, end) are cleared and wait.
+  char *warm_ = nullptr;
+  std::size_t warm_begin_ = 0, warm_end_ = 0;
   std::uint64_t file_end_ = 0;
   std::vector<Span::FilePiece> file_free_;
   std::vector<Span *> spans_;

@@ -38,7 +38,7 @@ void Team::work(const Job &job, unsigned worker) noexcept {
 
 Status Team::run(std::size_t items, void *context, Item body) {
   const Job job{items, context, body};
-  const bool shared = threads_ > 1 && items > 1;
+  const bool shared = threads_ > 1 && items > 1 && !alone_;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     failure_ = Status();

@@ -53,6 +53,10 @@ class Team {
     });
   }
 
+  // From now on the conductor works alone, or no longer so: where the backend is what everybody waits for, a worker would take
+  // its processor from it.  The conductor's to call.
+  void set_alone(bool alone) noexcept { alone_ = alone; }
+
   // REQUIRES: the conductor has ended.  Returns when its pool has left the process.
   void await_workers() const noexcept;
 
@@ -72,6 +76,7 @@ class Team {
 
   const std::atomic<bool> &stop_;
   unsigned threads_;
+  bool alone_ = false;
   std::atomic<int> worker_tids_[kThreadsMax] = {};  // kernel thread ids, 0 for one not yet seen
   std::atomic<bool> failed_{false};
   std::atomic<std::size_t> next_{0};  // item of the current job

@@ -14,6 +14,8 @@ namespace {
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 constexpr std::uint32_t kChunkRowsMax = 4096;
 constexpr std::uint32_t kFormatBlock = 8;
+// Full chunks behind which the whole team encodes: fewer, and it is the backend that is slow.
+constexpr std::uint32_t kChunksAlone = 2;
 constexpr Status kRunning{PHNSW_RUNNING, "the build is running"};
 
 // Independent streams of randomness from the build's seed.
@@ -103,7 +105,7 @@ Status Build::wait(std::uint32_t milliseconds, phnsw_progress *progress) {
   to_backend_.wait_for(lock, std::chrono::milliseconds(milliseconds), [&] { return over() || event_ != seen_event_; });
   seen_event_ = event_;
   if (progress != nullptr) {
-    *progress = {progress_.phase(), progress_.done(), progress_.total(), spill_wanted_};
+    *progress = {progress_.phase(), progress_.done(), progress_.total(), progress_.points(), spill_wanted_};
   }
   if (state_ == State::kFailed) return failure_;
   return state_ == State::kComplete ? Status() : kRunning;
@@ -177,6 +179,7 @@ void Build::conduct() noexcept {
   try {
     status = load();
     if (status.ok()) status = build_graph();
+    arena_.cool();
     if (status.ok()) {
       fill_result();
       status = serve();
@@ -192,22 +195,40 @@ void Build::conduct() noexcept {
   signal_event();
 }
 
+// What a row will want after the load: its reservoir, its links, its part in the partition.
+std::size_t Build::arena_bytes_later() const noexcept {
+  const GraphParams density = graph_params(codec_params_.code_dims, params_.ef_construction, 0);
+  return (density.reservoir + 2) * sizeof(std::uint64_t) + (2 * params_.m + 8) * sizeof(std::uint32_t);
+}
+
 Status Build::load() {
   progress_.begin(PHNSW_PHASE_LOAD, params_.rows_expected);
   rows_.emplace(context_, codec_params_, params_.rows_expected);
+  const auto due = [this] { return stop_.load() || chunks_[drain_].full || rows_ended_; };
+  const std::size_t later = arena_bytes_later();
+  bool warm = true;
   for (;;) {
     Chunk *chunk = nullptr;
+    bool alone = false;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      to_conductor_.wait(lock, [this] { return stop_.load() || chunks_[drain_].full || rows_ended_; });
+      while (!due() && warm && arena_.warm_bytes() < rows_->seen() * later) {
+        lock.unlock();
+        warm = arena_.warm();
+        lock.lock();
+      }
+      to_conductor_.wait(lock, due);
       if (stop_.load()) return kStopped;
       if (!chunks_[drain_].full) {
         state_ = State::kBuilding;
         break;
       }
       chunk = &chunks_[drain_];
+      alone = !chunks_[(drain_ + kChunksAlone) % kChunks].full;
     }
-    if (const Status status = rows_->add(chunk->vectors.data(), chunk->tids.data(), chunk->rows); !status.ok()) return status;
+    if (const Status status = rows_->add(chunk->vectors.data(), chunk->tids.data(), chunk->rows, alone); !status.ok()) {
+      return status;
+    }
     const std::lock_guard<std::mutex> lock(mutex_);
     chunk->full = false;
     drain_ = (drain_ + 1) % kChunks;
@@ -227,6 +248,7 @@ Status Build::build_graph() {
   if (!status.ok()) return status;
   graph_.points = rows_->points();
   const std::uint32_t n = graph_.points.n;
+  progress_.set_points(n);
   const GraphParams density =
       graph_params(graph_.points.dims, params_.ef_construction, stream(params_.seed, kPartitionStream));
   if (n != 0) {

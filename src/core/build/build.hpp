@@ -52,6 +52,7 @@ class Build final : private SpillSource {
   static void *main(void *build) noexcept;
   void conduct() noexcept;
   Status load();
+  [[nodiscard]] std::size_t arena_bytes_later() const noexcept;
   Status build_graph();
   void fill_result();
   // One step of a late calibration, or with `all` what is left of it.

@@ -29,6 +29,8 @@ class BuildProgress {
   }
   [[nodiscard]] std::uint64_t done() const noexcept { return done_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t total() const noexcept { return total_.load(std::memory_order_relaxed); }
+  void set_points(std::uint64_t points) noexcept { points_.store(points, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t points() const noexcept { return points_.load(std::memory_order_relaxed); }
   // Of ended phases; the conductor's.
   [[nodiscard]] double seconds(int phase) const noexcept { return seconds_[phase]; }
 
@@ -36,6 +38,7 @@ class BuildProgress {
   std::atomic<int> shown_phase_{PHNSW_PHASE_LOAD};
   std::atomic<std::uint64_t> done_{0};
   std::atomic<std::uint64_t> total_{0};
+  std::atomic<std::uint64_t> points_{0};
   int phase_ = 0;  // the conductor's
   std::chrono::steady_clock::time_point began_;
   double seconds_[PHNSW_PHASE_WRITE + 1] = {};

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "base/rng.hpp"
 
@@ -45,7 +44,7 @@ std::uint32_t Rows::sample_rows_max() const noexcept {
   return static_cast<std::uint32_t>(std::clamp<std::size_t>(fit, 1, kSampleRows));
 }
 
-Status Rows::add(const float *vectors, const phnsw_tid *tids, std::uint32_t n) {
+Status Rows::add(const float *vectors, const phnsw_tid *tids, std::uint32_t n, bool alone) {
   if (codec_ == nullptr) {
     const std::uint32_t most = sample_rows_max();
     if (sample_.size() == 0) {
@@ -61,6 +60,7 @@ Status Rows::add(const float *vectors, const phnsw_tid *tids, std::uint32_t n) {
     }
     std::memcpy(sample_.data() + std::size_t{sampled_} * params_.dims, vectors, std::size_t{take} * params_.dims * sizeof(float));
     std::memcpy(sample_tids_.data() + sampled_, tids, take * sizeof(phnsw_tid));
+    for (std::uint32_t i = 0; i < take; i++) norms_.push_back(norm_of(vectors + std::size_t{i} * params_.dims, params_.dims));
     sampled_ += take;
     if (sampled_ < most) return {};
     if (const Status status = fix_codec(); !status.ok()) return status;
@@ -68,7 +68,11 @@ Status Rows::add(const float *vectors, const phnsw_tid *tids, std::uint32_t n) {
     tids += take;
     n -= take;
   }
-  return n == 0 ? Status() : encode(vectors, tids, n);
+  if (n == 0) return {};
+  context_.team.set_alone(alone);
+  const Status status = encode(vectors, tids, n);
+  context_.team.set_alone(false);
+  return status;
 }
 
 Status Rows::finish() {
@@ -81,14 +85,7 @@ Status Rows::finish() {
 
 Status Rows::fix_codec() {
   // The norms that the exponent and the bound of inner products come from: an outlier must not set the scale for all.
-  std::vector<double> norms(sampled_);
-  Status status = context_.team.for_each((sampled_ + kMeanBlock - 1) / kMeanBlock, [&](std::size_t block, unsigned) {
-    const std::uint32_t begin = static_cast<std::uint32_t>(block) * kMeanBlock;
-    for (std::uint32_t i = begin; i < std::min(sampled_, begin + kMeanBlock); i++) {
-      norms[i] = norm_of(sample_.data() + std::size_t{i} * params_.dims, params_.dims);
-    }
-  });
-  if (!status.ok()) return status;
+  std::vector<double> norms = std::move(norms_);
   double largest = 0, typical = 0;
   if (sampled_ != 0) {
     largest = *std::max_element(norms.begin(), norms.end());
@@ -103,7 +100,7 @@ Status Rows::fix_codec() {
     params_.max_norm = bound > 0 ? round_up(bound) : 1.0f;
   }
   std::unique_ptr<Codec> uncentred;
-  status = Codec::create(params_, nullptr, &uncentred);
+  Status status = Codec::create(params_, nullptr, &uncentred);
   if (!status.ok()) return status;
   Array<float> centre;
   bool found = false;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/array.hpp"
 #include "build/context.hpp"
@@ -18,8 +19,8 @@ class Rows {
   Rows(BuildContext &context, const phnsw_codec_params &chosen, std::uint32_t rows_expected) noexcept
       : context_(context), params_(chosen), rows_expected_(rows_expected) {}
 
-  // vectors: n * dims floats.
-  Status add(const float *vectors, const phnsw_tid *tids, std::uint32_t n);
+  // vectors: n * dims floats.  alone: they are not worth waking the team for.
+  Status add(const float *vectors, const phnsw_tid *tids, std::uint32_t n, bool alone);
   // No more rows: codec() exists afterwards.
   Status finish();
   // Rows with the same code become one point, the first of them its owner, with the largest of their residuals.
@@ -39,6 +40,8 @@ class Rows {
     return tids_[static_cast<std::uint32_t>(duplicate_[i])];
   }
   [[nodiscard]] std::uint64_t rows() const noexcept { return rows_; }
+  // Those that have come, encoded or not.
+  [[nodiscard]] std::uint64_t seen() const noexcept { return rows_ < sampled_ ? sampled_ : rows_; }
   [[nodiscard]] std::uint64_t skipped() const noexcept { return skipped_; }
 
  private:
@@ -58,6 +61,7 @@ class Rows {
 
   Array<float> sample_;  // until the codec is fixed
   Array<phnsw_tid> sample_tids_;
+  std::vector<double> norms_;  // of the sample
   std::uint32_t sampled_ = 0;
 
   ArenaArray<std::int8_t> codes_;  // of rows, then of points

@@ -299,6 +299,7 @@ typedef struct phnsw_progress
 	phnsw_build_phase phase;
 	uint64_t          done;
 	uint64_t          total; /* 0: unknown */
+	uint64_t          points; /* nodes that the graph will have; 0: not known yet */
 	/* What the arena wants: when spill_bytes grows, the backend extends its temporary file to that size and calls
 	 * phnsw_build_map_spill(); the conductor waits for it. */
 	uint64_t          spill_bytes;
