@@ -288,6 +288,8 @@ phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id)
 		buffer = open_page(index, pi, pi->open_page, id, &state);
 		if (buffer != InvalidBuffer)
 			return buffer;
+		/* From here on whatever the map names, perhaps this page again, is entered again: the map forgets what it names. */
+		pi->open_page = InvalidBlockNumber;
 	}
 	for (int busy = 0; busy < PHNSW_BUSY_PAGES && (block = GetFreeIndexPage(index)) != InvalidBlockNumber;)
 	{
