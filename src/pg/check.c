@@ -154,10 +154,9 @@ check_unused(const PhnswCheck *check, BlockNumber block)
 }
 
 static void
-check_block(PhnswCheck *check, BlockNumber block)
+check_block(PhnswCheck *check, BlockNumber block, Buffer buffer)
 {
 	const phnsw_meta *meta = &check->pi->meta;
-	Buffer		buffer = ReadBufferExtended(check->index, MAIN_FORKNUM, block, RBM_NORMAL, check->strategy);
 	uint32		first;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -253,7 +252,9 @@ phnsw_check(PG_FUNCTION_ARGS)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw_check", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	PhnswCheck *check = palloc0(sizeof(PhnswCheck));
-	BlockNumber blocks;
+	PhnswPassRange range = {0};
+	PhnswPass  *pass;
+	Buffer		buffer;
 
 	check->locked = !RecoveryInProgress();
 	check->index = phnsw_open_to_read(relid, check->locked ? ShareLock : AccessShareLock, &check->heap);
@@ -270,12 +271,14 @@ phnsw_check(PG_FUNCTION_ARGS)
 	check->aux_used = phnsw_bits_make(check->aux_limit);
 	check->pristine = true;
 
-	blocks = RelationGetNumberOfBlocks(check->index);
-	for (BlockNumber block = 0; block < blocks; block++)
+	range.end = RelationGetNumberOfBlocks(check->index);
+	pass = phnsw_pass_begin(check->index, check->strategy, phnsw_pass_range, &range);
+	while ((buffer = phnsw_pass_next(pass)) != InvalidBuffer)
 	{
 		CHECK_FOR_INTERRUPTS();
-		check_block(check, block);
+		check_block(check, BufferGetBlockNumber(buffer), buffer);
 	}
+	phnsw_pass_end(pass);
 	phnsw_check_free_list(check);
 	phnsw_check_entries(check);
 	check_entry_point(check);

@@ -91,6 +91,11 @@ typedef RelFileNode PhnswFile;
 #define PHNSW_HAVE_EXPLAIN_OPTION
 #endif
 
+/* 17 has streams of blocks that are read ahead together (pass.c). */
+#if PG_VERSION_NUM >= 170000
+#define PHNSW_HAVE_READ_STREAM
+#endif
+
 /* 17 put both parts of a virtual transaction id into one struct. */
 #if PG_VERSION_NUM >= 170000
 #define PhnswTransaction() (MyProc->vxid.lxid)

@@ -81,20 +81,19 @@ count_pages(Relation index, PhnswIndex *pi, phnsw_page_kind kind, Counts *counts
 {
 	const phnsw_space *space = kind == PHNSW_PAGE_NODE ? &pi->meta.nodes : &pi->meta.aux;
 	uint32		per_page = kind == PHNSW_PAGE_NODE ? pi->slots_per_page : pi->aux_per_page;
-	uint32		limit = space->limit;
 	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+	PhnswPassPages pages = {.space = space, .per_page = per_page, .limit = space->limit};
+	PhnswPass  *pass = phnsw_pass_begin(index, strategy, phnsw_pass_pages, &pages);
+	Buffer		buffer;
 
-	for (uint32 first = 0; first < limit; first += per_page)
+	for (uint32 first = 0; (buffer = phnsw_pass_next(pass)) != InvalidBuffer; first += per_page)
 	{
-		uint32		place;
-		uint32		n = Min(per_page, limit - first);
-		BlockNumber block = phnsw_locate(space, per_page, first, &place);
-		Buffer		buffer = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+		uint32		n = Min(per_page, pages.limit - first);
 		Page		page = BufferGetPage(buffer);
 
 		CHECK_FOR_INTERRUPTS();
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		phnsw_page_check(index, block, page, kind);
+		phnsw_page_check(index, BufferGetBlockNumber(buffer), page, kind);
 		if (kind == PHNSW_PAGE_NODE)
 		{
 			count_slots(pi, page, n, counts);
@@ -107,6 +106,7 @@ count_pages(Relation index, PhnswIndex *pi, phnsw_page_kind kind, Counts *counts
 		}
 		UnlockReleaseBuffer(buffer);
 	}
+	phnsw_pass_end(pass);
 	FreeAccessStrategy(strategy);
 }
 

@@ -307,6 +307,38 @@ phnsw_test_point(PhnswTestPoint point)
 		phnsw_test_point_reached();
 }
 
+/* ---- pass.c: blocks whose order is known before they are used ---------------------------------------------------------- */
+
+/* The next block, or InvalidBlockNumber; called ahead of the blocks' use, reads nothing. */
+typedef BlockNumber (*PhnswNextBlock) (void *state);
+typedef struct PhnswPass PhnswPass;
+
+/* In the current memory context; `state` must live as long. */
+extern PhnswPass *phnsw_pass_begin(Relation relation, BufferAccessStrategy strategy, PhnswNextBlock next_block, void *state);
+/* The next block's buffer, pinned; InvalidBuffer behind the last. */
+extern Buffer phnsw_pass_next(PhnswPass *pass);
+extern void phnsw_pass_end(PhnswPass *pass);
+
+/* Blocks from `next` on, below `end`. */
+typedef struct PhnswPassRange
+{
+	BlockNumber next;
+	BlockNumber end;
+} PhnswPassRange;
+
+extern BlockNumber phnsw_pass_range(void *range);
+
+/* Pages of nodes or aux records, from the one that starts with id `next` on, below `limit`. */
+typedef struct PhnswPassPages
+{
+	const phnsw_space *space;
+	uint32		per_page;
+	uint32		next;
+	uint32		limit;
+} PhnswPassPages;
+
+extern BlockNumber phnsw_pass_pages(void *pages);
+
 /* ---- touch.c: from node ids to scores over shared buffers ------------------------------------------------------------- */
 
 /* Pins a block through the block-to-buffer map. */

@@ -16,29 +16,27 @@
 
 PG_FUNCTION_INFO_V1(phnsw_prewarm);
 
-/* Blocks that are asked for ahead of their use. */
-#define PREWARM_AHEAD 64
-
 Datum
 phnsw_prewarm(PG_FUNCTION_ARGS)
 {
 	Relation	heap;
 	Relation	index = phnsw_open_to_read(PG_GETARG_OID(0), AccessShareLock, &heap);
 	AclResult	result = pg_class_aclcheck(RelationGetRelid(heap), GetUserId(), ACL_SELECT);
-	BlockNumber blocks;
-	BlockNumber asked = 0;
+	PhnswPassRange range = {0};
+	PhnswPass  *pass;
+	Buffer		buffer;
 
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, get_relkind_objtype(heap->rd_rel->relkind), RelationGetRelationName(heap));
-	blocks = Min(RelationGetNumberOfBlocks(index), (BlockNumber) NBuffers);
-	for (BlockNumber block = 0; block < blocks; block++)
+	range.end = Min(RelationGetNumberOfBlocks(index), (BlockNumber) NBuffers);
+	pass = phnsw_pass_begin(index, NULL, phnsw_pass_range, &range);
+	while ((buffer = phnsw_pass_next(pass)) != InvalidBuffer)
 	{
+		ReleaseBuffer(buffer);
 		CHECK_FOR_INTERRUPTS();
-		for (; asked < blocks && asked < block + PREWARM_AHEAD; asked++)
-			PrefetchBuffer(index, MAIN_FORKNUM, asked);
-		ReleaseBuffer(ReadBuffer(index, block));
 	}
+	phnsw_pass_end(pass);
 	relation_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
-	PG_RETURN_INT64(blocks);
+	PG_RETURN_INT64(range.end);
 }

@@ -20,8 +20,6 @@
 #define PHNSW_SWEEP_HITS_MIN 1024
 #define PHNSW_SWEEP_HITS_MAX (64 * 1024 * 1024)
 #define PHNSW_SWEEP_ANY_ORDER 64
-/* Blocks that are asked for ahead of their use. */
-#define PHNSW_SWEEP_AHEAD 32
 
 #define ST_SORT sort_hits
 #define ST_ELEMENT_TYPE PhnswHit
@@ -84,38 +82,40 @@ emitted_from(const PhnswScan *so, uint32 id)
 	return low;
 }
 
-/* Large indexes pass through a ring of buffers, with the next blocks asked for ahead. */
-static Buffer
-read_block(PhnswScan *so, uint32 id, BlockNumber block)
+/* Large indexes pass through a ring of buffers. */
+static bool
+through_ring(PhnswScan *so)
 {
 	if (so->pi->meta.nodes.limit / so->pi->slots_per_page < NBuffers / 8)
-		return phnsw_pin(so->index, so->pi, block);
-
+		return false;
 	if (so->strategy == NULL)
 		so->strategy = GetAccessStrategy(BAS_BULKREAD);
-	if (block % PHNSW_SWEEP_AHEAD == 0 || id == 0)
-	{
-		BlockNumber end = Min(block + 2 * PHNSW_SWEEP_AHEAD, RelationGetNumberOfBlocks(so->index));
-
-		for (BlockNumber ahead = block + (id == 0 ? 0 : PHNSW_SWEEP_AHEAD); ahead < end; ahead++)
-			PrefetchBuffer(so->index, MAIN_FORKNUM, ahead);
-	}
-	return ReadBufferExtended(so->index, MAIN_FORKNUM, block, RBM_NORMAL, so->strategy);
+	return true;
 }
 
-/*
- * Appends the wanted hits of the page that starts with `id` to `hits`, unsorted: those not before `start`, but before
- * *last.  Returns the first id behind the page.
- */
-static uint32
-sweep_page(PhnswScan *so, uint32 id, const PhnswHit *last)
+/* The page of a node, when no pass brings it. */
+static Buffer
+read_page(PhnswScan *so, uint32 id)
 {
 	uint32		place;
 	BlockNumber block = phnsw_node_block(so->index, so->pi, id, &place);
-	uint32		first = id - place;
+
+	if (through_ring(so))
+		return ReadBufferExtended(so->index, MAIN_FORKNUM, block, RBM_NORMAL, so->strategy);
+	return phnsw_pin(so->index, so->pi, block);
+}
+
+/*
+ * Appends the wanted hits of the page that starts with `id`, in `buffer`, to `hits`, unsorted: those not before `start`, but
+ * before *last.  Releases the buffer, returns the first id behind the page.
+ */
+static uint32
+sweep_page(PhnswScan *so, uint32 id, Buffer buffer, const PhnswHit *last)
+{
+	uint32		first = id;
 	uint32		end = Min(first + so->pi->slots_per_page, so->pi->meta.nodes.limit);
 	uint32		skip = emitted_from(so, id);
-	Buffer		buffer = read_block(so, id, block);
+	BlockNumber block = BufferGetBlockNumber(buffer);
 	Page		page = BufferGetPage(buffer);
 
 	CHECK_FOR_INTERRUPTS();
@@ -145,11 +145,17 @@ sweep_nearest(PhnswScan *so)
 	Size		affordable = (Size) work_mem * 1024 / 2 / sizeof(PhnswHit);
 	uint32		room = Min(Max(PHNSW_SWEEP_HITS_MIN, affordable), PHNSW_SWEEP_HITS_MAX);
 	PhnswHit	last = so->straggling ? below_floor : behind_all;
+	PhnswPassPages pages = {
+		.space = &so->pi->meta.nodes,.per_page = so->pi->slots_per_page,.limit = so->pi->meta.nodes.limit
+	};
+	PhnswPass  *pass = through_ring(so) ? phnsw_pass_begin(so->index, so->strategy, phnsw_pass_pages, &pages) : NULL;
 
 	so->complete = true;
-	for (uint32 id = 0; id < so->pi->meta.nodes.limit;)
+	for (uint32 id = 0; id < pages.limit;)
 	{
-		id = sweep_page(so, id, &last);
+		Buffer		buffer = pass == NULL ? read_page(so, id) : phnsw_pass_next(pass);
+
+		id = sweep_page(so, id, buffer, &last);
 		if (so->n_hits < room)
 			continue;
 		/* The farther half waits for the next pass. */
@@ -158,6 +164,8 @@ sweep_nearest(PhnswScan *so)
 		last = so->hits[so->n_hits - 1];
 		so->complete = false;
 	}
+	if (pass != NULL)
+		phnsw_pass_end(pass);
 	phnsw_hits_heapify(so);
 }
 
@@ -199,7 +207,7 @@ phnsw_sweep_next(PhnswScan *so)
 		if (so->next_id == 0)
 			phnsw_counters.sweeps++;
 		while (so->n_hits < PHNSW_SWEEP_ANY_ORDER && so->next_id < so->pi->meta.nodes.limit)
-			so->next_id = sweep_page(so, so->next_id, &behind_all);
+			so->next_id = sweep_page(so, so->next_id, read_page(so, so->next_id), &behind_all);
 		so->complete = so->n_hits == 0;
 	}
 	return so->n_hits > 0;

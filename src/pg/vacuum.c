@@ -174,10 +174,10 @@ note_free_slots(PhnswVacuum *v, BlockNumber block, uint32 first)
 }
 
 static void
-drop_tids_of_page(PhnswVacuum *v, BlockNumber block, uint32 first)
+drop_tids_of_page(PhnswVacuum *v, Buffer buffer, uint32 first)
 {
 	Seen		seen[PHNSW_SLOTS_MAX];
-	Buffer		buffer = phnsw_vacuum_page(v, block);
+	BlockNumber block = BufferGetBlockNumber(buffer);
 	uint32		n = look(v, buffer, block, first, seen);
 	bool		any_expired = false;
 
@@ -215,13 +215,16 @@ drop_tids_of_page(PhnswVacuum *v, BlockNumber block, uint32 first)
 static void
 drop_tids(PhnswVacuum *v)
 {
-	for (uint32 first = 0; first < v->limit; first += v->pi->slots_per_page)
-	{
-		uint32		place;
+	PhnswPassPages pages = {.space = &v->pi->meta.nodes, .per_page = v->pi->slots_per_page, .limit = v->limit};
+	PhnswPass  *pass = phnsw_pass_begin(v->index, v->info->strategy, phnsw_pass_pages, &pages);
+	Buffer		buffer;
 
+	for (uint32 first = 0; (buffer = phnsw_pass_next(pass)) != InvalidBuffer; first += v->pi->slots_per_page)
+	{
 		PhnswVacuumDelay();
-		drop_tids_of_page(v, phnsw_node_block(v->index, v->pi, first, &place), first);
+		drop_tids_of_page(v, buffer, first);
 	}
+	phnsw_pass_end(pass);
 	phnsw_vacuum_flush_aux(v);
 }
 

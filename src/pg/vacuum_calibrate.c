@@ -87,12 +87,13 @@ draw(Calibrate *c)
 static void
 find_truth(Calibrate *c)
 {
-	for (uint32 first = 0; first < c->limit; first += c->pi->slots_per_page)
+	PhnswPassPages pages = {.space = &c->pi->meta.nodes, .per_page = c->pi->slots_per_page, .limit = c->limit};
+	PhnswPass  *pass = phnsw_pass_begin(c->index, c->info->strategy, phnsw_pass_pages, &pages);
+	Buffer		buffer;
+
+	for (uint32 first = 0; (buffer = phnsw_pass_next(pass)) != InvalidBuffer; first += c->pi->slots_per_page)
 	{
-		uint32		place;
 		uint32		count = Min(c->pi->slots_per_page, c->limit - first);
-		BlockNumber block = phnsw_node_block(c->index, c->pi, first, &place);
-		Buffer		buffer = ReadBufferExtended(c->index, MAIN_FORKNUM, block, RBM_NORMAL, c->info->strategy);
 		Page		page = BufferGetPage(buffer);
 
 		for (uint32 i = 0; i < count; i++)
@@ -113,6 +114,7 @@ find_truth(Calibrate *c)
 		ReleaseBuffer(buffer);
 		PhnswVacuumDelay();
 	}
+	phnsw_pass_end(pass);
 }
 
 /* ---- searches ------------------------------------------------------------------------------------------------------------------ */

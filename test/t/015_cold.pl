@@ -67,6 +67,23 @@ cmp_ok($searched, '>', 2, "pages that searches read count as used: $read_once, t
 # 128 buffers: the map leads to buffers that hold other pages by now, and the upper levels are copied later.
 cold_run('128 buffers, one by one', "shared_buffers = '1MB'\neffective_io_concurrency = 0");
 cold_run('128 buffers, asked for ahead', 'effective_io_concurrency = 16');
+
+# Passes over all pages (pass.c), through a ring of buffers since the index is far larger than an eighth of shared buffers: a scan
+# that is read to its end ends with sweeps.
+my $rows = $node->safe_psql('postgres', 'SELECT count(*) FROM words');
+my $all = q{SET enable_seqscan = off; SET work_mem = '64kB';
+	WITH hits AS MATERIALIZED (SELECT id, embedding <-> (SELECT embedding FROM queries ORDER BY id LIMIT 1) AS d
+		FROM words ORDER BY embedding <-> (SELECT embedding FROM queries ORDER BY id LIMIT 1))
+	SELECT count(DISTINCT id) FROM hits;
+	SELECT 'sweeps', sweeps > 0 FROM phnsw_last_scan()};
+for my $io (0, 16)
+{
+	$node->append_conf('postgresql.conf', "effective_io_concurrency = $io");
+	$node->restart;
+	is($node->safe_psql('postgres', $all), "$rows\nsweeps|t", "$io reads ahead: sweeps find every row");
+	is($node->safe_psql('postgres', "SELECT phnsw_prewarm('words_index')"), 128, "$io reads ahead: prewarming fills the buffers");
+	is($node->safe_psql('postgres', "SELECT rows FROM phnsw_index_info('words_index')"), $rows, "$io reads ahead: rows counted");
+}
 check_index($node, 'words_index', 'with 128 buffers');
 
 $node->stop;
