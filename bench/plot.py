@@ -176,7 +176,7 @@ def insert_clients(axes, rows):
 
 def insert_modes(axes, rows):
     rows = [row for row in rows if row["measure"] == "insert" and row["clients"] == 1
-            and (row["mode"] != "single" or row["synchronous_commit"] == "off")]
+            and not (row["mode"].startswith(("single", "batch")) and row["synchronous_commit"] == "on")]
     groups = list(dict.fromkeys(row["mode"] for row in rows))
     values = {g: {r["system"]: (r["rows_per_s"], r["rows_per_s_min"], r["rows_per_s_max"]) for r in rows if r["mode"] == g}
               for g in groups}

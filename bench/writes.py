@@ -120,7 +120,7 @@ def insert(options, dataset, servers, report, start, count):
     # mode, rows per statement, clients, one transaction, synchronous_commit
     cases = [("single", 1, clients, False, commit) for commit in options.commits for clients in options.write_clients]
     cases += [("single_tx", 1, 1, True, "off")]
-    cases += [("batch%d" % batch, batch, 1, False, "off") for batch in options.batches if batch <= count]
+    cases += [("batch%d" % batch, batch, 1, False, commit) for commit in options.commits for batch in options.batches if batch <= count]
     results, equal = Results(), {}
     for _ in range(options.repeat):
         for case in cases:

@@ -1,7 +1,8 @@
 /*
  * batch.h
  *    What the files of the bulk insert share: batch.c (when), batch_flush.c (which way), batch_merge.c and batch_merge_write.c
- *    (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (which still count).
+ *    (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (which still count), batch_keep.c (a copy
+ *    of the graph between merges).
  */
 #ifndef PHNSW_BATCH_H
 #define PHNSW_BATCH_H
@@ -116,6 +117,8 @@ extern void phnsw_flush_batch(Relation index, PhnswBatch *batch);
 extern bool phnsw_merge_is_likely(PhnswIndex *pi);
 /* How many of the next rows of the batch to merge at once; 0: row by row is cheaper, or there is no memory. */
 extern uint32 phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch);
+/* So few rows that a merge is worth while only with a copy of the nodes that is kept, and if it need not wait for another. */
+extern bool phnsw_merge_is_small(PhnswIndex *pi, uint64 rows);
 /* Merges that many rows, those of them that still count.  REQUIRES: nobody else merges. */
 extern void phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilter *filter, uint32 n);
 
@@ -125,10 +128,11 @@ typedef struct PhnswMerging
 {
 	Relation	index;
 	PhnswIndex *pi;
+	uint64		loaded;			/* slots of the pages that were copied */
 	phnsw_merge **core;			/* owned by the context that the merge runs in */
 	PhnswBatch *batch;
 	uint32		n;				/* rows that the core has */
-	XLogRecPtr *lsns;			/* of the node pages, when they were loaded */
+	XLogRecPtr *lsns;			/* of the node pages, when they were loaded; batch_keep.c owns it */
 	uint64	   *row_of;			/* row of the batch */
 	phnsw_tid  *tids;
 	uint32		places;			/* new nodes */
@@ -140,5 +144,20 @@ typedef struct PhnswMerging
 
 /* Writes what the core has found: nodes, then the lists that lead to them, then rows with equal codes. */
 extern void phnsw_merge_write(PhnswMerging *merging);
+
+/* ---- batch_keep.c ----------------------------------------------------------------------------------------------------------- */
+
+/* Not an LSN: the page must be read. */
+#define PHNSW_LSN_UNKNOWN PG_UINT64_MAX
+
+/* For a flush that a merge would serve if there were a copy: is it time for one, since there was such a flush just now? */
+extern bool phnsw_keep_wanted(const PhnswIndex *pi);
+/* Sets merging->lsns; the nodes that the merge is to use, NULL: its own.  phnsw_keep_end() must follow. */
+extern phnsw_merge_nodes *phnsw_keep_begin(PhnswMerging *merging, uint32 rows);
+extern void phnsw_keep_end(const PhnswMerging *merging, bool failed);
+/* All pages must be read again by the next merge. */
+extern void phnsw_keep_forget(void);
+/* The LSN of a page now. */
+extern XLogRecPtr phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block);
 
 #endif							/* PHNSW_BATCH_H */

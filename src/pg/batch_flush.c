@@ -46,6 +46,15 @@ lock_index(Relation index, OffsetNumber which)
 	LockTuple(index, &tid, ExclusiveLock);
 }
 
+static bool
+try_lock_index(Relation index, OffsetNumber which)
+{
+	ItemPointerData tid;
+
+	ItemPointerSet(&tid, 0, which);
+	return ConditionalLockTuple(index, &tid, ExclusiveLock);
+}
+
 static void
 unlock_index(Relation index, OffsetNumber which)
 {
@@ -153,7 +162,13 @@ flush_merged(Relation heap, Relation index, Flush *flush)
 		CHECK_FOR_INTERRUPTS();
 		if (phnsw_merge_portion(phnsw_index_open(index), batch) == 0)
 			return;
-		lock_index(index, PHNSW_LOCK_MERGE);
+		if (!try_lock_index(index, PHNSW_LOCK_MERGE))
+		{
+			/* Sessions that insert side by side are faster than merges one after the other. */
+			if (phnsw_merge_is_small(phnsw_index_open(index), batch->rows.n - batch->flushed))
+				return;
+			lock_index(index, PHNSW_LOCK_MERGE);
+		}
 		/* The index may have grown while we waited. */
 		rows = phnsw_merge_portion(phnsw_index_open(index), batch);
 		if (rows > 0)
@@ -215,6 +230,7 @@ phnsw_flush_batch(Relation index, PhnswBatch *batch)
 		{
 			phnsw_filter_begin(&flush.filter, heap, &batch->rows);
 			flush_merged(heap, index, &flush);
+			phnsw_index_open(index)->merged = batch->flushed > 0;
 			flush_rows(heap, index, &flush);
 			phnsw_filter_end(&flush.filter);
 		}

@@ -27,9 +27,15 @@
 #define PHNSW_MERGE_NODES_PER_ROW 400
 /* A portion is what interrupts may have to wait for: half a second. */
 #define PHNSW_MERGE_PORTION       32768
+/* The same where the copy is kept (batch_keep.c). */
+#define PHNSW_MERGE_WARM_ROWS     40
+#define PHNSW_MERGE_WARM_NODES_PER_ROW 2500
 /* One more thread for so many rows. */
-#define PHNSW_MERGE_ROWS_PER_THREAD 150
-/* Rows of a transaction that are inserted at once before others wait: most transactions have no more. */
+#define PHNSW_MERGE_ROWS_PER_THREAD 50
+/*
+ * Rows of a transaction that are inserted at once before others wait: most transactions have no more.  A session whose last rows
+ * were merged goes on that way from the first row.
+ */
 #define PHNSW_MERGE_PATIENCE      16
 #define PHNSW_MERGE_SEED          UINT64CONST(0xD1B54A32D192ED03)
 
@@ -40,6 +46,23 @@ threshold(const PhnswIndex *pi)
 	if (phnsw_merge_threshold >= 0)
 		return Max(phnsw_merge_threshold, 1);
 	return PHNSW_MERGE_FIXED_ROWS + pi->meta.nodes.limit / PHNSW_MERGE_NODES_PER_ROW;
+}
+
+/* Rows of a transaction from which on it is cheaper if others like it follow, so that only the first of them copies the nodes. */
+static uint64
+warm_threshold(const PhnswIndex *pi)
+{
+	uint64		cold = threshold(pi);
+
+	if (phnsw_merge_threshold >= 0)
+		return cold;
+	return Min(cold, PHNSW_MERGE_WARM_ROWS + pi->meta.nodes.limit / PHNSW_MERGE_WARM_NODES_PER_ROW);
+}
+
+bool
+phnsw_merge_is_small(PhnswIndex *pi, uint64 rows)
+{
+	return rows < threshold(pi);
 }
 
 /* Rows that a merge has memory for. */
@@ -56,14 +79,14 @@ rows_that_fit(const PhnswIndex *pi, uint64 memory)
 bool
 phnsw_merge_is_likely(PhnswIndex *pi)
 {
-	uint64		least = threshold(pi);
+	uint64		least = warm_threshold(pi);
 
 	if (pi->inserting != PhnswTransaction())
 	{
 		pi->inserting = PhnswTransaction();
 		pi->inserted = 0;
 	}
-	if (++pi->inserted < Min(PHNSW_MERGE_PATIENCE, least))
+	if (++pi->inserted < (pi->merged ? 1 : Min(PHNSW_MERGE_PATIENCE, least)))
 		return false;
 	return rows_that_fit(pi, (uint64) maintenance_work_mem * 1024 / 4 * 3) >= least;
 }
@@ -77,10 +100,18 @@ phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch)
 	uint64		most;
 	uint64		portions;
 
-	if (pi->meta.entry == PHNSW_NONE || rows < threshold(pi))
+	if (pi->meta.entry == PHNSW_NONE)
 		return 0;
+	if (phnsw_merge_is_small(pi, rows))
+	{
+		/* Those that did not wait will, next time. */
+		uint64		all = rows + (pi->inserting == PhnswTransaction() ? pi->inserted : 0);
+
+		if (phnsw_merge_threshold >= 0 || all < warm_threshold(pi) || !phnsw_keep_wanted(pi))
+			return 0;
+	}
 	most = Min(PHNSW_MERGE_PORTION, rows_that_fit(pi, memory > used ? memory - used : 0));
-	if (most < threshold(pi))
+	if (most < Min(rows, threshold(pi)))
 		return 0;
 	/* Equal portions, so that no small one is left. */
 	portions = (rows + most - 1) / most;
@@ -89,28 +120,45 @@ phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch)
 
 /* ---- the graph, the rows ---------------------------------------------------------------------------------------------------- */
 
+/* Is the page as it was when an earlier merge copied it? */
+static bool
+is_loaded(const PhnswMerging *merging, BlockNumber block, uint32 page)
+{
+	XLogRecPtr	lsn = merging->lsns[page];
+
+	return lsn != PHNSW_LSN_UNKNOWN && phnsw_keep_lsn(merging, block) == lsn;
+}
+
 static void
 load_nodes(PhnswMerging *merging)
 {
 	PhnswIndex *pi = merging->pi;
 	uint32		limit = pi->meta.nodes.limit;
 
-	merging->lsns = palloc_extended(((Size) limit / pi->slots_per_page + 1) * sizeof(XLogRecPtr), MCXT_ALLOC_HUGE);
 	for (uint32 first = 0; first < limit; first += pi->slots_per_page)
 	{
 		uint32		place;
 		BlockNumber block = phnsw_node_block(merging->index, pi, first, &place);
-		Buffer		buffer = phnsw_pin(merging->index, pi, block);
-		Page		page = BufferGetPage(buffer);
+		XLogRecPtr *lsn = &merging->lsns[first / pi->slots_per_page];
+		Buffer		buffer;
+		Page		page;
+		bool		whole;
 		uint32		fault;
 		const char *what;
 
 		CHECK_FOR_INTERRUPTS();
+		if (is_loaded(merging, block, first / pi->slots_per_page))
+			continue;
+		buffer = phnsw_pin(merging->index, pi, block);
+		page = BufferGetPage(buffer);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		phnsw_page_check(merging->index, block, page, PHNSW_PAGE_NODE);
-		if (!phnsw_merge_load(*merging->core, first, phnsw_page_slot(pi, page, 0), pi->slots_per_page, &fault, &what))
+		if (!phnsw_merge_load(*merging->core, first, phnsw_page_slot(pi, page, 0), pi->slots_per_page, &whole, &fault,
+							  &what))
 			phnsw_corrupt(merging->index, block, fault, what);
-		merging->lsns[first / pi->slots_per_page] = PageGetLSN(page);
+		/* A copy that lacks nodes or links beyond the limit will not do for the next merge. */
+		merging->loaded += pi->slots_per_page;
+		*lsn = whole && first + pi->slots_per_page <= limit ? PageGetLSN(page) : PHNSW_LSN_UNKNOWN;
 		UnlockReleaseBuffer(buffer);
 	}
 }
@@ -155,6 +203,7 @@ static void
 abort_merge(int code, Datum merging)
 {
 	end_core((PhnswMerging *) DatumGetPointer(merging));
+	phnsw_keep_end((PhnswMerging *) DatumGetPointer(merging), true);
 }
 
 static void
@@ -187,6 +236,7 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 
 	INSTR_TIME_SET_CURRENT(mark);
 	params.threads = Max(1, Min(phnsw_build_threads(heap), n / PHNSW_MERGE_ROWS_PER_THREAD));
+	params.nodes = phnsw_keep_begin(merging, n);
 	phnsw_ensure(phnsw_merge_create(pi->codec, &params, merging->core, &error), &error);
 	load_nodes(merging);
 	add_rows(merging, filter, n);
@@ -229,6 +279,7 @@ phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilte
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abort_merge, PointerGetDatum(&merging));
 	end_core(&merging);
+	phnsw_keep_end(&merging, false);
 	batch->flushed += n;
 
 	stats = phnsw_stats_of(RelationGetRelid(index));

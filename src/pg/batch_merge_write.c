@@ -37,13 +37,15 @@ look_again(PhnswMerging *merging, uint32 limit)
 	for (uint32 first = 0; first < limit; first += pi->slots_per_page)
 	{
 		uint32		place;
-		Buffer		buffer = phnsw_pin(merging->index, pi, phnsw_node_block(merging->index, pi, first, &place));
-		Page		page = BufferGetPage(buffer);
+		BlockNumber block = phnsw_node_block(merging->index, pi, first, &place);
+		Buffer		buffer;
 
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		/* The LSN of an unlogged page does not move. */
-		if (!RelationNeedsWAL(merging->index) || PageGetLSN(page) != merging->lsns[first / pi->slots_per_page])
-			phnsw_merge_look_again(*merging->core, first, phnsw_page_slot(pi, page, 0), pi->slots_per_page);
+		if (RelationNeedsWAL(merging->index) && phnsw_keep_lsn(merging, block) == merging->lsns[first / pi->slots_per_page])
+			continue;
+		buffer = phnsw_pin(merging->index, pi, block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		phnsw_merge_look_again(*merging->core, first, phnsw_page_slot(pi, BufferGetPage(buffer), 0), pi->slots_per_page);
 		UnlockReleaseBuffer(buffer);
 	}
 }
@@ -259,6 +261,18 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 	}
 }
 
+/* The core's copy has these changes whatever becomes of them; those to nodes that have lost their slots are not even named. */
+static void
+forget_lists(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n)
+{
+	uint32		slots = merging->pi->slots_per_page;
+
+	for (size_t i = 0; i < n; i++)
+		merging->lsns[changes[i].owner / slots] = PHNSW_LSN_UNKNOWN;
+	if (memchr(merging->fates, PLACE_VOID, merging->places) != NULL)
+		phnsw_keep_forget();
+}
+
 /*
  * New nodes that nothing leads to: others have filled, or vacuum has freed, all that was to.  Each finds other links, in place of
  * those by which it might have led to more of them.
@@ -359,6 +373,7 @@ phnsw_merge_write(PhnswMerging *merging)
 		write_nodes(merging);
 		phnsw_test_point(PHNSW_POINT_MERGE_WRITTEN);
 		phnsw_ensure(phnsw_merge_changes(*merging->core, &changes, &n_changes, &error), &error);
+		forget_lists(merging, changes, n_changes);
 		write_changes(merging, changes, n_changes);
 		/* Nothing is inserted before the last of these is written: its slot would be taken for a link that leads nowhere. */
 		phnsw_ensure(phnsw_merge_spread(*merging->core, merging->fates, &error), &error);

@@ -100,6 +100,7 @@ typedef struct PhnswIndex
 
 	LocalTransactionId inserting;	/* transaction that inserted last, one row at a time ... */
 	uint32		inserted;		/* ... and how many */
+	bool		merged;			/* the rows that waited last were merged */
 
 	struct PhnswUpper *upper;	/* upper.c */
 	uint32		descents;		/* through pages in memory, since there is no copy of the upper levels */

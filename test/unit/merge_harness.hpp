@@ -105,9 +105,24 @@ struct Outcome {
   std::size_t changes = 0;
 };
 
+// What outlives a merge, and the pages as they were loaded into it; empty: not loaded.
+struct Kept {
+  explicit Kept(const Slots &slots, std::uint32_t points_max) {
+    phnsw_error error;
+    EXPECT_EQ(phnsw_merge_nodes_create(slots.codec, points_max, &nodes, &error), PHNSW_OK);
+  }
+  Kept(const Kept &) = delete;
+  Kept &operator=(const Kept &) = delete;
+  ~Kept() { phnsw_merge_nodes_destroy(nodes); }
+
+  phnsw_merge_nodes *nodes = nullptr;
+  std::vector<std::vector<std::uint8_t>> pages;
+  std::size_t spared = 0;  // pages that need not be loaded
+};
+
 // Everything up to phnsw_merge_wait()'s end; *merge is the caller's.
 inline phnsw_status compute(Slots &slots, const Dataset &data, std::size_t begin, std::size_t end, std::uint32_t threads,
-                            phnsw_merge **merge, phnsw_error *error) {
+                            phnsw_merge **merge, phnsw_error *error, Kept *kept = nullptr) {
   phnsw_merge_params params{};
   params.limit = slots.n;
   params.entry = slots.meta.entry;
@@ -115,13 +130,26 @@ inline phnsw_status compute(Slots &slots, const Dataset &data, std::size_t begin
   params.ef_construction = slots.meta.ef_construction;
   params.threads = threads;
   params.seed = 5;
+  params.nodes = kept != nullptr ? kept->nodes : nullptr;
   phnsw_status status = phnsw_merge_create(slots.codec, &params, merge, error);
   if (status != PHNSW_OK) return status;
   std::uint32_t fault = 0;
+  bool whole = false;
   const char *what = "";
   for (std::uint32_t first = 0; first < slots.n; first += slots.meta.slots_per_page) {
     const std::uint32_t n = std::min(slots.meta.slots_per_page, slots.n - first);
-    if (!phnsw_merge_load(*merge, first, slots.slot(first), n, &fault, &what)) return PHNSW_CORRUPT;
+    const std::uint8_t *bytes = &slots.bytes[std::size_t{first} * slots.meta.slot_bytes];
+    std::vector<std::uint8_t> *page = nullptr;
+    if (kept != nullptr) {
+      kept->pages.resize(std::max<std::size_t>(kept->pages.size(), first / slots.meta.slots_per_page + 1));
+      page = &kept->pages[first / slots.meta.slots_per_page];
+      if (page->size() == std::size_t{n} * slots.meta.slot_bytes && std::equal(page->begin(), page->end(), bytes)) {
+        kept->spared++;
+        continue;
+      }
+    }
+    if (!phnsw_merge_load(*merge, first, slots.slot(first), n, &whole, &fault, &what)) return PHNSW_CORRUPT;
+    if (page != nullptr) page->assign(bytes, bytes + (whole ? std::size_t{n} * slots.meta.slot_bytes : 0));
   }
   for (std::size_t row = begin; row < end; row++) {
     status = phnsw_merge_add(*merge, data.row(row), error);
@@ -171,14 +199,20 @@ inline void write(Slots &slots, phnsw_merge *merge, std::size_t first_row, Outco
   }
 }
 
-inline Outcome merge_rows(Slots &slots, const Dataset &data, std::size_t begin, std::size_t end, std::uint32_t threads = 2) {
+inline Outcome merge_rows(Slots &slots, const Dataset &data, std::size_t begin, std::size_t end, std::uint32_t threads = 2,
+                          Kept *kept = nullptr) {
   phnsw_merge *merge = nullptr;
   phnsw_error error{};
   Outcome outcome;
-  outcome.status = compute(slots, data, begin, end, threads, &merge, &error);
+  outcome.status = compute(slots, data, begin, end, threads, &merge, &error, kept);
   EXPECT_EQ(outcome.status, PHNSW_OK) << error.message;
   if (outcome.status == PHNSW_OK) {
     write(slots, merge, begin, &outcome);
+    const phnsw_merge_change *changes = nullptr;
+    std::size_t n = 0;
+    if (kept != nullptr && phnsw_merge_changes(merge, &changes, &n, &error) == PHNSW_OK) {
+      for (std::size_t i = 0; i < n; i++) kept->pages[changes[i].owner / slots.meta.slots_per_page].clear();
+    }
     for (std::size_t row = begin; row < end; row++) {
       outcome.rows.push_back(phnsw_merge_row_get(merge, static_cast<std::uint32_t>(row - begin)));
     }

@@ -54,6 +54,51 @@ TEST(Merge, ManySmallOnes) {
   EXPECT_GT(slots.recall(some(first, slots.n, 100), 40), built.recall(some(2000, 6000, 100), 40) - 0.02);
 }
 
+// Rows so few that there is no walk: nothing is out of reach, though whole clusters of new ones come, and half of the nodes go.
+TEST(Merge, FewRowsWithoutAWalk) {
+  Dataset data = clustered(9000, 16, 12);
+  const Dataset other = clustered(600, 16, 98, 4);
+  data.values.insert(data.values.end(), other.values.begin(), other.values.end());
+  for (std::size_t i = 9000 * 16; i < data.values.size(); i++) data.values[i] = 2.0f * data.values[i] + 8.0f;
+  Slots slots(data, 8000, default_params(data));
+  const std::uint32_t first = slots.n;
+  for (std::size_t at = 8000; at < 9600; at += 40) merge_rows(slots, data, at, at + 40);
+  ASSERT_NO_FATAL_FAILURE(validate(slots, first));
+  EXPECT_EQ(slots.unreached(), 0u);
+  EXPECT_GT(slots.recall(some(first, slots.n, 100), 40), 0.9);
+}
+
+// A copy of the nodes that goes from merge to merge, and is loaded where pages or lists have changed, gives what a new one gives;
+// also when its memory has been given back between two.
+TEST(Merge, KeptNodes) {
+  const Dataset data = clustered(5000, 24, 13);
+  Slots fresh(data, 3000, default_params(data)), mended(data, 3000, default_params(data));
+  Kept kept(mended, 5000);
+  for (std::size_t at = 3000, round = 0; at < 5000; at += 50, round++) {
+    // Others' changes: a node dies, one is freed, one is another, a list names a node that came after the limit was read.
+    for (Slots *slots : {&fresh, &mended}) {
+      const std::uint32_t id = static_cast<std::uint32_t>(31 * round + 7);
+      slots->slot(id)->state = PHNSW_SLOT_DEAD;
+      slots->slot(id + 1)->state = PHNSW_SLOT_FREE;
+      slots->slot(id + 1)->count = 0;
+      slots->slot(id + 1)->version++;
+      if (round >= 3) {
+        std::memcpy(slots->slot(id - 92), slots->slot(id + 5), slots->meta.slot_bytes);
+        slots->slot(id - 92)->version = static_cast<std::uint32_t>(round);
+      }
+      if (round % 4 == 0) slots->links(id + 3)[0] = slots->n + 20;
+    }
+    if (round % 7 == 6) {
+      phnsw_merge_nodes_discard(kept.nodes);
+      kept.pages.clear();
+    }
+    merge_rows(fresh, data, at, at + 50);
+    merge_rows(mended, data, at, at + 50, 2, &kept);
+    ASSERT_EQ(fresh.bytes, mended.bytes) << round;
+  }
+  EXPECT_GT(kept.spared, 40u);
+}
+
 // New rows in clusters of their own, far from everything: they can be reached, and the old ones still.
 TEST(Merge, NewClusters) {
   Dataset data = clustered(3000, 16, 3, 10);
@@ -254,13 +299,14 @@ TEST(Merge, IsStopped) {
   Slots slots(data, 3000, default_params(data));
   const int before = threads_of_process();
   for (std::uint32_t wait : {0u, 1u, 3u, 10u, 30u}) {
-    phnsw_merge_params params{slots.n, slots.meta.entry, 3000, 64, 3, 5};
+    phnsw_merge_params params{nullptr, slots.n, slots.meta.entry, 3000, 64, 3, 5};
     phnsw_merge *merge = nullptr;
     phnsw_error error{};
     ASSERT_EQ(phnsw_merge_create(slots.codec, &params, &merge, &error), PHNSW_OK);
     std::uint32_t fault;
+    bool whole;
     const char *what;
-    ASSERT_TRUE(phnsw_merge_load(merge, 0, slots.slot(0), slots.n, &fault, &what));
+    ASSERT_TRUE(phnsw_merge_load(merge, 0, slots.slot(0), slots.n, &whole, &fault, &what));
     for (std::size_t row = 3000; row < 6000; row++) ASSERT_EQ(phnsw_merge_add(merge, data.row(row), &error), PHNSW_OK);
     ASSERT_EQ(phnsw_merge_start(merge, &error), PHNSW_OK);
     phnsw_merge_wait(merge, wait, &error);

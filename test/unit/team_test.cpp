@@ -24,12 +24,12 @@ int threads_of_process() {
 }
 
 // Runs body as the conductor of a team, as a build does.
-void lead(unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop = nullptr) {
+void lead_one(bool brief, unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop) {
   std::atomic<bool> never{false};
   struct Context {
     Team team;
     const std::function<void(Team &)> &body;
-  } context{{threads, stop != nullptr ? *stop : never}, body};
+  } context{{threads, stop != nullptr ? *stop : never, brief}, body};
   Conductor conductor;
   const int before = threads_of_process();
   ASSERT_TRUE(conductor
@@ -44,6 +44,13 @@ void lead(unsigned threads, const std::function<void(Team &)> &body, std::atomic
   conductor.join();
   context.team.await_workers();
   EXPECT_EQ(threads_of_process(), before);
+}
+
+// A team of libgomp's and a brief one.
+void lead(unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop = nullptr) {
+  lead_one(false, threads, body, stop);
+  if (stop != nullptr) stop->store(false);
+  lead_one(true, threads, body, stop);
 }
 
 TEST(Team, DoesEveryItemOnce) {

@@ -72,7 +72,8 @@ Status Arena::grow(Span *span, std::size_t bytes) {
         MAP_FAILED) {
       return kNoMemory;
     }
-    madvise(begin, anonymous, MADV_HUGEPAGE);
+    // Of a few small pages the first touch clears no more than these.
+    madvise(begin, anonymous, bytes >= kPiece / 4 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     span->backed_ += anonymous;
     span->anonymous_ += anonymous;
     anonymous_ += anonymous;

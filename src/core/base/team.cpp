@@ -12,8 +12,8 @@
 
 namespace phnsw {
 
-Team::Team(unsigned threads, const std::atomic<bool> &stop)
-    : stop_(stop), threads_(threads < kThreadsMax ? threads : kThreadsMax) {}
+Team::Team(unsigned threads, const std::atomic<bool> &stop, bool brief)
+    : stop_(stop), brief_(brief), threads_(threads < kThreadsMax ? threads : kThreadsMax) {}
 
 void Team::fail(Status status) noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -75,11 +75,35 @@ void Team::serve(unsigned worker) noexcept {
   }
 }
 
+void Team::lead_briefly(void (*main)(void *), void *context) noexcept {
+  pthread_t thread[kThreadsMax];
+  unsigned granted = 1;
+  const auto serve_team = [](void *team) -> void * {
+    Team *self = static_cast<Team *>(team);
+    self->serve(self->number_.fetch_add(1, std::memory_order_relaxed));
+    return nullptr;
+  };
+  while (granted < threads_ && pthread_create(&thread[granted], nullptr, serve_team, this) == 0) granted++;
+  threads_ = granted;
+  main(context);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    leaving_ = true;
+    wake_.notify_all();
+  }
+  for (unsigned i = 1; i < granted; i++) pthread_join(thread[i], nullptr);
+  for (std::atomic<int> &worker : worker_tids_) worker.store(0, std::memory_order_relaxed);
+}
+
 void Team::lead(void (*main)(void *), void *context) noexcept {
-  probe();
   leaving_ = false;
+  number_ = 1;
+  if (brief_) {
+    lead_briefly(main, context);
+    return;
+  }
+  probe();
   const pthread_t leader = pthread_self();
-  std::atomic<unsigned> number{1};
 #pragma omp parallel num_threads(threads_) default(shared)
   {
     if (pthread_equal(pthread_self(), leader) != 0) {
@@ -88,7 +112,7 @@ void Team::lead(void (*main)(void *), void *context) noexcept {
       leaving_ = true;
       wake_.notify_all();
     } else {
-      serve(number.fetch_add(1, std::memory_order_relaxed));
+      serve(number_.fetch_add(1, std::memory_order_relaxed));
     }
   }
 #ifdef __clang__

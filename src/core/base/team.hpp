@@ -1,10 +1,13 @@
-// Team: the OpenMP threads of a bulk build, and Conductor: the one thread that owns them.
+// Team: the OpenMP threads of a bulk build, or the plain ones of a merge, and Conductor: the one thread that owns them.
 //
 // team.cpp holds the only `#pragma omp` of the tree: one parallel region that lasts as long as the build.  Its first
 // thread, the conductor's, runs the build; the others serve for_each() and sleep in between (the barriers of many short
 // regions would spin, and take the processor from the backend's own thread).  Nothing is thrown out of the region: the
 // first failure of a for_each() is kept and returned as a Status, later ones are dropped.  One atomic flag stops
 // everything: for_each() looks at it between items, long items look at it themselves through stopped().
+//
+// A brief team, which is at work for milliseconds, has threads of its own: libgomp's spin at both ends of a region for as long,
+// whenever a processor has other work (a fourth to a half of a merge of 100 rows).
 //
 // A Team is used by one thread at a time, the conductor; without lead() it is a team of one.  libgomp keeps its pool of
 // threads until the thread that made it ends; await_workers() tells when the last of the pool has left the process.
@@ -28,7 +31,7 @@ class Team {
   static constexpr unsigned kThreadsMax = 256;
 
   // REQUIRES: threads >= 1; stop outlives the team.
-  Team(unsigned threads, const std::atomic<bool> &stop);
+  Team(unsigned threads, const std::atomic<bool> &stop, bool brief = false);
   Team(const Team &) = delete;
   Team &operator=(const Team &) = delete;
 
@@ -64,6 +67,8 @@ class Team {
   // The team shrinks to the threads that the system grants now: libgomp ends the process when it cannot have a thread.
   void probe() noexcept;
 
+  void lead_briefly(void (*main)(void *), void *context) noexcept;
+
   using Item = void (*)(void *context, std::size_t item, unsigned worker);
   struct Job {
     std::size_t items;
@@ -75,8 +80,10 @@ class Team {
   void serve(unsigned worker) noexcept;
 
   const std::atomic<bool> &stop_;
+  const bool brief_;
   unsigned threads_;
   bool alone_ = false;
+  std::atomic<unsigned> number_{1};  // of the next worker
   std::atomic<int> worker_tids_[kThreadsMax] = {};  // kernel thread ids, 0 for one not yet seen
   std::atomic<bool> failed_{false};
   std::atomic<std::size_t> next_{0};  // item of the current job

@@ -7,6 +7,10 @@ struct phnsw_merge {
   std::unique_ptr<phnsw::Merge> merge;
 };
 
+struct phnsw_merge_nodes {
+  phnsw::MergeNodes nodes;
+};
+
 using phnsw::guard;
 using phnsw::MergeGraph;
 
@@ -26,22 +30,36 @@ uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t ef_constru
          rows * std::uint64_t{MergeGraph::row_bytes(*codec, ef_construction)};
 }
 
+phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points_max, phnsw_merge_nodes **nodes,
+                                      phnsw_error *error) noexcept {
+  return guard(error, [&] {
+    *nodes = new phnsw_merge_nodes{phnsw::MergeNodes(codec->codec->params(), points_max)};
+    return phnsw::Status();
+  });
+}
+
+void phnsw_merge_nodes_discard(phnsw_merge_nodes *nodes) noexcept { nodes->nodes.discard(); }
+
+void phnsw_merge_nodes_destroy(phnsw_merge_nodes *nodes) noexcept { delete nodes; }
+
 phnsw_status phnsw_merge_create(const phnsw_codec *codec, const phnsw_merge_params *params, phnsw_merge **merge,
                                 phnsw_error *error) noexcept {
   return guard(error, [&] {
     *merge = nullptr;
     auto handle = std::make_unique<phnsw_merge>();
-    const phnsw::Status status = phnsw::Merge::create(*codec->codec, *params, &handle->merge);
+    const phnsw::Status status = phnsw::Merge::create(
+        *codec->codec, *params, params->nodes != nullptr ? &params->nodes->nodes : nullptr, &handle->merge);
     if (status.ok()) *merge = handle.release();
     return status;
   });
 }
 
-bool phnsw_merge_load(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n, uint32_t *fault,
+bool phnsw_merge_load(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n, bool *whole, uint32_t *fault,
                       const char **what) noexcept {
   MergeGraph &graph = merge->merge->graph();
+  *whole = true;
   for (uint32_t i = 0; i < n && first + i < graph.limit(); i++) {
-    if (const char *found = graph.load(first + i, *nth_slot(merge, slots, i)); found != nullptr) {
+    if (const char *found = graph.load(first + i, *nth_slot(merge, slots, i), whole); found != nullptr) {
       *fault = i;
       *what = found;
       return false;

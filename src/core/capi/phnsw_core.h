@@ -372,9 +372,12 @@ PHNSW_API void phnsw_build_destroy(phnsw_build *build) PHNSW_NOEXCEPT;
  * A place is a new node; near places are near each other.  The result depends on nodes, rows and seed, not on threads.
  */
 typedef struct phnsw_merge phnsw_merge;
+/* Nodes in memory that outlive a merge, for the next one into the same index. */
+typedef struct phnsw_merge_nodes phnsw_merge_nodes;
 
 typedef struct phnsw_merge_params
 {
+	phnsw_merge_nodes *nodes; /* NULL: the merge's own.  Must outlive the merge */
 	uint32_t limit;           /* of node ids */
 	uint32_t entry;           /* the index's entry point */
 	uint32_t rows_max;
@@ -405,15 +408,23 @@ typedef struct phnsw_merge_change
 PHNSW_API uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t ef_construction, uint32_t limit,
                                       uint32_t rows) PHNSW_NOEXCEPT;
 
+/* For nodes and rows of one merge that are points_max together at most, ever; takes no memory yet. */
+PHNSW_API phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points_max, phnsw_merge_nodes **nodes,
+                                                phnsw_error *error) PHNSW_NOEXCEPT;
+/* Gives nearly all memory back; then everything must be loaded again.  A leaf, also for signal handlers.  REQUIRES: no merge has it. */
+PHNSW_API void phnsw_merge_nodes_discard(phnsw_merge_nodes *nodes) PHNSW_NOEXCEPT;
+PHNSW_API void phnsw_merge_nodes_destroy(phnsw_merge_nodes *nodes) PHNSW_NOEXCEPT;
+
 /* The codec must outlive the merge. */
 PHNSW_API phnsw_status phnsw_merge_create(const phnsw_codec *codec, const phnsw_merge_params *params, phnsw_merge **merge,
                                           phnsw_error *error) PHNSW_NOEXCEPT;
 /*
  * n slots that stand one behind the other, from id `first` on; ids at or above the limit are left out.  false: slot *fault
- * cannot be what it seems, and *what says why.  A leaf: may be called on a locked page.
+ * cannot be what it seems, and *what says why.  A leaf: may be called on a locked page.  Nodes that stayed from an earlier merge
+ * need not be loaded again if their slots are as they were, *whole was true, and no list of theirs is among phnsw_merge_changes().
  */
-PHNSW_API bool phnsw_merge_load(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n, uint32_t *fault,
-                                const char **what) PHNSW_NOEXCEPT;
+PHNSW_API bool phnsw_merge_load(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n, bool *whole,
+                                uint32_t *fault, const char **what) PHNSW_NOEXCEPT;
 /* Live nodes among what was loaded, and are still when it was looked at again; phnsw_merge_start() wants at least one. */
 PHNSW_API uint32_t phnsw_merge_live(const phnsw_merge *merge) PHNSW_NOEXCEPT;
 /* PHNSW_NOT_INDEXED: not taken.  The rows taken are numbered from 0.  REQUIRES: fewer than rows_max so far. */

@@ -15,9 +15,11 @@ constexpr std::uint32_t kPanel = kShortIndexes;
 constexpr std::uint32_t kPerPanel = 2;
 constexpr std::uint32_t kEntriesMax = kSamplesMax / kPanel * kPerPanel;
 constexpr std::uint32_t kEntryBlock = 32;
-constexpr std::uint32_t kSearchBlock = 16;
-// Eighths of ef_construction: with the new points as further candidates, fewer nodes do (README.md).
+constexpr std::uint32_t kSearchBlock = 8;
+// Eighths of ef_construction: with the new points as further candidates, fewer nodes do (README.md), if they are not too few: one
+// for so many nodes.
 constexpr std::uint32_t kSearchShare = 5;
+constexpr std::uint32_t kNodesPerCandidate = 32;
 
 struct Start {
   std::uint32_t nearest = 0;  // ordinal of the nearest sample
@@ -102,7 +104,8 @@ class Finder {
     float scores[PHNSW_LINKS_MAX];
     const std::uint32_t versions[PHNSW_LINKS_MAX] = {};
     const std::uint32_t row_bytes = graph_.points().row_bytes();
-    search_.begin(std::max(1u, graph_.ef() * kSearchShare / 8), graph_.limit(), false);
+    const bool few = graph_.rows() < graph_.limit() / kNodesPerCandidate;
+    search_.begin(few ? graph_.ef() : std::max(1u, graph_.ef() * kSearchShare / 8), graph_.limit(), false);
     score(row, start.ids, start.n, scores);
     search_.offer(start.ids, scores, versions, start.n);
     for (std::uint32_t node; search_.pop(&node);) {

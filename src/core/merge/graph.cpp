@@ -8,10 +8,6 @@
 namespace phnsw {
 namespace {
 
-std::size_t stride_for(const phnsw_codec_params &params) noexcept {
-  return (params.code_dims + kCacheLine - 1) / kCacheLine * kCacheLine;
-}
-
 std::uint32_t width_for(std::uint32_t ef) noexcept { return std::min(ef, MergeGraph::kWindowMax); }
 
 std::uint64_t hash_code(const std::int8_t *code, std::size_t bytes) noexcept {
@@ -28,28 +24,21 @@ std::uint64_t hash_code(const std::int8_t *code, std::size_t bytes) noexcept {
 }  // namespace
 
 std::size_t MergeGraph::node_bytes(const phnsw_codec_params &params) noexcept {
-  // Code, head, list, its count; version, state; where offers begin, who reached it, the queue.
-  return stride_for(params) + sizeof(phnsw_code_head) + 2 * params.m * 4 + 1 + 5 + 12;
+  return MergeNodes::node_bytes(params) + 12;  // where offers begin, who reached it, the queue
 }
 
 std::size_t MergeGraph::row_bytes(const phnsw_codec_params &params, std::uint32_t ef) noexcept {
-  const std::size_t code = stride_for(params) + sizeof(phnsw_code_head);
+  const std::size_t code = MergeNodes::stride_for(params) + sizeof(phnsw_code_head);
   // Row and point; window; list among new points and list; reservoir; offers, victims and changes of M links; numbers.
   return 2 * code + width_for(ef) * 8 + 4 * params.m * 4 + 16 + std::size_t{ef < 64 ? 64 : ef} * 8 +
          params.m * (4 + 4 + sizeof(ListChange)) + 120;
 }
 
 Status MergeGraph::allocate(std::uint32_t rows_max) {
-  stride_ = stride_for(codec_.params());
   width_ = width_for(ef_);
   const std::size_t points = std::size_t{limit_} + rows_max;
   if (points >= PHNSW_NONE) return {PHNSW_LIMIT, "an index holds at most 4294967294 nodes"};
-  Status status = codes_.allocate(arena_, points * stride_);
-  if (status.ok()) status = heads_.allocate(arena_, points);
-  if (status.ok()) status = lists.allocate(arena_, static_cast<std::uint32_t>(points), 2 * m());
-  if (!status.ok()) return status;
-  versions_.reset_zero(limit_);
-  states_.reset_zero(limit_);
+  if (const Status status = nodes_.grow(limit_, static_cast<std::uint32_t>(points)); !status.ok()) return status;
   row_codes_.reset(rows_max * stride_);
   row_heads_.reset(rows_max);
   scratch_.reset(codec_.scratch_floats());
@@ -58,12 +47,16 @@ Status MergeGraph::allocate(std::uint32_t rows_max) {
   return {};
 }
 
-const char *MergeGraph::load(std::uint32_t id, const phnsw_slot &slot) noexcept {
-  std::int8_t *code = codes_.data() + id * stride_;
-  phnsw_code_head &head = heads_[id];
+const char *MergeGraph::load(std::uint32_t id, const phnsw_slot &slot, bool *whole) noexcept {
+  std::int8_t *code = nodes_.codes.data() + id * stride_;
+  phnsw_code_head &head = nodes_.heads[id];
   if (slot.state > PHNSW_SLOT_DEAD) return "state of a slot";
-  versions_[id] = slot.version;
-  states_[id] = slot.state;
+  // Head and code of a live slot never change.
+  const bool same = slot.state == PHNSW_SLOT_LIVE && nodes_.states[id] == PHNSW_SLOT_LIVE && nodes_.versions[id] == slot.version;
+  nodes_.live += slot.state == PHNSW_SLOT_LIVE;
+  nodes_.live -= nodes_.states[id] == PHNSW_SLOT_LIVE;
+  nodes_.versions[id] = slot.version;
+  nodes_.states[id] = slot.state;
   if (slot.state == PHNSW_SLOT_FREE) {
     // Infinitely far from everything.
     head = {0.0f, std::numeric_limits<float>::infinity(), 0, 0.0f};
@@ -72,12 +65,13 @@ const char *MergeGraph::load(std::uint32_t id, const phnsw_slot &slot) noexcept 
     return nullptr;
   }
   if (slot.count > lists.capacity) return "a list has more links than 2M";
-  if (!(slot.head.scale >= 0.0f) || !std::isfinite(slot.head.scale)) return "scale is negative or not finite";
-  if (!(slot.head.norm2 >= 0.0f) || !std::isfinite(slot.head.norm2)) return "norm is negative or not finite";
-  head = slot.head;
-  codec_.unpack(slot.code, code);
-  std::memset(code + codec_.code_dims(), 0, stride_ - codec_.code_dims());
-  live_ += slot.state == PHNSW_SLOT_LIVE;
+  if (!same) {
+    if (!(slot.head.scale >= 0.0f) || !std::isfinite(slot.head.scale)) return "scale is negative or not finite";
+    if (!(slot.head.norm2 >= 0.0f) || !std::isfinite(slot.head.norm2)) return "norm is negative or not finite";
+    head = slot.head;
+    codec_.unpack(slot.code, code);
+    std::memset(code + codec_.code_dims(), 0, stride_ - codec_.code_dims());
+  }
   const std::uint32_t *links =
       phnsw_slot_links_const(&slot, phnsw_code_bytes(codec_.params().code_dims, codec_.params().bits));
   std::uint32_t *list = lists.list(id);
@@ -85,15 +79,18 @@ const char *MergeGraph::load(std::uint32_t id, const phnsw_slot &slot) noexcept 
   // All below the limit, but for nodes inserted just now: a form that the compiler has vector instructions for.
   std::uint32_t below = 1u << 31;
   for (std::uint32_t i = 0; i < slot.count; i++) below &= (links[i] - limit_) & ~links[i];
-  for (std::uint32_t i = 0; below == 0 && i < slot.count; i++) list[i] = links[i] < limit_ ? links[i] : PHNSW_NONE;
+  if (slot.count > 0 && below == 0) {
+    *whole = false;
+    for (std::uint32_t i = 0; i < slot.count; i++) list[i] = links[i] < limit_ ? links[i] : PHNSW_NONE;
+  }
   lists.counts[id] = static_cast<std::uint8_t>(slot.count);
   return nullptr;
 }
 
 void MergeGraph::look_again(std::uint32_t id, const phnsw_slot &slot) noexcept {
-  if (slot.state == PHNSW_SLOT_LIVE && slot.version == versions_[id]) return;
-  live_ -= states_[id] == PHNSW_SLOT_LIVE;
-  states_[id] = PHNSW_SLOT_FREE;
+  if (slot.state == nodes_.states[id] && slot.version == nodes_.versions[id]) return;
+  nodes_.live -= nodes_.states[id] == PHNSW_SLOT_LIVE;
+  nodes_.states[id] = PHNSW_SLOT_FREE;
 }
 
 bool MergeGraph::add(const float *vector) noexcept {
@@ -142,8 +139,8 @@ void MergeGraph::make_points(const std::vector<std::uint32_t> &rows) {
     const std::uint32_t row = rows[place];
     row_of_[place] = row;
     place_[row] = place;
-    std::memcpy(codes_.data() + (std::size_t{limit_} + place) * stride_, row_codes_.data() + row * stride_, stride_);
-    heads_[limit_ + place] = row_heads_[row];
+    std::memcpy(nodes_.codes.data() + (std::size_t{limit_} + place) * stride_, row_codes_.data() + row * stride_, stride_);
+    nodes_.heads[limit_ + place] = row_heads_[row];
   }
 }
 

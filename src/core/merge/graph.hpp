@@ -10,9 +10,7 @@
 
 #include <vector>
 
-#include "base/array.hpp"
-#include "build/context.hpp"
-#include "codec/codec.hpp"
+#include "merge/nodes.hpp"
 
 namespace phnsw {
 
@@ -34,8 +32,8 @@ class MergeGraph {
   static constexpr std::uint32_t kWindowMax = 192;  // candidates of a row among the nodes
   static constexpr std::uint32_t kFreshMax = 64;    // and among the new points
 
-  MergeGraph(Arena &arena, const Codec &codec, std::uint32_t limit, std::uint32_t ef) noexcept
-      : arena_(arena), codec_(codec), limit_(limit), ef_(ef) {}
+  MergeGraph(MergeNodes &nodes, const Codec &codec, std::uint32_t limit, std::uint32_t ef) noexcept
+      : lists(nodes.lists), nodes_(nodes), codec_(codec), limit_(limit), ef_(ef), stride_(nodes.stride) {}
 
   // Upper bound of the bytes of a merge, but for threads and 2 MB pieces (kFixedBytes).
   static constexpr std::size_t kFixedBytes = std::size_t{12} << 20;
@@ -43,8 +41,9 @@ class MergeGraph {
   static std::size_t row_bytes(const phnsw_codec_params &params, std::uint32_t ef) noexcept;
 
   Status allocate(std::uint32_t rows_max);
-  // One slot of a node page.  Returns what is wrong with it, or null.
-  const char *load(std::uint32_t id, const phnsw_slot &slot) noexcept;
+  // One slot of a node page.  Returns what is wrong with it, or null.  *whole becomes false when its list names nodes beyond the
+  // limit, so that this copy will not do for a merge with a higher one.
+  const char *load(std::uint32_t id, const phnsw_slot &slot, bool *whole) noexcept;
   // The same slot later: a node that is not what it was is not linked to.
   void look_again(std::uint32_t id, const phnsw_slot &slot) noexcept;
   // false: a zero vector under cosine, which has no place in the index.  REQUIRES: fewer than rows_max rows so far.
@@ -58,7 +57,7 @@ class MergeGraph {
   [[nodiscard]] std::uint32_t limit() const noexcept { return limit_; }
   [[nodiscard]] std::uint32_t ef() const noexcept { return ef_; }
   [[nodiscard]] std::uint32_t m() const noexcept { return codec_.params().m; }
-  [[nodiscard]] std::uint32_t live() const noexcept { return live_; }
+  [[nodiscard]] std::uint32_t live() const noexcept { return nodes_.live; }
   [[nodiscard]] std::uint32_t rows() const noexcept { return rows_; }
   [[nodiscard]] std::uint32_t places() const noexcept { return places_; }
   [[nodiscard]] const Codec &codec() const noexcept { return codec_; }
@@ -68,22 +67,22 @@ class MergeGraph {
   void join(std::uint32_t row, std::uint32_t node) noexcept { joined_[row] = node; }
 
   [[nodiscard]] bool is_live(std::uint32_t point) const noexcept {
-    return point >= limit_ || states_[point] == PHNSW_SLOT_LIVE;
+    return point >= limit_ || nodes_.states[point] == PHNSW_SLOT_LIVE;
   }
   [[nodiscard]] bool is_free(std::uint32_t point) const noexcept {
-    return point < limit_ && states_[point] == PHNSW_SLOT_FREE;
+    return point < limit_ && nodes_.states[point] == PHNSW_SLOT_FREE;
   }
-  [[nodiscard]] std::uint32_t version(std::uint32_t id) const noexcept { return versions_[id]; }
+  [[nodiscard]] std::uint32_t version(std::uint32_t id) const noexcept { return nodes_.versions[id]; }
 
   [[nodiscard]] CodeRows row_codes() const noexcept { return {row_codes_.data(), row_heads_.data(), stride_}; }
   // Nodes and, once they exist, new points.
   [[nodiscard]] Points points() const noexcept {
-    return {{codes_.data(), heads_.data(), stride_}, limit_ + places_, codec_.code_dims()};
+    return {{nodes_.codes.data(), nodes_.heads.data(), stride_}, limit_ + places_, codec_.code_dims()};
   }
   [[nodiscard]] Points new_points() const noexcept {
-    return {{codes_.data() + limit_ * stride_, heads_.data() + limit_, stride_}, places_, codec_.code_dims()};
+    return {{nodes_.codes.data() + limit_ * stride_, nodes_.heads.data() + limit_, stride_}, places_, codec_.code_dims()};
   }
-  LevelLinks lists;
+  LevelLinks &lists;
 
   // Candidates of a row: (distance, live node), ascending, window_width() of them at most.
   [[nodiscard]] std::uint32_t window_width() const noexcept { return width_; }
@@ -92,17 +91,11 @@ class MergeGraph {
   [[nodiscard]] std::uint32_t window_size(std::uint32_t row) const noexcept { return window_n_[row]; }
 
  private:
-  Arena &arena_;
+  MergeNodes &nodes_;  // and behind them the new points
   const Codec &codec_;
   const std::uint32_t limit_;
   const std::uint32_t ef_;
-  std::size_t stride_ = 0;
-
-  ArenaArray<std::int8_t> codes_;  // of nodes, then of new points
-  ArenaArray<phnsw_code_head> heads_;
-  Array<std::uint32_t> versions_;
-  Array<std::uint8_t> states_;
-  std::uint32_t live_ = 0;
+  const std::size_t stride_;
 
   Array<std::int8_t> row_codes_;
   Array<phnsw_code_head> row_heads_;

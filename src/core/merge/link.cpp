@@ -5,13 +5,14 @@
 
 #include "build/level.hpp"
 #include "build/prune.hpp"
-#include "graph/select.hpp"
 
 namespace phnsw {
 namespace {
 
-constexpr std::uint32_t kChooseBlock = 32;
-constexpr std::uint32_t kOwnerBlock = 256;
+constexpr std::uint32_t kChooseBlock = 16;
+constexpr std::uint32_t kOwnerBlock = 32;
+// Fewer offers than one for so many points are sorted, more are counted.
+constexpr std::uint32_t kPointsPerSortedEdge = 8;
 
 bool contains(const std::uint32_t *list, std::uint32_t n, std::uint32_t id) noexcept {
   return std::find(list, list + n, id) != list + n;
@@ -42,36 +43,44 @@ class Linker {
 
   // Offers of links, by the point they are for: edge = place * M + position in the list of that place.
   Status gather_offers() {
-    const std::uint32_t n = points_.n, m = graph_.m();
-    begin_.reset_zero(std::size_t{n} + 1);
-    each_edge([&](std::uint32_t, std::uint32_t target) { begin_[target + 1]++; });
-    for (std::uint32_t i = 0; i < n; i++) begin_[i + 1] += begin_[i];
-    edges_.reset(begin_[n]);
-    victims_.reset(std::size_t{graph_.places()} * m);
+    const std::uint32_t places = graph_.places(), m = graph_.m();
+    std::uint32_t edges = 0;
+    each_edge([&](std::uint32_t, std::uint32_t) { edges++; });
+    edges_.reset(edges);
+    if (edges < points_.n / kPointsPerSortedEdge) {
+      sort_edges();
+    } else {
+      count_edges();
+    }
+    for (std::uint32_t i = 0; i < edges; i++) {
+      if (i == 0 || target(edges_[i]) != target(edges_[i - 1])) offers_.push_back({target(edges_[i]), i});
+    }
+    offers_of_nodes_ = 0;
+    while (offers_of_nodes_ < offers_.size() && offers_[offers_of_nodes_].to < graph_.limit()) offers_of_nodes_++;
+    own_offers_.reset(places);
+    std::fill(own_offers_.begin(), own_offers_.end(), PHNSW_NONE);
+    for (std::uint32_t i = offers_of_nodes_; i < offers_.size(); i++) own_offers_[offers_[i].to - graph_.limit()] = i;
+    victims_.reset(std::size_t{places} * m);
     std::fill(victims_.begin(), victims_.end(), PHNSW_NONE);
-    changes_.reset(begin_[graph_.limit()]);
+    changes_.reset(offers_of_nodes_ < offers_.size() ? offers_[offers_of_nodes_].begin : edges);
     for (ListChange &change : changes_) change.owner = PHNSW_NONE;
-    Array<std::uint32_t> next(n);
-    std::copy(begin_.begin(), begin_.begin() + n, next.begin());
-    each_edge([&](std::uint32_t edge, std::uint32_t target) { edges_[next[target]++] = edge; });
     return context_.team.stopped() ? kStopped : Status();
   }
 
   Status enter_in_nodes() {
-    return each_block(graph_.limit(), kOwnerBlock, [&](std::uint32_t owner, unsigned worker) {
-      const std::uint32_t begin = begin_[owner], n = begin_[owner + 1] - begin;
-      if (n == 0) return;
+    return each_block(offers_of_nodes_, kOwnerBlock, [&](std::uint32_t i, unsigned worker) {
+      const std::uint32_t owner = offers_[i].to, begin = offers_[i].begin;
       std::uint32_t before[PHNSW_LINKS_MAX];
       const std::uint32_t count = graph_.lists.counts[owner];
       const std::uint32_t *list = graph_.lists.list(owner);
       std::copy(list, list + count, before);
-      enter(owner, n, orders_[worker]);
+      enter(owner, offers(i), orders_[worker]);
       std::uint32_t written = begin;
-      for (std::uint32_t i = 0; i < graph_.lists.counts[owner]; i++) {
-        if (i >= count) {
-          changes_[written++] = {owner, PHNSW_NONE, list[i]};
-        } else if (list[i] != before[i]) {
-          changes_[written++] = {owner, before[i], list[i]};
+      for (std::uint32_t k = 0; k < graph_.lists.counts[owner]; k++) {
+        if (k >= count) {
+          changes_[written++] = {owner, PHNSW_NONE, list[k]};
+        } else if (list[k] != before[k]) {
+          changes_[written++] = {owner, before[k], list[k]};
         }
       }
     });
@@ -89,7 +98,7 @@ class Linker {
         if (victims[i] == PHNSW_NONE || victims[i] == point || contains(list, count, victims[i])) continue;
         list[count++] = victims[i];
       }
-      fill_up(point, begin_[point + 1] - begin_[point], orders_[worker]);
+      if (own_offers_[place] != PHNSW_NONE) fill_up(point, offers(own_offers_[place]), orders_[worker]);
     });
   }
 
@@ -117,6 +126,38 @@ class Linker {
     }
   }
 
+  [[nodiscard]] std::uint32_t target(std::uint32_t edge) const noexcept {
+    return graph_.lists.list(source(edge))[edge % graph_.m()];
+  }
+
+  // edges_ by target, each one's ascending: few of them ...
+  void sort_edges() {
+    std::vector<std::uint64_t> keys;
+    keys.reserve(edges_.size());
+    each_edge([&](std::uint32_t edge, std::uint32_t to) { keys.push_back(std::uint64_t{to} << 32 | edge); });
+    keys.resize(edges_.size());
+    std::sort(keys.begin(), keys.end());
+    for (std::size_t i = 0; i < keys.size(); i++) edges_[i] = static_cast<std::uint32_t>(keys[i]);
+  }
+
+  // ... or many.
+  void count_edges() {
+    Array<std::uint32_t> next;
+    next.reset_zero(std::size_t{points_.n} + 1);
+    each_edge([&](std::uint32_t, std::uint32_t to) { next[to + 1]++; });
+    for (std::uint32_t i = 0; i < points_.n; i++) next[i + 1] += next[i];
+    each_edge([&](std::uint32_t edge, std::uint32_t to) { edges_[next[to]++] = edge; });
+  }
+
+  struct Edges {
+    const std::uint32_t *edges;
+    std::uint32_t n;
+  };
+  [[nodiscard]] Edges offers(std::size_t i) const noexcept {
+    const std::size_t end = i + 1 < offers_.size() ? offers_[i + 1].begin : edges_.size();
+    return {edges_.data() + offers_[i].begin, static_cast<std::uint32_t>(end - offers_[i].begin)};
+  }
+
   void measure(std::uint32_t from, const std::uint32_t *ids, std::uint32_t n, float *distances) const noexcept {
     constexpr std::uint32_t kBatch = 64;
     std::int32_t dots[kBatch];
@@ -138,25 +179,24 @@ class Linker {
   }
 
   // The offers to a point, (distance, edge), nearest first.
-  void sort_offers(std::uint32_t owner, std::uint32_t n, std::vector<std::uint64_t> &order) const {
-    const std::uint32_t *edges = edges_.data() + begin_[owner];
+  void sort_offers(std::uint32_t owner, Edges offered, std::vector<std::uint64_t> &order) const {
     order.clear();
-    for (std::uint32_t i = 0; i < n; i++) {
-      const std::uint32_t point = source(edges[i]);
+    for (std::uint32_t i = 0; i < offered.n; i++) {
+      const std::uint32_t point = source(offered.edges[i]);
       float distance;
       measure(owner, &point, 1, &distance);
-      order.push_back(neighbour_key(distance, edges[i]));
+      order.push_back(neighbour_key(distance, offered.edges[i]));
     }
     std::sort(order.begin(), order.end());
   }
 
   // Offers to a new point take the places that are left: what it displaced must stay in its list, and what others would displace
   // here would have nobody to take it over.
-  void fill_up(std::uint32_t owner, std::uint32_t n, std::vector<std::uint64_t> &order) {
+  void fill_up(std::uint32_t owner, Edges offered, std::vector<std::uint64_t> &order) {
     std::uint32_t *list = graph_.lists.list(owner);
     std::uint8_t &count = graph_.lists.counts[owner];
     if (count == graph_.lists.capacity) return;
-    sort_offers(owner, n, order);
+    sort_offers(owner, offered, order);
     for (std::size_t i = 0; i < order.size() && count < graph_.lists.capacity; i++) {
       const std::uint32_t point = source(neighbour_index(order[i]));
       if (!contains(list, count, point)) list[count++] = point;
@@ -164,17 +204,16 @@ class Linker {
   }
 
   // Offers to a node, nearest first: while there is room, then in the place of what is gone or gives way.
-  void enter(std::uint32_t owner, std::uint32_t n, std::vector<std::uint64_t> &order) {
-    const std::uint32_t *edges = edges_.data() + begin_[owner];
+  void enter(std::uint32_t owner, Edges offered, std::vector<std::uint64_t> &order) {
     const std::uint32_t capacity = graph_.lists.capacity;
     std::uint32_t *list = graph_.lists.list(owner);
     std::uint8_t &count = graph_.lists.counts[owner];
-    if (count + n <= capacity) {
-      for (std::uint32_t i = 0; i < n; i++) list[count++] = source(edges[i]);
+    if (count + offered.n <= capacity) {
+      for (std::uint32_t i = 0; i < offered.n; i++) list[count++] = source(offered.edges[i]);
       return;
     }
-    sort_offers(owner, n, order);
-    float owner_distances[PHNSW_LINKS_MAX], point_distances[PHNSW_LINKS_MAX];
+    sort_offers(owner, offered, order);
+    float owner_distances[PHNSW_LINKS_MAX];
     measure_list(owner, list, count, owner_distances);
     for (const std::uint64_t key : order) {
       const std::uint32_t edge = neighbour_index(key), point = source(edge);
@@ -185,8 +224,7 @@ class Linker {
         for (at = 0; at < capacity && (list[at] == PHNSW_NONE || !graph_.is_free(list[at])); at++) {
         }
         if (at == capacity) {
-          measure_list(point, list, count, point_distances);
-          at = backlink_victim(neighbour_distance(key), owner_distances, point_distances, count);
+          at = victim(list, owner_distances, count, point, neighbour_distance(key));
           if (at == count) continue;
           victims_[edge] = list[at];
         }
@@ -196,20 +234,71 @@ class Linker {
     }
   }
 
+  // Who gives way in a full list to a newcomer, as in an insert (pg/choose.c): the farthest of all, the newcomer included, that one
+  // nearer to the owner is nearer to; n: the newcomer.  An unknown one, whose distance is NaN, stays.
+  std::uint32_t victim(const std::uint32_t *list, const float *distances, std::uint32_t n, std::uint32_t newcomer,
+                       float distance) const noexcept {
+    std::uint32_t ids[PHNSW_LINKS_MAX + 1], places[PHNSW_LINKS_MAX + 1], known = 0;
+    float near[PHNSW_LINKS_MAX + 1], apart[PHNSW_LINKS_MAX + 1];
+    // By distance, of two at one distance the newcomer last.
+    for (std::uint32_t i = 0; i <= n; i++) {
+      const float its = i == n ? distance : distances[i];
+      if (its != its) continue;
+      std::uint32_t at = known++;
+      for (; at > 0 && near[at - 1] > its; at--) {
+        near[at] = near[at - 1];
+        ids[at] = ids[at - 1];
+        places[at] = places[at - 1];
+      }
+      near[at] = its;
+      ids[at] = i == n ? newcomer : list[i];
+      places[at] = i;
+    }
+    for (std::uint32_t at = known; at-- > 1;) {
+      measure(ids[at], ids, at, apart);
+      for (std::uint32_t i = 0; i < at; i++) {
+        if (near[i] < near[at] && apart[i] < near[at]) return places[at];
+      }
+    }
+    return places[known - 1];
+  }
+
   [[nodiscard]] std::uint32_t source(std::uint32_t edge) const noexcept { return graph_.limit() + edge / graph_.m(); }
 
   BuildContext &context_;
   MergeGraph &graph_;
   const Points points_;
   const GemmKernels &gemm_;
-  Array<std::uint32_t> begin_;       // of a point's offers
-  Array<std::uint32_t> edges_;       // the offers, by the point they are for
+  struct Offers {
+    std::uint32_t to;     // point
+    std::uint32_t begin;  // in edges_
+  };
+  Array<std::uint32_t> edges_;  // the offers, by the point they are for
+  std::vector<Offers> offers_;  // whose they are, ascending
+  std::uint32_t offers_of_nodes_ = 0;
+  Array<std::uint32_t> own_offers_;  // of a place: where its offers are in offers_; PHNSW_NONE: none
   Array<std::uint32_t> victims_;     // of an edge: what it displaced
   Array<ListChange> changes_;        // of nodes; those of one begin where its offers do
   std::vector<std::vector<std::uint64_t>> orders_;  // a worker's scratch
 };
 
 }  // namespace
+
+bool all_linked(const MergeGraph &graph, const std::vector<ListChange> &changes) {
+  std::vector<std::uint8_t> reached(graph.places());
+  std::vector<std::uint32_t> queue;
+  const auto reach = [&](std::uint32_t point) {
+    if (point < graph.limit() || point == PHNSW_NONE || reached[point - graph.limit()] != 0) return;
+    reached[point - graph.limit()] = 1;
+    queue.push_back(point);
+  };
+  for (const ListChange &change : changes) reach(change.added);
+  for (std::size_t i = 0; i < queue.size(); i++) {
+    const std::uint32_t *list = graph.lists.list(queue[i]);
+    for (std::uint32_t k = 0; k < graph.lists.counts[queue[i]]; k++) reach(list[k]);
+  }
+  return queue.size() == graph.places();
+}
 
 Status link_points(BuildContext &context, MergeGraph &graph, std::uint64_t seed, std::vector<ListChange> *changes) {
   const Points fresh = graph.new_points();

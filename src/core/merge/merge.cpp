@@ -8,12 +8,15 @@
 
 namespace phnsw {
 
-Status Merge::create(const Codec &codec, const phnsw_merge_params &params, std::unique_ptr<Merge> *merge) {
+// Fewer rows than one for so many nodes do without the walk, which costs a tenth of them by then, if all have links to them.
+constexpr std::uint32_t kNodesPerWalkedRow = 100;
+
+Status Merge::create(const Codec &codec, const phnsw_merge_params &params, MergeNodes *nodes, std::unique_ptr<Merge> *merge) {
   if (params.threads < 1) return {PHNSW_BAD_ARGUMENT, "a merge needs at least one thread"};
   if (params.ef_construction < PHNSW_EFC_MIN || params.ef_construction > PHNSW_EFC_MAX) {
     return {PHNSW_BAD_ARGUMENT, "ef_construction is out of range"};
   }
-  std::unique_ptr<Merge> made(new Merge(codec, params));
+  std::unique_ptr<Merge> made(new Merge(codec, params, nodes));
   if (const Status status = made->graph_.allocate(params.rows_max); !status.ok()) return status;
   *merge = std::move(made);
   return {};
@@ -74,7 +77,9 @@ Status Merge::run() {
     for (entry = 0; !graph_.is_live(entry); entry++) {
     }
   }
-  if (graph_.places() != 0) status = attach_points(context, graph_, entry, &list_changes_);
+  if (graph_.places() != 0 && (graph_.places() >= graph_.limit() / kNodesPerWalkedRow || !all_linked(graph_, list_changes_))) {
+    status = attach_points(context, graph_, entry, &list_changes_);
+  }
   ids_.reset(graph_.places());
   for (std::uint32_t &id : ids_) id = PHNSW_NONE;
   return status;

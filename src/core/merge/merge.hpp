@@ -18,7 +18,8 @@ namespace phnsw {
 
 class Merge final : private SpillSource {
  public:
-  static Status create(const Codec &codec, const phnsw_merge_params &params, std::unique_ptr<Merge> *merge);
+  // nodes: null, or what an earlier merge into the same index has left; it must outlive this one.
+  static Status create(const Codec &codec, const phnsw_merge_params &params, MergeNodes *nodes, std::unique_ptr<Merge> *merge);
   ~Merge() { join(); }
 
   [[nodiscard]] MergeGraph &graph() noexcept { return graph_; }
@@ -37,11 +38,12 @@ class Merge final : private SpillSource {
   void spread(std::uint8_t *reached) const;
 
  private:
-  Merge(const Codec &codec, const phnsw_merge_params &params)
+  Merge(const Codec &codec, const phnsw_merge_params &params, MergeNodes *nodes)
       : params_(params),
-        team_(params.threads, stop_),
+        team_(params.threads, stop_, true),
         arena_(~std::size_t{0}, *this),
-        graph_(arena_, codec, params.limit, params.ef_construction) {}
+        own_nodes_(nodes != nullptr ? nullptr : new MergeNodes(codec.params(), params.limit + params.rows_max)),
+        graph_(nodes != nullptr ? *nodes : *own_nodes_, codec, params.limit, params.ef_construction) {}
 
   static void *main(void *merge) noexcept;
   void conduct() noexcept;
@@ -57,6 +59,7 @@ class Merge final : private SpillSource {
   BuildProgress progress_;
   Team team_;
   Arena arena_;  // outlives what stands in it
+  const std::unique_ptr<MergeNodes> own_nodes_;
   MergeGraph graph_;
   std::vector<ListChange> list_changes_;
   Array<std::uint32_t> ids_;

@@ -1,0 +1,49 @@
+// MergeNodes: level 0 of an index in memory, as the pages held it when each was loaded, with room for new points behind it.
+//
+// Merges may use it one after the other: its owner, the backend, loads again before each what has changed since, in pages or,
+// by the merge before, in lists.  While a merge that it was given to computes it belongs to that one.
+#pragma once
+
+#include <atomic>
+
+#include "base/array.hpp"
+#include "build/context.hpp"
+#include "codec/codec.hpp"
+
+namespace phnsw {
+
+class MergeNodes final : private SpillSource {
+  // Before what stands in it, so that it ends after that.
+  Arena arena_;
+
+ public:
+  // At most so many points at any time: addresses, not memory.
+  MergeNodes(const phnsw_codec_params &params, std::uint32_t points_max);
+
+  static std::size_t stride_for(const phnsw_codec_params &params) noexcept;
+  // Bytes of a node.
+  static std::size_t node_bytes(const phnsw_codec_params &params) noexcept;
+
+  // Room for so many nodes, and points, which are these and the new ones; what is there stays.  New nodes are FREE.
+  Status grow(std::uint32_t nodes, std::uint32_t points);
+  // Gives the memory of the large arrays back and leaves the rest: every node must be loaded again.  For a signal handler.
+  void discard() noexcept;
+
+  const std::size_t stride;  // of codes
+  ArenaArray<std::int8_t> codes;
+  ArenaArray<phnsw_code_head> heads;
+  LevelLinks lists;
+  Array<std::uint32_t> versions;
+  Array<std::uint8_t> states;
+  std::uint32_t live = 0;
+
+ private:
+  // The caller has seen to it that the memory suffices: there is no file.
+  Status extend(std::uint64_t, int *) override { return {PHNSW_OUT_OF_MEMORY, "out of memory"}; }
+
+  std::atomic<bool> discarded_{false};
+  const std::uint32_t points_max_;
+  const std::uint32_t links_;  // of a list
+};
+
+}  // namespace phnsw

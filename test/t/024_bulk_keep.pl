@@ -1,0 +1,125 @@
+# The copy of the graph that a session keeps from one merge to the next (batch_keep.c): whatever happens to the index between two
+# statements, here or in other sessions, the next one builds on the index as it is.  Every statement below merges, so the second
+# and all further ones of a session mend a copy instead of making one.  What a stale copy would do: link new rows to nodes that
+# are gone or others by now, so that rows cannot be found; the checker and a scan of the whole index look for that.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use BulkTest;
+use PhnswTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+seed_from_env();
+my $node = bulk_node('keep', 'autovacuum = off', 'phnsw.merge_threshold = 1', 'max_parallel_maintenance_workers = 1');
+
+# A session that stays, for statements between which others work.
+my $s = $node->background_psql('postgres', on_error_stop => 0);
+
+# New rows of one statement after the other, `between` ($i) before each but the first.
+sub statements
+{
+	my ($session, $table, $first, $n, $between) = @_;
+
+	foreach my $i (0 .. $n - 1)
+	{
+		$between->($i) if $between && $i > 0;
+		$session->query_safe(rows($table, $first + 100 * $i, $first + 100 * $i + 99));
+	}
+	return;
+}
+
+sub filled_table
+{
+	my ($table, $kind) = @_;
+
+	run("CREATE $kind TABLE $table (id int, v vector(8));" . rows($table, 1, 3000) . "CREATE INDEX ${table}_v ON $table USING phnsw (v);");
+	return;
+}
+
+sub anonymous
+{
+	my ($pid) = @_;
+
+	return slurp_file("/proc/$pid/status") =~ /^RssAnon:\s*(\d+)/m ? $1 : 0;
+}
+
+# Nobody else.
+filled_table('alone', '');
+statements($s, 'alone', 3001, 20);
+complete('alone', 5000, 'alone');
+is($s->query_safe("SELECT bulk_flushes || ' ' || inserts_bulk FROM phnsw_stats WHERE index = 'alone_v'::regclass"), '20 2000', 'all were merged');
+
+# Unlogged pages do not move their LSN.
+filled_table('unlogged', 'UNLOGGED');
+statements($s, 'unlogged', 3001, 5, sub { run('DELETE FROM unlogged WHERE id % 7 = ' . $_[0] . '; VACUUM unlogged;' . rows('unlogged', 9000, 9049)) });
+complete('unlogged', run('SELECT count(*) FROM unlogged'), 'unlogged');
+
+# Rows of others, one by one and merged, between two statements; nodes that go, and whose slots others take.
+filled_table('beside', '');
+statements($s, 'beside', 3001, 12, sub
+{
+	my ($i) = @_;
+
+	run("SET phnsw.merge_threshold = 1000000;" . rows('beside', 10000 + 60 * $i, 10029 + 60 * $i)) if $i % 3 == 0;
+	run(rows('beside', 10030 + 60 * $i, 10059 + 60 * $i)) if $i % 3 == 1;
+	run("DELETE FROM beside WHERE id % 9 = $i AND id < 9000; VACUUM beside") if $i % 3 == 2;
+});
+complete('beside', run('SELECT count(*) FROM beside'), 'beside others');
+
+# Another file, another build, another index in turn with the first.
+filled_table('moved', '');
+filled_table('other', '');
+statements($s, 'moved', 3001, 8, sub
+{
+	my ($i) = @_;
+
+	run('REINDEX INDEX moved_v') if $i == 2;
+	run('TRUNCATE moved;' . rows('moved', 1, 2000)) if $i == 3;
+	$s->query_safe('CLUSTER moved USING moved_id') if $i == 5;
+	run('CREATE INDEX moved_id ON moved (id)') if $i == 4;
+	$s->query_safe(rows('other', 3001 + 50 * $i, 3050 + 50 * $i)) if $i > 5;
+});
+complete('moved', run('SELECT count(*) FROM moved'), 'another file');
+complete('other', 3100, 'another index');
+
+# A merge that fails, a transaction that is rolled back: their rows are not seen, those that follow are.
+filled_table('failed', '');
+statements($s, 'failed', 3001, 3);
+$s->query_safe("BEGIN;" . rows("failed", 20001, 20100) . "SELECT count(*) FROM failed; ROLLBACK");
+eval { $s->query_safe("SELECT 1 / 0") };
+$s->{stderr} = '';
+statements($s, 'failed', 3301, 3);
+run('VACUUM failed');
+statements($s, 'failed', 3601, 2);
+complete('failed', 3800, 'after errors');
+
+# The memory goes back while the session is idle, and the next statements find all they need.
+SKIP:
+{
+	skip 'no /proc', 1 unless -r "/proc/$$/status";
+	my $pid = $s->query_safe('SELECT pg_backend_pid()');
+	run('CREATE TABLE wide (id int, v vector(1000)); INSERT INTO wide SELECT i, array_fill(i::float4, ARRAY[1000])::vector FROM generate_series(1, 6000) i;
+		CREATE INDEX wide_v ON wide USING phnsw (v);');
+	my $one = 'INSERT INTO wide SELECT i, array_fill((i + 0.5)::float4, ARRAY[1000])::vector FROM generate_series(%d, %d) i';
+
+	$s->query_safe(sprintf($one, 10 * $_, 10 * $_ + 9)) foreach 1 .. 3;
+	my $kept = anonymous($pid);
+	ok(wait_until(60, sub { anonymous($pid) < $kept - 5000 }), "an idle session gives the copy back: $kept kB, then " . anonymous($pid));
+	$s->query_safe(sprintf($one, 10 * $_, 10 * $_ + 9)) foreach 4 .. 6;
+	check_index($node, 'wide_v', 'after idleness');
+}
+$s->quit;
+
+# By cost: the first small statement goes one by one, those that follow at once are merged; others that merge are not waited for.
+run('ALTER SYSTEM SET phnsw.merge_threshold = -1');
+$node->reload;
+filled_table('small', '');
+like(run(join('', map { rows('small', 3001 + 55 * $_, 3055 + 55 * $_) } 0 .. 39)
+	. "SELECT bulk_flushes FROM phnsw_stats WHERE index = 'small_v'::regclass"), qr/^[1-9]/, 'small statements are merged');
+complete('small', 3000 + 40 * 55, 'small statements');
+done_testing();
