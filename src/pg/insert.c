@@ -45,32 +45,53 @@ phnsw_draw_level(const PhnswIndex *pi, ItemPointer tid)
 	return (uint32) Min(level, PHNSW_LEVEL_MAX);
 }
 
+/* Neighbours are chosen among ef_construction nodes and half as many behind them that the search has seen anyway. */
+static uint32
+passed_over(const PhnswIndex *pi)
+{
+	return Min(pi->meta.ef_construction / 2, PHNSW_SELECT_MAX - pi->meta.ef_construction);
+}
+
 /* ---- search ---------------------------------------------------------------------------------------------------------------- */
 
-/* The search of a level begins at the nodes found on the level above. */
+/* The search of a level begins at the nodes found on the level above.  passed: others than the ef nearest are wanted, too. */
 static void
-begin_search(PhnswInsert *ins, uint32 ef)
+begin_search(PhnswInsert *ins, uint32 ef, bool passed)
 {
 	const PhnswCopies *found = &ins->near;
 	phnsw_error error;
 
-	phnsw_ensure(phnsw_search_begin(ins->search, ef, ins->pi->meta.nodes.limit, false, &error), &error);
-	phnsw_ensure(phnsw_search_offer(ins->search, found->ids, found->distances, found->versions, found->n, &error), &error);
+	phnsw_ensure(phnsw_search_begin(ins->search, ef, ins->pi->meta.nodes.limit, passed, &error), &error);
+	phnsw_ensure(phnsw_search_offer(ins->search, found->ids, found->distances, found->versions, Min(found->n, ef), &error),
+				 &error);
 }
 
-/* ins->near: copies of the nearest nodes found, at most n of them. */
 static void
-take_nearest(PhnswInsert *ins, uint32 n)
+add_found(PhnswCopies *found, const phnsw_candidate *candidates, uint32 n)
+{
+	for (uint32 i = 0; i < n; i++, found->n++)
+	{
+		found->ids[found->n] = candidates[i].id;
+		found->distances[found->n] = candidates[i].score;
+		found->versions[found->n] = candidates[i].version;
+	}
+}
+
+/* ins->near: copies of the n nearest nodes found at most, then of `passed` more at most that the search has passed over. */
+static void
+take_nearest(PhnswInsert *ins, uint32 n, uint32 passed)
 {
 	PhnswCopies *found = &ins->near;
-	const phnsw_candidate *window = phnsw_search_window(ins->search, &found->n);
+	uint32		size;
+	const phnsw_candidate *candidates = phnsw_search_window(ins->search, &size);
+	phnsw_error error;
 
-	found->n = Min(found->n, n);
-	for (uint32 i = 0; i < found->n; i++)
+	found->n = 0;
+	add_found(found, candidates, Min(size, n));
+	if (passed > 0)
 	{
-		found->ids[i] = window[i].id;
-		found->distances[i] = window[i].score;
-		found->versions[i] = window[i].version;
+		phnsw_ensure(phnsw_search_passed(ins->search, &passed, &candidates, &error), &error);
+		add_found(found, candidates, passed);
 	}
 	phnsw_touch_heads(ins->index, ins->pi, found->ids, found->n, found->slots);
 }
@@ -97,10 +118,9 @@ search_level(PhnswInsert *ins, uint32 level)
 {
 	uint32		ef = ins->pi->meta.ef_construction;
 
-	Assert(ef <= PHNSW_SELECT_MAX);
-	begin_search(ins, ef);
+	begin_search(ins, ef, true);
 	phnsw_search_level(ins->index, ins->pi, ins->search, ins->query, level);
-	take_nearest(ins, ef);
+	take_nearest(ins, ef, passed_over(ins->pi));
 }
 
 /* Finds the new node's surroundings; chooses its links above level 0.  false: the index is empty. */
@@ -138,15 +158,15 @@ join_unchanged(PhnswInsert *ins)
 		if (phnsw_join_equal(ins))
 			return true;
 	}
-	begin_search(ins, ef);
+	begin_search(ins, ef, false);
 	if (phnsw_search_until(ins->index, ins->pi, ins->search, ins->query, 0, equal))
 	{
-		take_nearest(ins, 1);
+		take_nearest(ins, 1, 0);
 		if (phnsw_join_equal(ins))
 			return true;
 		phnsw_search_level(ins->index, ins->pi, ins->search, ins->query, 0);
 	}
-	take_nearest(ins, ef);
+	take_nearest(ins, ef, 0);
 	return phnsw_join_equal(ins);
 }
 
@@ -222,13 +242,13 @@ make_insert(Relation index, PhnswIndex *pi, MemoryContext context)
 static void
 prepare_search(PhnswInsert *ins, const float *vector)
 {
-	uint32		ef = ins->pi->meta.ef_construction;
+	uint32		n = ins->pi->meta.ef_construction + passed_over(ins->pi);
 
 	ins->links = palloc0((ins->slot->level + 1) * sizeof(PhnswNewLinks));
-	ins->near.ids = palloc(ef * sizeof(uint32));
-	ins->near.distances = palloc(ef * sizeof(float));
-	ins->near.versions = palloc(ef * sizeof(uint32));
-	ins->near.slots = palloc((Size) ef * ins->pi->slot_bytes);
+	ins->near.ids = palloc(n * sizeof(uint32));
+	ins->near.distances = palloc(n * sizeof(float));
+	ins->near.versions = palloc(n * sizeof(uint32));
+	ins->near.slots = palloc((Size) n * ins->pi->slot_bytes);
 	ins->search = phnsw_search_borrow(ins->pi, ins->context);
 	ins->query = phnsw_query_borrow(ins->pi, ins->context);
 	phnsw_query_set(ins->query, vector, PHNSW_FOR_INSERT);

@@ -62,15 +62,16 @@ sort_fresh(const PhnswRepair *r, const PhnswRepairJob *job, const phnsw_slot *ow
 	return n;
 }
 
-/* Some entry of the list is nearer to the candidate than the owner is, and so leads to it. */
+/* Some entry of the list that is nearer to the owner is nearer to the candidate than the owner is, and so leads to it. */
 static bool
-is_covered(const PhnswRepair *r, const Fresh *candidate, const phnsw_slot *const *kept, uint32 n)
+is_covered(const PhnswRepair *r, const Fresh *candidate, const phnsw_slot *const *kept, const float *distances, uint32 n)
 {
 	const phnsw_slot *slot = phnsw_pool_slot(&r->pool, candidate->index);
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		if (phnsw_codec_distance(r->v->pi->codec, kept[i], slot) < candidate->distance)
+		if (distances[i] < candidate->distance &&
+			phnsw_codec_distance(r->v->pi->codec, kept[i], slot) < candidate->distance)
 			return true;
 	}
 	return false;
@@ -110,6 +111,7 @@ phnsw_choose_repaired(PhnswRepair *r, PhnswRepairJob *job)
 	const phnsw_slot *owner = job->slot != NULL ? job->slot :
 		phnsw_pool_slot(&r->pool, phnsw_pool_add(&r->pool, job->owner));
 	const phnsw_slot *kept[PHNSW_LINKS_MAX];
+	float		distances[PHNSW_LINKS_MAX]; /* of the kept ones */
 	Fresh		fresh[CANDIDATES_MAX];
 	uint32		passed[CANDIDATES_MAX];
 	uint32		n_passed = 0;
@@ -124,18 +126,20 @@ phnsw_choose_repaired(PhnswRepair *r, PhnswRepairJob *job)
 		if (!phnsw_is_usable(r, job, job->candidates[i]))
 			continue;
 		kept[n] = phnsw_pool_slot(&r->pool, job->candidates[i]);
+		distances[n] = phnsw_codec_distance(pi->codec, owner, kept[n]);
 		job->chosen[n++] = r->pool.ids[job->candidates[i]];
 	}
 	n_kept = n;
 	n_fresh = sort_fresh(r, job, owner, fresh);
 	for (uint32 i = 0; i < n_fresh && n < m; i++)
 	{
-		if (is_covered(r, &fresh[i], kept, n))
+		if (is_covered(r, &fresh[i], kept, distances, n))
 		{
 			passed[n_passed++] = fresh[i].index;
 			continue;
 		}
 		kept[n] = phnsw_pool_slot(&r->pool, fresh[i].index);
+		distances[n] = fresh[i].distance;
 		job->chosen[n++] = r->pool.ids[fresh[i].index];
 	}
 	for (uint32 i = 0; i < n_passed && n < m; i++)

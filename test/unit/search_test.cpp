@@ -186,6 +186,47 @@ TEST(Search, EndsWhereTheNextCandidateIsTooFar) {
   EXPECT_GT(earlier, 50u);
 }
 
+// What the search has passed over: of all nodes scored, those behind the window, nearest first.  Scores in few or many steps, some
+// infinite.  Asking changes nothing: it may be repeated, and the stream goes on as if nobody had asked.
+TEST(Search, PassedIsWhatFollowsTheWindow) {
+  Rng rng(36);
+  SearchHandle search;
+  for (std::uint32_t round = 0; round < 300; round++) {
+    const std::uint32_t n = 1 + rng.below(2000);
+    Graph graph(rng, n, 12, round % 3 == 0 ? 20 : 1u << 24);
+    for (std::uint32_t i = 0; round % 4 == 0 && i < n; i += 5) graph.score[i] = std::numeric_limits<float>::infinity();
+    const std::uint32_t ef = 1 + rng.below(60);
+    const std::uint32_t entry = rng.below(n);
+    ASSERT_EQ(phnsw_search_begin(search, ef, n, true, nullptr), PHNSW_OK);
+    offer(search, graph, {entry});
+    std::set<std::uint32_t> scored{entry};
+    for (const std::uint32_t id : run(search, graph)) scored.insert(graph.links[id].begin(), graph.links[id].end());
+    std::set<Key> behind;
+    for (const std::uint32_t id : scored) behind.insert({graph.score[id], id});
+    const std::vector<phnsw_candidate> window = window_of(search);
+    for (const phnsw_candidate &candidate : window) ASSERT_EQ(behind.erase({candidate.score, candidate.id}), 1u);
+
+    for (int time = 0; time < 2; time++) {
+      const std::uint32_t wanted = rng.below(200);
+      std::uint32_t count = wanted;
+      const phnsw_candidate *passed = nullptr;
+      ASSERT_EQ(phnsw_search_passed(search, &count, &passed, nullptr), PHNSW_OK);
+      ASSERT_EQ(count, std::min<std::size_t>(wanted, behind.size())) << "round " << round;
+      auto expected = behind.begin();
+      for (std::uint32_t i = 0; i < count; i++, ++expected) {
+        ASSERT_EQ(Key(passed[i].score, passed[i].id), *expected) << "round " << round;
+        ASSERT_EQ(passed[i].version, Graph::version(passed[i].id));
+      }
+    }
+    ASSERT_EQ(phnsw_search_take(search, static_cast<std::uint32_t>(window.size()), nullptr), PHNSW_OK);
+    const std::vector<phnsw_candidate> next = window_of(search);
+    ASSERT_EQ(next.size(), std::min<std::size_t>(ef, behind.size()));
+    if (!next.empty()) {
+      ASSERT_EQ(Key(next[0].score, next[0].id), *behind.begin());
+    }
+  }
+}
+
 // Streaming until nothing is left returns every reachable node once, and, taking k at a time, each group in order.
 TEST(Search, StreamReturnsEveryReachableNodeOnce) {
   Rng rng(32);

@@ -222,6 +222,12 @@ PHNSW_API phnsw_status phnsw_search_offer(phnsw_search *search, const uint32_t *
 /* The window, sorted by (score, id); valid until the next call that is not const. */
 PHNSW_API const phnsw_candidate *phnsw_search_window(const phnsw_search *search, uint32_t *n) PHNSW_NOEXCEPT;
 /*
+ * The nearest *n at most that have fallen out of the window, sorted like it; *n becomes how many there are.  The reserve keeps
+ * them; valid as long as the window.
+ */
+PHNSW_API phnsw_status phnsw_search_passed(phnsw_search *search, uint32_t *n, const phnsw_candidate **passed,
+                                           phnsw_error *error) PHNSW_NOEXCEPT;
+/*
  * Removes the first n candidates of the window (they were used) and refills it from the reserve.  To be called when
  * phnsw_search_pop() has returned false: the links of a candidate that is taken unexpanded are never followed.
  * The first take after offers heapifies the reserve, so a scan that may end early takes late, several at a time.

@@ -56,6 +56,15 @@ const phnsw_candidate *phnsw_search_window(const phnsw_search *search, std::uint
   return search->search.window();
 }
 
+phnsw_status phnsw_search_passed(phnsw_search *search, std::uint32_t *n, const phnsw_candidate **passed,
+                                 phnsw_error *error) noexcept {
+  *passed = nullptr;
+  return phnsw::guard(error, [&] {
+    *passed = search->search.passed(n);
+    return phnsw::Status();
+  });
+}
+
 phnsw_status phnsw_search_take(phnsw_search *search, std::uint32_t n, phnsw_error *) noexcept {
   search->search.take(n);
   return PHNSW_OK;

@@ -110,6 +110,13 @@ const phnsw_candidate *Search::window() const noexcept {
   return shown_.data();
 }
 
+const phnsw_candidate *Search::passed(std::uint32_t *n) {
+  if (passed_.size() < *n) passed_.reset(*n);
+  *n = reserve_.nearest(*n, &nearest_passed_);
+  for (std::uint32_t i = 0; i < *n; i++) passed_[i] = candidate_of(nearest_passed_[i]);
+  return passed_.begin();
+}
+
 void Search::take(std::uint32_t n) noexcept {
   window_.drop_front(std::min(n, window_.size()));
   while (!window_.full() && !reserve_.empty()) window_.append(reserve_.take());

@@ -51,9 +51,12 @@ class Search {
   // Removes the first n (at most all) of the window and refills it from the reserve.
   void take(std::uint32_t n) noexcept;
 
+  // The nearest n at most of the reserve, which keeps them, nearest first; valid as long as the window.
+  [[nodiscard]] const phnsw_candidate *passed(std::uint32_t *n);
+
   [[nodiscard]] std::size_t memory() const noexcept {
     return sizeof *this + visited_.memory() + window_.memory() + reserve_.memory() +
-           shown_.size() * sizeof(phnsw_candidate);
+           (shown_.size() + passed_.size()) * sizeof(phnsw_candidate) + nearest_passed_.size() * sizeof(Entry);
   }
 
  private:
@@ -66,6 +69,8 @@ class Search {
   Candidates window_;
   Reserve reserve_;
   mutable Array<phnsw_candidate> shown_;  // window() writes them
+  Array<Entry> nearest_passed_;
+  Array<phnsw_candidate> passed_;
   bool keep_reserve_ = false;
   bool entering_ = true;  // no fresh() since begin(): offers are entry points
   std::uint32_t rank_ = 0;  // 0: only the window's size ends the search

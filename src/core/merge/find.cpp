@@ -105,7 +105,7 @@ class Finder {
     const std::uint32_t versions[PHNSW_LINKS_MAX] = {};
     const std::uint32_t row_bytes = graph_.points().row_bytes();
     const bool few = graph_.rows() < graph_.limit() / kNodesPerCandidate;
-    search_.begin(few ? graph_.ef() : std::max(1u, graph_.ef() * kSearchShare / 8), graph_.limit(), false);
+    search_.begin(few ? graph_.ef() : std::max(1u, graph_.ef() * kSearchShare / 8), graph_.limit(), true);
     score(row, start.ids, start.n, scores);
     search_.offer(start.ids, scores, versions, start.n);
     for (std::uint32_t node; search_.pop(&node);) {
@@ -138,19 +138,28 @@ class Finder {
            std::memcmp(graph_.row_codes().row(row), nodes_.row(id), nodes_.stride) == 0;
   }
 
-  void keep(std::uint32_t row) noexcept {
-    std::uint64_t *window = graph_.window(row);
+  // The window, and what the search has passed over as far as there is room: of the nodes it has seen anyway, the more the
+  // heuristic chooses among the better (src/pg/README.md, Insert).
+  void keep(std::uint32_t row) {
     std::uint32_t n = 0;
-    for (std::uint32_t i = 0; i < search_.window_size() && n < graph_.window_width(); i++) {
-      const phnsw_candidate &candidate = search_.window()[i];
-      if (!graph_.is_live(candidate.id)) continue;
-      if (equal(row, candidate.id)) {
-        graph_.join(row, candidate.id);
-        return;
+    if (!add(row, search_.window(), search_.window_size(), &n)) return;
+    std::uint32_t passed = graph_.window_width() - n;
+    const phnsw_candidate *candidates = search_.passed(&passed);
+    if (add(row, candidates, passed, &n)) graph_.set_window_size(row, n);
+  }
+
+  // false: the row has joined one of them.
+  bool add(std::uint32_t row, const phnsw_candidate *candidates, std::uint32_t count, std::uint32_t *n) noexcept {
+    std::uint64_t *window = graph_.window(row);
+    for (std::uint32_t i = 0; i < count && *n < graph_.window_width(); i++) {
+      if (!graph_.is_live(candidates[i].id)) continue;
+      if (equal(row, candidates[i].id)) {
+        graph_.join(row, candidates[i].id);
+        return false;
       }
-      window[n++] = neighbour_key(candidate.score, candidate.id);
+      window[(*n)++] = neighbour_key(candidates[i].score, candidates[i].id);
     }
-    graph_.set_window_size(row, n);
+    return true;
   }
 
   MergeGraph &graph_;

@@ -8,7 +8,7 @@
 namespace phnsw {
 namespace {
 
-std::uint32_t width_for(std::uint32_t ef) noexcept { return std::min(ef, MergeGraph::kWindowMax); }
+std::uint32_t width_for(std::uint32_t ef) noexcept { return std::min(2 * ef, MergeGraph::kWindowMax); }
 
 std::uint64_t hash_code(const std::int8_t *code, std::size_t bytes) noexcept {
   std::uint64_t hash = 0;
