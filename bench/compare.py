@@ -66,7 +66,7 @@ def main():
             continue
         common += 1
         for name, before, after, verdict in compare_row(old, row, options.tolerance):
-            verdict = "floor" if row["measure"] == "floor" else verdict
+            verdict = "floor" if row["measure"].startswith("floor") else verdict
             worse += verdict == "worse"
             where = " ".join(str(value) if part in ("measure", "system", "dataset") else "%s=%s" % (part, value)
                              for part, value in key(row))

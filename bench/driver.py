@@ -158,14 +158,17 @@ def floor(options, chosen, report):
         for clients in [1] + [n for n in options.clients if n != 1]:
             for system in chosen:
                 if system.is_server:
-                    runs.setdefault((system, clients), []).append(system.floor(options.seconds, clients))
-    for (system, clients), results in runs.items():
-        report.add("floor", system, **latencies(results), clients=clients)
+                    runs.setdefault(("floor", system, clients), []).append(system.floor(options.seconds, clients))
+        for system in chosen:
+            if system.is_server:
+                runs.setdefault(("floor_one_core", system, 1), []).append(system.floor(options.seconds, 1, one_core=True))
+    for (measure, system, clients), results in runs.items():
+        report.add(measure, system, **latencies(results), clients=clients)
 
 
 def search_alone(options, dataset, chosen, report, k):
-    """One connection, each ef.  Returns {(system, ef): recall}."""
-    runs, recalls, counters = {}, {}, {}
+    """One connection, each ef, on two cores and on one.  Returns {(system, ef): recall}."""
+    runs, one_core, recalls, counters = {}, {}, {}, {}
     for _ in range(options.repeat):
         for ef in [0] + widths(options, k):
             for system in chosen:
@@ -174,11 +177,15 @@ def search_alone(options, dataset, chosen, report, k):
                     continue
                 result, answers = system.search(ef, options.seconds)
                 runs.setdefault((system, ef), []).append(result)
+                if system.is_server:
+                    one_core.setdefault((system, ef), []).append(system.search(ef, options.seconds, one_core=True)[0])
                 if (system, ef) not in recalls:
                     recalls[system, ef] = round(dataset.recall(answers, k), 4)
                     counters[system, ef] = system.counters(ef)
     for (system, ef), results in sorted(runs.items(), key=lambda item: (item[0][0].name, item[0][1])):
         report.add("search", system, k=k, ef=ef, recall=recalls[system, ef], **latencies(results), clients=1, **counters[system, ef])
+        if system.is_server:
+            report.add("search_one_core", system, k=k, ef=ef, recall=recalls[system, ef], **latencies(one_core[system, ef]), clients=1)
     return recalls
 
 

@@ -19,7 +19,9 @@ REQUIRED = {
     "build": ("threads", "seconds", "seconds_min", "seconds_max", "index_bytes"),
     "recall": ("ef", "recall"),
     "search": ("ef", "clients", "recall", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us", "histogram"),
+    "search_one_core": ("ef", "clients", "recall", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
     "floor": ("clients", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
+    "floor_one_core": ("clients", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
     "insert": ("mode", "clients", "synchronous_commit", "rows_inserted", "rows_per_s", "rows_per_s_min", "rows_per_s_max",
                "wal_bytes_per_row", "wal_image_bytes_per_row", "recall"),
     "mixed": ("ef", "writers", "p50_us", "p50_us_min", "p50_us_max", "p99_us", "p50_alone_us", "p99_alone_us", "rows_per_s"),
@@ -88,11 +90,11 @@ class Report:
             print("\n" + measure)
             for line in cells:
                 print("  ".join(cell.rjust(width) for cell, width in zip(line, widths)))
-            if measure == "search":
+            if measure.startswith("search"):
                 for k in dict.fromkeys(row["k"] for row in rows):
                     for target in (0.95, 0.99):
                         found = speed_at_recall([row for row in rows if row["k"] == k], target)
-                        print("QPS at recall@%d %.2f: %s" % (k, target, ", ".join("%s %.0f" % x for x in found.items()) or "not reached"))
+                        print("QPS at recall@%d %.2f%s: %s" % (k, target, measure[6:].replace("_", " "), ", ".join("%s %.0f" % x for x in found.items()) or "not reached"))
 
     def save(self, folder, environment, options):
         """DATE-DATASET, and what tells files of one data set apart: rows, k and parts where they are not the usual ones."""

@@ -194,24 +194,25 @@ class Extension:
     def search_sql(self, where=""):
         return "SELECT id FROM items %s ORDER BY v %s $1::vector LIMIT %d" % (where, self.operator, self.k)
 
-    def ask(self, settings, sql, query_file, seconds, clients=1):
+    def ask(self, settings, sql, query_file, seconds, clients=1, one_core=False):
         """Runs pg/query_client: its numbers, and the answers of its first pass."""
         answers = os.path.join(WORK, "answers." + self.name)
+        core = [str(max(os.sched_getaffinity(0)))] if one_core else []
         out = subprocess.run([os.path.join(WORK, "query_client"), "dbname=" + self.database, settings, sql, query_file,
-                              str(self.dataset.dims), str(seconds), str(clients), answers], stdout=subprocess.PIPE, check=True)
+                              str(self.dataset.dims), str(seconds), str(clients), answers] + core, stdout=subprocess.PIPE, check=True)
         return json.loads(out.stdout), read_answers(answers)
 
-    def search(self, ef, seconds, clients=1):
+    def search(self, ef, seconds, clients=1, one_core=False):
         watch = LockWatch(self.database) if clients > 1 else None
-        result, answers = self.ask(self.settings(ef), self.search_sql(), self.query_file, seconds, clients)
+        result, answers = self.ask(self.settings(ef), self.search_sql(), self.query_file, seconds, clients, one_core)
         if watch:
             result["lock_waits"] = watch.stop()
         return result, answers
 
-    def floor(self, seconds, clients):
+    def floor(self, seconds, clients, one_core=False):
         """A query that takes the parameter and returns a row, as search() does, but needs no table."""
         return self.ask("SET plan_cache_mode = force_generic_plan", "SELECT 1::int4 WHERE $1::vector IS NOT NULL", self.query_file,
-                        seconds, clients)[0]
+                        seconds, clients, one_core)[0]
 
     def recall(self, ef, dataset=None):
         """Recall at this ef, against another data set's truth when one is given."""

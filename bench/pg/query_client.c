@@ -3,7 +3,7 @@
  *    Asks a server for nearest neighbours and measures: one prepared statement, a binary vector parameter, a Unix socket,
  *    one connection or many.  What the driver of bench/run.sh runs, since an interpreter would measure itself.
  *
- * usage: query_client CONNINFO SETUP_SQL QUERY_SQL QUERIES DIMS SECONDS CLIENTS [ANSWERS]
+ * usage: query_client CONNINFO SETUP_SQL QUERY_SQL QUERIES DIMS SECONDS CLIENTS [ANSWERS [CORE]]
  *
  *    SETUP_SQL   run once per connection (SET ...)
  *    QUERY_SQL   has one parameter $1::vector; its first column is int4
@@ -12,6 +12,9 @@
  *                what is measured, by one connection, for caches that are cold or beside other work
  *    CLIENTS     connections, a thread each, which start at different queries
  *    ANSWERS     file for the answers of the first pass: per query a count and the ids, int32
+ *    CORE        number of the processor core that a timed connection and its backend both run on, for one connection.  They
+ *                take turns anyway; the scheduler keeps them on one core or on two as it happens, and waking a core that
+ *                sleeps costs a virtual machine more than a search.
  *
  * Prints one JSON object: {"qps":...,"p50_us":...,"p95_us":...,"p99_us":...,"mean_us":...,"first_us":...,"queries":...,
  * "histogram":"80:3 81:40 ..."}.  A bucket I:N of the histogram says that N latencies were from 10^(I/20) to 10^((I+1)/20)
@@ -19,9 +22,11 @@
  * A single pass (SECONDS 0) adds "p50_running_us" and "p99_running_us" where the kernel has /proc/PID/schedstat: latencies
  * less the time that backend and client were ready to run and had no core, because others had them all.
  */
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
@@ -54,6 +59,7 @@ static const char *conninfo,
 		   *query_sql;
 static double seconds;
 static int	client_count;
+static int	core = -1;			/* -1: wherever the scheduler likes */
 static pthread_barrier_t barrier;
 
 static PGconn *
@@ -74,6 +80,18 @@ open_connection(void)
 		fail(query_sql, PQerrorMessage(connection));
 	PQclear(result);
 	return connection;
+}
+
+/* This thread and the connection's backend, which must be of this machine. */
+static void
+share_core(PGconn *connection)
+{
+	cpu_set_t	one;
+
+	CPU_ZERO(&one);
+	CPU_SET(core, &one);
+	if (sched_setaffinity(0, sizeof(one), &one) != 0 || sched_setaffinity(PQbackendPID(connection), sizeof(one), &one) != 0)
+		fail("core", "client and backend cannot be put there");
 }
 
 static PGresult *
@@ -195,6 +213,8 @@ run_client(void *argument)
 	size_t		query = row_count / (size_t) client_count * (size_t) self->number;
 	double		end;
 
+	if (core >= 0)
+		share_core(connection);
 	/* The first executions plan anew; none of that belongs to the measurement. */
 	for (int i = 0; i < 20; i++)
 		PQclear(ask(connection, (query + (size_t) i) % row_count));
@@ -288,13 +308,15 @@ main(int argc, char **argv)
 				elapsed;
 
 	if (argc < 8)
-		fail("usage", "query_client CONNINFO SETUP_SQL QUERY_SQL QUERIES DIMS SECONDS CLIENTS [ANSWERS]");
+		fail("usage", "query_client CONNINFO SETUP_SQL QUERY_SQL QUERIES DIMS SECONDS CLIENTS [ANSWERS [CORE]]");
 	conninfo = argv[1];
 	setup_sql = argv[2];
 	query_sql = argv[3];
 	read_vectors(argv[4], atoi(argv[5]));
 	seconds = atof(argv[6]);
 	client_count = atoi(argv[7]);
+	if (argc > 9)
+		core = atoi(argv[9]);
 
 	connection = open_connection();
 	all = seconds > 0 ? NULL : malloc(row_count * sizeof(float));

@@ -11,7 +11,7 @@ trap 'rm -rf "$place"' EXIT
 PHNSW_RESULTS=$place bench/run.sh words20k --rows 2000 --repeat 1 --seconds 0.05 --queries 50 --ef 20,80 --clients 2 --changes 100 \
 	--write-clients 1,2 --batches 50 --commits off --cycles 2 --threads 2 --k 10,100 --disk-us 100 --json --save \
 	--only build,search,insert,mixed,copy,update,vacuum,cold,filter >"$place/lines.json"
-python3 bench/report.py build recall floor search insert mixed update vacuum cold filter <"$place/lines.json"
+python3 bench/report.py build recall floor floor_one_core search search_one_core insert mixed update vacuum cold filter <"$place/lines.json"
 
 # Sums of the lines: a broken part of the driver shows as rows that nobody inserted or found.
 python3 - "$place/lines.json" <<'PYTHON'
@@ -26,6 +26,9 @@ faults += [row for row in rows if row.get("wal_segments_created", 0) > 0]
 # A search does what the floor does, and more; not each one, for a few microseconds are noise.
 slowest = max(row["p50_us"] for row in rows if row["measure"] == "search" and row["clients"] == 1)
 faults += [row for row in rows if row["measure"] == "floor" and row["clients"] == 1 and row["p50_us"] >= slowest]
+if [row["ef"] for row in rows if row["measure"] == "search_one_core"] != [
+        row["ef"] for row in rows if row["measure"] == "search" and row["clients"] == 1]:
+    faults.append({"search_one_core": "not with every ef"})
 modes = {row["mode"] for row in rows if row["measure"] == "insert"}
 if modes != {"single", "single_tx", "batch50", "copy", "copy_empty", "copy_build"}:
     faults.append({"modes": sorted(modes)})
