@@ -52,7 +52,7 @@ try_lock_index(Relation index, OffsetNumber which)
 	ItemPointerData tid;
 
 	ItemPointerSet(&tid, 0, which);
-	return ConditionalLockTuple(index, &tid, ExclusiveLock);
+	return PhnswConditionalLockTuple(index, &tid, ExclusiveLock);
 }
 
 static void

@@ -79,6 +79,13 @@ typedef RelFileNode PhnswFile;
 #define PhnswVacuumDelay() vacuum_delay_point()
 #endif
 
+/* 18 can log that a lock was not to be had. */
+#if PG_VERSION_NUM >= 180000
+#define PhnswConditionalLockTuple(relation, tid, mode) ConditionalLockTuple(relation, tid, mode, false)
+#else
+#define PhnswConditionalLockTuple(relation, tid, mode) ConditionalLockTuple(relation, tid, mode)
+#endif
+
 /* 18 lists loaded libraries with their versions (pg_get_loaded_modules). */
 #if PG_VERSION_NUM >= 180000
 #define PHNSW_MODULE_MAGIC(module_version) PG_MODULE_MAGIC_EXT(.name = "phnsw", .version = module_version)
