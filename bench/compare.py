@@ -19,7 +19,7 @@ BYTES = ("index_bytes", "wal_bytes_per_row", "wal_bytes", "peak_private_bytes", 
 RECALL = ("recall", "recall_after")
 # What tells rows apart; all else is measured.
 KEYS = ("measure", "system") + report.DATA + ("threads", "ef", "mode", "clients", "synchronous_commit", "rows_inserted",
-                                              "rows_updated", "rows_deleted", "cycle", "writers", "os_cache", "keep", "scan")
+                                              "rows_updated", "rows_deleted", "cycle", "cycles", "writers", "os_cache", "keep", "scan")
 RECALL_NOISE = 0.005
 BYTES_NOISE = 0.02
 

@@ -28,6 +28,7 @@ REQUIRED = {
     "update": ("rows_updated", "seconds_per_row", "seconds_per_row_min", "seconds_per_row_max", "index_seconds_per_row",
                "wal_bytes_per_row"),
     "vacuum": ("cycle", "rows_deleted", "seconds", "seconds_min", "seconds_max", "recall_before", "recall_after", "index_bytes"),
+    "churn": ("cycles", "ef", "recall", "recall_rebuilt", "recall_ef40", "recall_ef40_rebuilt", "index_bytes", "index_bytes_rebuilt"),
     "cold": ("ef", "os_cache", "p50_us", "p50_us_min", "p50_us_max", "p99_us", "first_us"),
     "filter": ("ef", "keep", "scan", "rows_returned", "rows_wanted", "recall", "p50_us", "p50_us_min", "p50_us_max", "p99_us"),
 }

@@ -244,17 +244,29 @@ def update(options, dataset, servers, report):
                    **spread("index_seconds_per_row", (r["seconds"] - rest for r in runs), 9), ef=options.ef_written, **first)
 
 
+def come_back(there, dataset, which):
+    ids = numpy.flatnonzero(which)
+    systems.psql(there.database, "COPY items FROM STDIN BINARY", systems.copy_binary(dataset.base[ids], ids))
+
+
+def worth(there, options, suffix):
+    return {"recall" + suffix: there.recall(options.ef_written), "recall_ef40" + suffix: there.recall(max(40, options.k)),
+            "index_bytes" + suffix: there.index_bytes()}
+
+
 def vacuum(options, dataset, servers, report):
-    """A tenth of the rows is deleted, VACUUM runs; with --cycles they come back by COPY and another tenth goes."""
+    """A tenth of the rows is deleted, VACUUM runs; with --cycles they come back by COPY and another tenth goes.
+
+    churn, behind more than one cycle: all rows are there again, and what the index then is worth is compared with a REINDEX.
+    """
     tenths = numpy.arange(dataset.rows) % 10
-    results = Results()
+    results, churned = Results(), {}
     for _ in range(options.repeat):
         for system in servers:
             with system.elsewhere(system.name + "_run", template=system.name) as there:
                 for cycle in range(options.cycles):
                     if cycle > 0:
-                        ids = numpy.flatnonzero(tenths == (cycle - 1) % 10)
-                        systems.psql(there.database, "COPY items FROM STDIN BINARY", systems.copy_binary(dataset.base[ids], ids))
+                        come_back(there, dataset, tenths == (cycle - 1) % 10)
                     gone = tenths == cycle % 10
                     first = results.first(cycle, system)
                     run = {"rows_deleted": int(gone.sum())}
@@ -267,6 +279,13 @@ def vacuum(options, dataset, servers, report):
                         run.update(wal.per_row(run["rows_deleted"]), recall_after=there.recall(options.ef_written, dataset.only(~gone)),
                                    index_bytes=there.index_bytes())
                     results.add(cycle, system, **run)
+                if options.cycles > 1 and system not in churned:
+                    come_back(there, dataset, tenths == (options.cycles - 1) % 10)
+                    churned[system] = worth(there, options, "")
+                    systems.psql(there.database, there.session_sql + "; REINDEX INDEX items_v")
+                    churned[system].update(worth(there, options, "_rebuilt"))
+    for system, run in churned.items():
+        report.add("churn", system, cycles=options.cycles, ef=options.ef_written, **run)
     for (cycle, system), runs in results.runs.items():
         first = {key: value for key, value in runs[0].items() if key != "seconds"}
         report.add("vacuum", system, cycle=cycle, **spread("seconds", (r["seconds"] for r in runs), 4), ef=options.ef_written, **first)

@@ -11,7 +11,7 @@ trap 'rm -rf "$place"' EXIT
 PHNSW_RESULTS=$place bench/run.sh words20k --rows 2000 --repeat 1 --seconds 0.05 --queries 50 --ef 20,80 --clients 2 --changes 100 \
 	--write-clients 1,2 --batches 50 --commits off --cycles 2 --threads 2 --k 10,100 --disk-us 100 --json --save \
 	--only build,search,insert,mixed,copy,update,vacuum,cold,filter >"$place/lines.json"
-python3 bench/report.py build recall floor floor_one_core search search_one_core insert mixed update vacuum cold filter <"$place/lines.json"
+python3 bench/report.py build recall floor floor_one_core search search_one_core insert mixed update vacuum churn cold filter <"$place/lines.json"
 
 # Sums of the lines: a broken part of the driver shows as rows that nobody inserted or found.
 python3 - "$place/lines.json" <<'PYTHON'
