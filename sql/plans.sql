@@ -249,6 +249,10 @@ SELECT count(*) FROM (SELECT id FROM small ORDER BY v <-> '[1,2,3]') t;
 RESET phnsw.max_scan_tuples;
 SELECT count(*) FROM (SELECT id FROM small ORDER BY v <-> '[1,2,3]') t;
 RESET phnsw.iterative_scan;
+
+-- without an order the index is no way to read the table, however unwelcome the others are
+SELECT count(*) FROM small;
+SELECT count(*), min(id) FROM texts WHERE kind = 1;
 RESET enable_seqscan;
 
 SELECT phnsw_check('p_v');

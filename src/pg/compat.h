@@ -79,6 +79,13 @@ typedef RelFileNode PhnswFile;
 #define PhnswVacuumDelay() vacuum_delay_point()
 #endif
 
+/* 18 counts a path's discouraged nodes before it compares costs: two are worse than one sequential scan. */
+#if PG_VERSION_NUM >= 180000
+#define PhnswDisablePath(path) ((path)->disabled_nodes = 2)
+#else
+#define PhnswDisablePath(path) ((void) 0)
+#endif
+
 /* 18 can log that a lock was not to be had. */
 #if PG_VERSION_NUM >= 180000
 #define PhnswConditionalLockTuple(relation, tid, mode) ConditionalLockTuple(relation, tid, mode, false)

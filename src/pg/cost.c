@@ -169,9 +169,10 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	*correlation = 0;
 	*pages = info->pages;
 
-	/* Without an order there is nothing to search for. */
+	/* Without an order there is nothing to search for.  Such paths are made, for count(*) and for an index of a part of the rows. */
 	if (path->indexorderbys == NIL)
 	{
+		PhnswDisablePath(&path->path);
 		*startup_cost = get_float8_infinity();
 		*total_cost = get_float8_infinity();
 		*selectivity = 0;
