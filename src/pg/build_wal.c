@@ -58,9 +58,14 @@ phnsw_build_wal_ahead(PhnswBuild *build)
 	XLByteToSeg(insert, now, wal_segment_size);
 	XLByteToSeg(insert + phnsw_wal_bytes(build), last, wal_segment_size);
 	XLByteToSeg(GetRedoRecPtr() + (uint64) max_wal_size_mb * (1024 * 1024 / 2), most, wal_segment_size);
-	build->wal_segment = Max(build->wal_segment, now);
-	if (build->wal_segment >= Min(last, most))
+	if (Max(build->wal_segment, now) >= Min(last, most))
 		return PHNSW_POLL_MS;
+	if (build->wal_segment < now)
+	{
+		/* It may stand in WAL buffers only: who writes them out must not find a disk that we have filled with those behind it. */
+		close(XLogFileInit(now, GetWALInsertionTimeLine()));
+		build->wal_segment = now;
+	}
 	close(XLogFileInit(++build->wal_segment, GetWALInsertionTimeLine()));
 	ereport(DEBUG1,
 			(errmsg_internal("phnsw has seen to WAL segment " UINT64_FORMAT ", " UINT64_FORMAT " ahead of the WAL",

@@ -14,7 +14,7 @@ use Test::More;
 my $node = PostgreSQL::Test::Cluster->new('build_wal');
 $node->init(extra => ['--wal-segsize=1']);
 $node->append_conf('postgresql.conf', join("\n", 'shared_buffers = 64MB', 'wal_level = replica', 'max_wal_size = 64MB', 'min_wal_size = 2MB',
-		'autovacuum = off', 'checkpoint_timeout = 1h', 'log_statement = none') . "\n");
+		'autovacuum = off', 'checkpoint_timeout = 1h', 'log_statement = none', 'wal_buffers = 8MB', 'wal_writer_delay = 10s') . "\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION phnsw');
 $node->safe_psql('postgres', 'CREATE TABLE t AS SELECT i AS id, '
@@ -58,13 +58,24 @@ $node->safe_psql('postgres', 'DROP INDEX t_v');
 $node->append_conf('postgresql.conf', "max_wal_size = 64MB\n");
 $node->reload;
 
-# Cancelled when the first segment has been made: the next build finds them, and a crash does not mind.
-my $script = "SELECT 'pid=' || pg_backend_pid(); SET client_min_messages = debug1; $create; SELECT 'alive';\n";
+# Cancelled when the first segment has been made: the next build finds them, and a crash does not mind.  The segment that WAL has
+# come to, by then in WAL buffers only, exists before any behind it: on a full disk the next to write WAL would not get it.
+$node->safe_psql('postgres', 'CHECKPOINT');
+$node->safe_psql('postgres', q{DO $$ BEGIN
+	WHILE (SELECT max(name) > pg_walfile_name(pg_current_wal_insert_lsn()) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') LOOP
+		PERFORM pg_logical_emit_message(false, 'test', 'uses up segments that wait');
+		PERFORM pg_switch_wal();
+	END LOOP;
+END $$});
+my $script = "SELECT 'pid=' || pg_backend_pid(); BEGIN; INSERT INTO t SELECT * FROM t LIMIT 20000; SET client_min_messages = debug1;
+	$create; ROLLBACK; SELECT 'alive';\n";
 my ($out, $err) = ('', '');
 my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$script, '>', \$out, '2>', \$err);
 IPC::Run::pump($psql) until $out =~ /pid=(\d+)/;
 my $pid = $1;
 IPC::Run::pump($psql) until $err =~ /has seen to WAL segment/ || $out =~ /alive/;
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_ls_waldir() WHERE name = pg_walfile_name(pg_current_wal_insert_lsn())'), '1',
+	'the segment that WAL has come to exists');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 $psql->finish;
 like($out, qr/alive/, 'the session goes on');
