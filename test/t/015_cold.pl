@@ -15,11 +15,13 @@ my $node = new_node('cold', 'autovacuum = off', 'track_io_timing = on');
 load_words($node);
 $node->safe_psql('postgres', 'CREATE INDEX words_index ON words USING phnsw (embedding)');
 
+# Hops are not compared: a descent over pages takes the links of several nodes at once, one in the backend's copy of the upper
+# levels does not, and with few buffers that copy comes late.
 my $statement = q{CREATE TEMP TABLE few AS SELECT * FROM queries ORDER BY id LIMIT 40;
 	SET enable_seqscan = off;
 	SELECT string_agg(q.id || ' ' || r.id || ' ' || r.d, ',' ORDER BY q.id, r.d, r.id) FROM few q
 	CROSS JOIN LATERAL (SELECT id, embedding <-> q.embedding AS d FROM words ORDER BY embedding <-> q.embedding LIMIT 10) r;
-	SELECT 'work', scans, hops, rechecks FROM phnsw_stats WHERE index = 'words_index'::regclass};
+	SELECT 'work', scans, rechecks FROM phnsw_stats WHERE index = 'words_index'::regclass};
 my $warm = $node->safe_psql('postgres', $statement);
 like($warm, qr/^work\|40\|/m, 'the statement searches the index');
 
