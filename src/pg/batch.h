@@ -119,8 +119,11 @@ extern bool phnsw_merge_is_likely(PhnswIndex *pi);
 extern uint32 phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch);
 /* So few rows that a merge is worth while only with a copy of the nodes that is kept, and if it need not wait for another. */
 extern bool phnsw_merge_is_small(PhnswIndex *pi, uint64 rows);
-/* Merges that many rows, those of them that still count.  REQUIRES: nobody else merges. */
-extern void phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilter *filter, uint32 n);
+/*
+ * Merges that many rows, those of them that still count.  false: there was no memory for it, and nothing has changed.
+ * REQUIRES: nobody else merges.
+ */
+extern bool phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilter *filter, uint32 n);
 
 /* ---- batch_merge_write.c --------------------------------------------------------------------------------------------------- */
 

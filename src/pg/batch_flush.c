@@ -158,6 +158,7 @@ flush_merged(Relation heap, Relation index, Flush *flush)
 	while (batch->flushed < batch->rows.n)
 	{
 		uint32		rows;
+		bool		merged = true;
 
 		CHECK_FOR_INTERRUPTS();
 		if (phnsw_merge_portion(phnsw_index_open(index), batch) == 0)
@@ -172,8 +173,10 @@ flush_merged(Relation heap, Relation index, Flush *flush)
 		/* The index may have grown while we waited. */
 		rows = phnsw_merge_portion(phnsw_index_open(index), batch);
 		if (rows > 0)
-			phnsw_merge_rows(heap, index, batch, &flush->filter, rows);
+			merged = phnsw_merge_rows(heap, index, batch, &flush->filter, rows);
 		unlock_index(index, PHNSW_LOCK_MERGE);
+		if (!merged)
+			return;
 	}
 }
 

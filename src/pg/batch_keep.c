@@ -21,8 +21,6 @@
 #define PHNSW_KEEP_MS 1000
 /* What is copied again for a row at most: four fifths of what a row gains. */
 #define PHNSW_KEEP_NODES_PER_ROW 800
-/* Addresses, not memory: the index may grow that much before another copy is made. */
-#define PHNSW_KEEP_GROWTH 8
 
 typedef struct Kept
 {
@@ -30,7 +28,6 @@ typedef struct Kept
 	TimestampTz last;			/* when a merge into it ended, or might have begun */
 	bool		fresh;			/* the copy is being made, not mended */
 	phnsw_merge_nodes *nodes;	/* or NULL */
-	uint64		points_max;		/* that they may become */
 	XLogRecPtr *lsns;			/* of the pages when they were copied; in TopMemoryContext */
 	uint32		pages;			/* room there */
 	volatile sig_atomic_t busy; /* a merge has it: hands off, handler */
@@ -130,7 +127,7 @@ phnsw_keep_begin(PhnswMerging *merging, uint32 rows)
 		timer = RegisterTimeout(USER_TIMEOUT, discard);
 		RegisterXactCallback(on_transaction, NULL);
 	}
-	if (kept.nodes != NULL && (kept.serial != pi->serial || points > kept.points_max))
+	if (kept.nodes != NULL && (kept.serial != pi->serial || points > phnsw_merge_nodes_room(kept.nodes)))
 		drop();
 	kept.busy = true;
 	grow(pi->meta.nodes.limit / pi->slots_per_page + 1);
@@ -144,8 +141,9 @@ phnsw_keep_begin(PhnswMerging *merging, uint32 rows)
 	{
 		phnsw_error error;
 
-		kept.points_max = Min(points * PHNSW_KEEP_GROWTH, PHNSW_NONE - 1);
-		phnsw_ensure(phnsw_merge_nodes_create(pi->codec, (uint32) kept.points_max, &kept.nodes, &error), &error);
+		/* No memory, no copy: this merge makes one of its own, or does without. */
+		if (phnsw_merge_nodes_create(pi->codec, (uint32) Min(points, PHNSW_NONE - 1), &kept.nodes, &error) != PHNSW_OK)
+			kept.nodes = NULL;
 	}
 	return kept.nodes;
 }
@@ -161,10 +159,10 @@ phnsw_keep_end(const PhnswMerging *merging, bool failed)
 	/* Others change so much meanwhile that the next few rows had better go one by one. */
 	if (!kept.fresh && merging->loaded > (uint64) merging->n * PHNSW_KEEP_NODES_PER_ROW)
 		kept.last = 0;
-	kept.busy = false;
 	if (failed)
-		discard();
-	else if (kept.nodes != NULL)
+		drop();
+	kept.busy = false;
+	if (kept.nodes != NULL)
 		enable_timeout_after(timer, PHNSW_KEEP_MS);
 }
 

@@ -206,19 +206,31 @@ abort_merge(int code, Datum merging)
 	phnsw_keep_end((PhnswMerging *) DatumGetPointer(merging), true);
 }
 
-static void
+/* false: there is no memory, no thread, no room among the process's addresses. */
+static bool
+has_memory(phnsw_status status, const phnsw_error *error)
+{
+	if (status == PHNSW_OUT_OF_MEMORY)
+		return false;
+	phnsw_ensure(status, error);
+	return true;
+}
+
+static bool
 run_core(PhnswMerging *merging)
 {
 	phnsw_error error;
 	phnsw_status status;
 
-	phnsw_ensure(phnsw_merge_start(*merging->core, &error), &error);
+	if (!has_memory(phnsw_merge_start(*merging->core, &error), &error))
+		return false;
 	while ((status = phnsw_merge_wait(*merging->core, PHNSW_POLL_MS, &error)) == PHNSW_RUNNING)
 		CHECK_FOR_INTERRUPTS();
-	phnsw_ensure(status, &error);
+	return has_memory(status, &error);
 }
 
-static void
+/* false: nothing has happened, for want of memory. */
+static bool
 merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32 n)
 {
 	PhnswIndex *pi = merging->pi;
@@ -237,14 +249,15 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 	INSTR_TIME_SET_CURRENT(mark);
 	params.threads = Max(1, Min(phnsw_build_threads(heap), n / PHNSW_MERGE_ROWS_PER_THREAD));
 	params.nodes = phnsw_keep_begin(merging, n);
-	phnsw_ensure(phnsw_merge_create(pi->codec, &params, merging->core, &error), &error);
+	if (!has_memory(phnsw_merge_create(pi->codec, &params, merging->core, &error), &error))
+		return false;
 	load_nodes(merging);
 	add_rows(merging, filter, n);
 	if (merging->n == 0)
-		return;
+		return true;
 	seconds[0] = phnsw_lap(&mark);
-	if (phnsw_merge_live(*merging->core) > 0)
-		run_core(merging);
+	if (phnsw_merge_live(*merging->core) > 0 && !run_core(merging))
+		return false;
 	seconds[1] = phnsw_lap(&mark);
 
 	phnsw_test_point(PHNSW_POINT_MERGE_COMPUTED);
@@ -261,30 +274,40 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 					merging->n, RelationGetRelationName(merging->index), params.limit, params.threads, seconds[0], seconds[1],
 					seconds[2]),
 			 errhidestmt(true)));
+	return true;
 }
 
-void
+bool
 phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilter *filter, uint32 n)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw merge", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	PhnswMerging merging = {.index = index, .pi = phnsw_index_open(index), .batch = batch};
 	PhnswIndexStats *stats;
+	volatile bool merged = false;
 
 	phnsw_stats_charge(NULL);
 	merging.core = (phnsw_merge **) phnsw_own(context, (phnsw_destroyer) phnsw_merge_destroy);
 	PG_ENSURE_ERROR_CLEANUP(abort_merge, PointerGetDatum(&merging));
 	{
-		merge_steps(&merging, heap, filter, n);
+		merged = merge_steps(&merging, heap, filter, n);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abort_merge, PointerGetDatum(&merging));
 	end_core(&merging);
-	phnsw_keep_end(&merging, false);
-	batch->flushed += n;
-
-	stats = phnsw_stats_of(RelationGetRelid(index));
-	stats->bulk_flushes++;
-	stats->inserts_bulk += merging.rows;
+	phnsw_keep_end(&merging, !merged);
+	if (merged)
+	{
+		batch->flushed += n;
+		stats = phnsw_stats_of(RelationGetRelid(index));
+		stats->bulk_flushes++;
+		stats->inserts_bulk += merging.rows;
+	}
+	else
+		ereport(phnsw_log_build ? LOG : DEBUG1,
+				(errmsg("phnsw merge of %u rows into index \"%s\" has no memory, they go one by one", n,
+						RelationGetRelationName(index)),
+				 errhidestmt(true)));
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
+	return merged;
 }

@@ -1,14 +1,13 @@
 #include "base/arena.hpp"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <memory>
 
 namespace phnsw {
 namespace {
-
-constexpr std::size_t kSmallestReserve = std::size_t{1} << 32;
 
 std::size_t round_up(std::size_t bytes) noexcept { return (bytes + Arena::kPiece - 1) & ~(Arena::kPiece - 1); }
 
@@ -34,25 +33,24 @@ void Arena::unmap(Span &span) noexcept {
   span.data_ = nullptr;
 }
 
+bool Arena::addresses_are_limited() noexcept {
+  rlimit limit{};
+  return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 Status Arena::reserve(std::size_t bytes_max, Span **span) {
   auto owned = std::make_unique<Span>();
   spans_.reserve(spans_.size() + 1);
-  std::size_t bytes = round_up(std::max<std::size_t>(bytes_max, 1));
+  const std::size_t bytes = round_up(std::max<std::size_t>(bytes_max, 1));
   // One piece more, so that the range can begin at a huge page's boundary.
-  for (;;) {
-    void *base = mmap(nullptr, bytes + kPiece, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base != MAP_FAILED) {
-      char *begin = static_cast<char *>(base);
-      const std::size_t lead = (kPiece - reinterpret_cast<std::uintptr_t>(begin) % kPiece) % kPiece;
-      if (lead != 0) munmap(begin, lead);
-      munmap(begin + lead + bytes, kPiece - lead);
-      owned->data_ = begin + lead;
-      owned->reserved_ = bytes;
-      break;
-    }
-    if (bytes <= kSmallestReserve) return kNoMemory;
-    bytes = round_up(bytes / 2);
-  }
+  void *base = mmap(nullptr, bytes + kPiece, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) return kNoMemory;
+  char *begin = static_cast<char *>(base);
+  const std::size_t lead = (kPiece - reinterpret_cast<std::uintptr_t>(begin) % kPiece) % kPiece;
+  if (lead != 0) munmap(begin, lead);
+  munmap(begin + lead + bytes, kPiece - lead);
+  owned->data_ = begin + lead;
+  owned->reserved_ = bytes;
   spans_.push_back(owned.get());
   *span = owned.release();
   return {};

@@ -31,6 +31,9 @@ class SpillSource {
 
 class Arena {
  public:
+  // Whether what is reserved is taken from something: the process has a limit (ulimit -v).
+  static bool addresses_are_limited() noexcept;
+
   static constexpr std::size_t kPiece = std::size_t{1} << 21;  // pieces are multiples of it: one huge page
 
   // Growing range of addresses.  Owned by its arena's user: release() returns it, the arena's end returns all.
@@ -58,7 +61,7 @@ class Arena {
   Arena &operator=(const Arena &) = delete;
   ~Arena();
 
-  // Reserves addresses for up to `bytes_max` bytes (less when the system has less); nothing is backed yet.
+  // Addresses for so many bytes; nothing is backed yet.
   Status reserve(std::size_t bytes_max, Span **span);
   // At least `bytes` bytes of the span are backed afterwards.
   Status grow(Span *span, std::size_t bytes);

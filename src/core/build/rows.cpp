@@ -113,13 +113,33 @@ Status Rows::fix_codec() {
   if (!found) codec_ = std::move(uncentred);
 
   stride_ = (params_.code_dims + kCacheLine - 1) / kCacheLine * kCacheLine;
-  if (status = codes_.reserve(context_.arena, std::size_t{kRowsMax} * stride_); !status.ok()) return status;
-  if (status = heads_.reserve(context_.arena, kRowsMax); !status.ok()) return status;
-  if (status = tids_.reserve(context_.arena, kRowsMax); !status.ok()) return status;
-  if (status = hashes_.reserve(context_.arena, kRowsMax); !status.ok()) return status;
+  if (status = reserve(); !status.ok()) return status;
   status = sampled_ == 0 ? Status() : encode(sample_.data(), sample_tids_.data(), sampled_);
   sample_.reset(0);
   sample_tids_.reset(0);
+  return status;
+}
+
+Status Rows::reserve(std::size_t rows) {
+  codes_.release();
+  heads_.release();
+  tids_.release();
+  hashes_.release();
+  Status status = codes_.reserve(context_.arena, rows * stride_);
+  if (status.ok()) status = heads_.reserve(context_.arena, rows);
+  if (status.ok()) status = tids_.reserve(context_.arena, rows);
+  if (status.ok()) status = hashes_.reserve(context_.arena, rows);
+  return status;
+}
+
+Status Rows::reserve() {
+  std::size_t rows = kRowsMax;
+  Status status = reserve(rows);
+  if (status.ok() && !Arena::addresses_are_limited()) return status;
+  // As many as there are, and half of that: what comes after the rows wants some, too.
+  const std::size_t least = std::size_t{std::max(rows_expected_, sampled_)} / 8 * 9 + 9;
+  while (!status.ok() && rows > least) status = reserve(rows = std::max(rows / 2, least));
+  if (status.ok() && rows / 2 > least) status = reserve(rows / 2);
   return status;
 }
 

@@ -47,6 +47,9 @@ class Rows {
  private:
   [[nodiscard]] std::uint32_t sample_rows_max() const noexcept;
   Status fix_codec();
+  // Addresses for so many rows; for as many as ids can name, if the system has them to spare.
+  Status reserve(std::size_t rows);
+  Status reserve();
   Status fix_centre(const Codec &uncentred, Array<float> *centre, bool *found);
   Status encode(const float *vectors, const phnsw_tid *tids, std::uint32_t n);
   void drop_skipped(const Array<std::uint8_t> &kept, std::uint32_t n);

@@ -30,13 +30,18 @@ uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t ef_constru
          rows * std::uint64_t{MergeGraph::row_bytes(*codec, ef_construction)};
 }
 
-phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points_max, phnsw_merge_nodes **nodes,
+phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points, phnsw_merge_nodes **nodes,
                                       phnsw_error *error) noexcept {
   return guard(error, [&] {
-    *nodes = new phnsw_merge_nodes{phnsw::MergeNodes(codec->codec->params(), points_max)};
-    return phnsw::Status();
+    *nodes = nullptr;
+    std::unique_ptr<phnsw_merge_nodes> handle(new phnsw_merge_nodes{phnsw::MergeNodes(codec->codec->params())});
+    const phnsw::Status status = handle->nodes.reserve_to_grow(points);
+    if (status.ok()) *nodes = handle.release();
+    return status;
   });
 }
+
+uint32_t phnsw_merge_nodes_room(const phnsw_merge_nodes *nodes) noexcept { return nodes->nodes.points_max(); }
 
 void phnsw_merge_nodes_discard(phnsw_merge_nodes *nodes) noexcept { nodes->nodes.discard(); }
 

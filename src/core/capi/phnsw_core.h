@@ -414,9 +414,11 @@ typedef struct phnsw_merge_change
 PHNSW_API uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t ef_construction, uint32_t limit,
                                       uint32_t rows) PHNSW_NOEXCEPT;
 
-/* For nodes and rows of one merge that are points_max together at most, ever; takes no memory yet. */
-PHNSW_API phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points_max, phnsw_merge_nodes **nodes,
+/* For merges of so many nodes and rows together at first, and more later; takes addresses, no memory yet.  PHNSW_OUT_OF_MEMORY: there are not so many. */
+PHNSW_API phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points, phnsw_merge_nodes **nodes,
                                                 phnsw_error *error) PHNSW_NOEXCEPT;
+/* How many they may become. */
+PHNSW_API uint32_t phnsw_merge_nodes_room(const phnsw_merge_nodes *nodes) PHNSW_NOEXCEPT;
 /* Gives nearly all memory back; then everything must be loaded again.  A leaf, also for signal handlers.  REQUIRES: no merge has it. */
 PHNSW_API void phnsw_merge_nodes_discard(phnsw_merge_nodes *nodes) PHNSW_NOEXCEPT;
 PHNSW_API void phnsw_merge_nodes_destroy(phnsw_merge_nodes *nodes) PHNSW_NOEXCEPT;

@@ -17,6 +17,9 @@ Status Merge::create(const Codec &codec, const phnsw_merge_params &params, Merge
     return {PHNSW_BAD_ARGUMENT, "ef_construction is out of range"};
   }
   std::unique_ptr<Merge> made(new Merge(codec, params, nodes));
+  if (nodes == nullptr) {
+    if (const Status status = made->own_nodes_->reserve(params.limit + params.rows_max); !status.ok()) return status;
+  }
   if (const Status status = made->graph_.allocate(params.rows_max); !status.ok()) return status;
   *merge = std::move(made);
   return {};

@@ -6,6 +6,9 @@
 
 namespace phnsw {
 
+// Addresses, not memory: an index may grow that much before another copy is made.
+constexpr std::uint32_t kGrowth = 7;
+
 std::size_t MergeNodes::stride_for(const phnsw_codec_params &params) noexcept {
   return (params.code_dims + kCacheLine - 1) / kCacheLine * kCacheLine;
 }
@@ -15,19 +18,27 @@ std::size_t MergeNodes::node_bytes(const phnsw_codec_params &params) noexcept {
   return stride_for(params) + sizeof(phnsw_code_head) + 2 * params.m * 4 + 1 + 5;
 }
 
-MergeNodes::MergeNodes(const phnsw_codec_params &params, std::uint32_t points_max)
-    : arena_(~std::size_t{0}, *this), stride(stride_for(params)), points_max_(points_max), links_(2 * params.m) {}
+MergeNodes::MergeNodes(const phnsw_codec_params &params)
+    : arena_(~std::size_t{0}, *this), stride(stride_for(params)), links_(2 * params.m) {}
+
+Status MergeNodes::reserve(std::uint32_t points_max) {
+  Status status = codes.reserve(arena_, points_max * stride);
+  if (status.ok()) status = heads.reserve(arena_, points_max);
+  if (status.ok()) status = lists.links.reserve(arena_, std::size_t{points_max} * links_);
+  if (status.ok()) status = lists.counts.reserve(arena_, points_max);
+  lists.capacity = links_;
+  points_max_ = points_max;
+  return status;
+}
+
+Status MergeNodes::reserve_to_grow(std::uint32_t points) {
+  // What is taken from a limit, others of the process may lack.
+  const std::uint64_t more = Arena::addresses_are_limited() ? points / 8 : kGrowth * std::uint64_t{points};
+  return reserve(static_cast<std::uint32_t>(std::min<std::uint64_t>(points + more, PHNSW_NONE - 1)));
+}
 
 Status MergeNodes::grow(std::uint32_t nodes, std::uint32_t points) {
-  Status status;
-  if (lists.counts.data() == nullptr) {
-    status = codes.reserve(arena_, points_max_ * stride);
-    if (status.ok()) status = heads.reserve(arena_, points_max_);
-    if (status.ok()) status = lists.links.reserve(arena_, std::size_t{points_max_} * links_);
-    if (status.ok()) status = lists.counts.reserve(arena_, points_max_);
-    lists.capacity = links_;
-  }
-  if (status.ok()) status = codes.grow(points * stride);
+  Status status = codes.grow(points * stride);
   if (status.ok()) status = heads.grow(points);
   if (status.ok()) status = lists.links.grow(std::size_t{points} * links_);
   if (status.ok()) status = lists.counts.grow(points);

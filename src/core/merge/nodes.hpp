@@ -17,14 +17,19 @@ class MergeNodes final : private SpillSource {
   Arena arena_;
 
  public:
-  // At most so many points at any time: addresses, not memory.
-  MergeNodes(const phnsw_codec_params &params, std::uint32_t points_max);
+  explicit MergeNodes(const phnsw_codec_params &params);
+  // Addresses, not memory, for so many points at any time at most.  Once, before anything else.
+  Status reserve(std::uint32_t points_max);
+  // The same for merges of so many points now and more later.
+  Status reserve_to_grow(std::uint32_t points);
+  [[nodiscard]] std::uint32_t points_max() const noexcept { return points_max_; }
 
   static std::size_t stride_for(const phnsw_codec_params &params) noexcept;
   // Bytes of a node.
   static std::size_t node_bytes(const phnsw_codec_params &params) noexcept;
 
   // Room for so many nodes, and points, which are these and the new ones; what is there stays.  New nodes are FREE.
+  // REQUIRES: points <= points_max().
   Status grow(std::uint32_t nodes, std::uint32_t points);
   // Gives the memory of the large arrays back and leaves the rest: every node must be loaded again.  For a signal handler.
   void discard() noexcept;
@@ -42,7 +47,7 @@ class MergeNodes final : private SpillSource {
   Status extend(std::uint64_t, int *) override { return {PHNSW_OUT_OF_MEMORY, "out of memory"}; }
 
   std::atomic<bool> discarded_{false};
-  const std::uint32_t points_max_;
+  std::uint32_t points_max_ = 0;
   const std::uint32_t links_;  // of a list
 };
 
