@@ -32,6 +32,20 @@ SELECT rechecks, sweeps FROM phnsw_last_scan();
 SELECT rechecks - :before_rechecks AS rechecks, sweeps - :before_sweeps AS sweeps
 FROM phnsw_stats WHERE index = 'st_v'::regclass;
 
+-- ten rows and a few that are rechecked come out of one window, which the default has room for; more rows need another
+SET phnsw.ef_search = 20;
+SELECT count(*) FROM (SELECT id FROM st ORDER BY v <-> '[1,0,0,0]' LIMIT 1) t;
+SELECT hops FROM phnsw_last_scan() \gset one_
+SELECT count(*) FROM (SELECT id FROM st ORDER BY v <-> '[1,0,0,0]' LIMIT 12) t;
+SELECT rechecks > 12 AS rechecks, hops = :one_hops AS one_window FROM phnsw_last_scan();
+SELECT count(*) FROM (SELECT id FROM st ORDER BY v <-> '[1,0,0,0]' LIMIT 16) t;
+SELECT hops > :one_hops AS another FROM phnsw_last_scan();
+RESET phnsw.ef_search;
+SET phnsw.target_recall = 0.5;
+SELECT count(*) FROM (SELECT id FROM st ORDER BY v <-> '[1,0,0,0]' LIMIT 10) t;
+SELECT ef FROM phnsw_last_scan();
+RESET phnsw.target_recall;
+
 -- with every rescan the next one begins; two scans that alternate are kept apart
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;

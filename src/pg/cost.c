@@ -74,7 +74,7 @@ phnsw_ef_for_miss(const phnsw_calibration *c, uint32 n, double miss)
 uint32
 phnsw_choose_ef(const phnsw_meta *meta)
 {
-	return phnsw_ef_search > 0 ? phnsw_ef_search : phnsw_target_ef(meta);
+	return phnsw_ef_search > 0 ? phnsw_ef_search : Max(PHNSW_EF_TEN_ROWS, phnsw_target_ef(meta));
 }
 
 uint32

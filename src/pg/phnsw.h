@@ -526,9 +526,12 @@ extern void phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop
 /* validate.c */
 extern bool phnsw_amvalidate(Oid opclass);
 
+/* The least that is chosen: with less, a query for ten rows uses up its window and goes on searching, which takes longer. */
+#define PHNSW_EF_TEN_ROWS 20
+
 /* ef for a scan of this index: phnsw.ef_search, or from the calibration by phnsw.target_recall. */
 extern uint32 phnsw_choose_ef(const phnsw_meta *meta);
-/* The second of these, whatever phnsw.ef_search is. */
+/* What recall would take by the calibration, whatever phnsw.ef_search is. */
 extern uint32 phnsw_target_ef(const phnsw_meta *meta);
 
 #endif							/* PHNSW_H */

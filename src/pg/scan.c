@@ -36,6 +36,8 @@
 /* Hits to have at hand, whatever ef is, and per hit that was returned: near the end of a long scan bounds lie closer. */
 #define PHNSW_AHEAD_MIN        32
 #define PHNSW_AHEAD_SHARE      2
+/* Rows of a query for ten, with those that it rechecks: for them the share is enough (README.md, Scan). */
+#define PHNSW_FIRST_ROWS       16
 
 IndexScanDesc
 phnsw_ambeginscan(Relation index, int nkeys, int norderbys)
@@ -231,20 +233,23 @@ resume_search(PhnswScan *so)
 /*
  * Makes enough hits available that the first may be returned, or begins the sweep.  Candidates become hits in the order of
  * their scores, a few at a time, since most scans end early: a score says approximately what the bound will be, so a
- * smaller lookahead will do between scores and bounds than between the search and its window.
+ * smaller lookahead will do between scores and bounds than between the search and its window.  A window that is used up is a
+ * reason to go on with the search only for the latter: what bounds want is a wish.
  */
 static void
 look_ahead(PhnswScan *so)
 {
 	uint32		ahead = so->n_emitted / PHNSW_AHEAD_SHARE;
-	uint32		search_ahead = Max((so->ef + 1) / 2, ahead);
-	uint32		hits_ahead = Min(search_ahead, Max(PHNSW_AHEAD_MIN, ahead));
+	uint32		window_ahead = Max((so->ef + 1) / 2, ahead);
+	bool		first_rows = so->ef >= PHNSW_EF_TEN_ROWS && so->n_emitted < PHNSW_FIRST_ROWS;
+	uint32		search_ahead = first_rows ? Max(ahead, 1) : window_ahead;
+	uint32		hits_ahead = Min(window_ahead, Max(PHNSW_AHEAD_MIN, ahead));
 
 	for (;;)
 	{
 		uint32		unread = so->n_found - so->next_found;
 
-		if (so->n_hits >= hits_ahead && so->n_hits + unread >= search_ahead)
+		if (so->n_hits + unread >= search_ahead && (so->n_hits >= hits_ahead || unread == 0))
 			return;
 		CHECK_FOR_INTERRUPTS();
 		if (unread > 0)

@@ -277,7 +277,7 @@ phnsw_suggest(PG_FUNCTION_ARGS)
 	values[n++] = Int32GetDatum(plan.threads);
 	values[n++] = Float8GetDatum(plan.seconds);
 	nulls[n] = plan.sample_rows == 0;
-	values[n++] = Int32GetDatum((int32) ceil(plan.ef));
+	values[n++] = Int32GetDatum(Max(PHNSW_EF_TEN_ROWS, (int32) ceil(plan.ef)));
 	values[n++] = Int32GetDatum(plan.sample_rows);
 	Assert(n == lengthof(values));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
