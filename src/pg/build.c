@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "storage/ipc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 /*
@@ -67,8 +68,11 @@ phnsw_build_threads(Relation heap)
 static uint32
 phnsw_index_dims(Relation index)
 {
-	int32		dims = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
+	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(index), 0);
+	int32		dims = column->atttypmod;
 
+	/* A domain has those of its base type. */
+	getBaseTypeAndTypmod(column->atttypid, &dims);
 	if (dims < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

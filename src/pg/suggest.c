@@ -73,6 +73,7 @@ find_column(Relation table, const char *name, uint32 *dims)
 {
 	AttrNumber	number = get_attnum(RelationGetRelid(table), name);
 	Form_pg_attribute column;
+	int32		typmod;
 
 	if (number <= 0)
 		ereport(ERROR,
@@ -83,12 +84,14 @@ find_column(Relation table, const char *name, uint32 *dims)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" has type %s, which phnsw does not index", name, format_type_be(column->atttypid))));
-	if (column->atttypmod < 0)
+	typmod = column->atttypmod;
+	getBaseTypeAndTypmod(column->atttypid, &typmod);
+	if (typmod < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column \"%s\" does not have dimensions", name),
 				 errhint("Declare the column as vector(n).")));
-	*dims = column->atttypmod;
+	*dims = typmod;
 	return number;
 }
 
