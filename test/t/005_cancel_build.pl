@@ -114,7 +114,7 @@ my $pid = $1;
 ok(wait_until(60, sub { temporary_files() ne '' }), 'the build spills');
 kill 'KILL', $pid;
 $psql->finish;
-ok(wait_until(60, sub { server_answers($node) }), 'the server came back after SIGKILL');
+ok(wait_until(60, sub { server_answers($node, $pid) }), 'the server came back after SIGKILL');
 is(temporary_files(), '', 'no temporary file after SIGKILL');
 
 $node->safe_psql('postgres', $create . ' WITH (m = 8)');

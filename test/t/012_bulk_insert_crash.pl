@@ -31,7 +31,7 @@ foreach my $round (1 .. 6)
 	select(undef, undef, undef, rand(1.2));
 	kill 'KILL', $pid;
 	$psql->finish;
-	ok(wait_until(60, sub { server_answers($node) }), "round $round: the server came back");
+	ok(wait_until(60, sub { server_answers($node, $pid) }), "round $round: the server came back");
 	my $rows = run('SELECT count(*) FROM killed WHERE id > 0');
 	ok($rows == 0 || $rows == 20000, "round $round: all or nothing ($rows)");
 	complete('killed', $rows, "killed, round $round");

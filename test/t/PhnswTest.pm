@@ -154,12 +154,14 @@ sub same_pages
 	return;
 }
 
-# Whether the server takes connections.  Not by $node->psql(), which dies of a broken pipe when psql gives up before it has
+# Whether the server takes connections, after the death of backend $killed if there is one: until the postmaster has taken notice, it
+# goes on as if nothing had happened.  Not by $node->psql(), which dies of a broken pipe when psql gives up before it has
 # read its input.
 sub server_answers
 {
-	my ($node) = @_;
+	my ($node, $killed) = @_;
 
+	return 0 if defined $killed && kill(0, $killed);
 	return IPC::Run::run([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT 1' ], '>', \my $out, '2>', \my $err);
 }
 
