@@ -1,7 +1,7 @@
 /*
  * batch.h
- *    What the files of the bulk insert share: batch.c (when), batch_flush.c (which way), batch_merge.c and batch_merge_write.c
- *    (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (which still count), batch_keep.c (a copy
+ *    What the files of the bulk insert share: batch.c (when), batch_flush.c (which way), batch_plan.c, batch_merge.c and
+ *    batch_merge_write.c (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (which still count), batch_keep.c (a copy
  *    of the graph between merges).
  */
 #ifndef PHNSW_BATCH_H
@@ -111,7 +111,9 @@ typedef struct PhnswBatch
 /* Brings all rows of the batch into the index, or raises an error; batch->flushed says how far it came. */
 extern void phnsw_flush_batch(Relation index, PhnswBatch *batch);
 
-/* ---- batch_merge.c --------------------------------------------------------------------------------------------------------- */
+/* ---- batch_plan.c ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct PhnswMerging PhnswMerging;
 
 /* Whether a row that is inserted into a filled index should wait, since there may be a merge. */
 extern bool phnsw_merge_is_likely(PhnswIndex *pi);
@@ -119,6 +121,11 @@ extern bool phnsw_merge_is_likely(PhnswIndex *pi);
 extern uint32 phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch);
 /* So few rows that a merge is worth while only with a copy of the nodes that is kept, and if it need not wait for another. */
 extern bool phnsw_merge_is_small(PhnswIndex *pi, uint64 rows);
+/* Where the nodes of a merge of so many rows stand; makes the file if it wants one.  Interrupts. */
+extern void phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_spill *spill);
+
+/* ---- batch_merge.c --------------------------------------------------------------------------------------------------------- */
+
 /*
  * Merges that many rows, those of them that still count.  false: there was no memory for it, and nothing has changed.
  * REQUIRES: nobody else merges.
@@ -127,10 +134,11 @@ extern bool phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, P
 
 /* ---- batch_merge_write.c --------------------------------------------------------------------------------------------------- */
 
-typedef struct PhnswMerging
+struct PhnswMerging
 {
 	Relation	index;
 	PhnswIndex *pi;
+	File		file;			/* for nodes that memory does not hold; -1: none */
 	uint64		loaded;			/* slots of the pages that were copied */
 	phnsw_merge **core;			/* owned by the context that the merge runs in */
 	PhnswBatch *batch;
@@ -143,7 +151,7 @@ typedef struct PhnswMerging
 	uint8	   *levels;
 	uint8	   *fates;			/* what became of them */
 	uint32		rows;			/* that it brought into the index; the others went one by one */
-} PhnswMerging;
+};
 
 /* Writes what the core has found: nodes, then the lists that lead to them, then rows with equal codes. */
 extern void phnsw_merge_write(PhnswMerging *merging);
@@ -155,7 +163,10 @@ extern void phnsw_merge_write(PhnswMerging *merging);
 
 /* For a flush that a merge would serve if there were a copy: is it time for one, since there was such a flush just now? */
 extern bool phnsw_keep_wanted(const PhnswIndex *pi);
-/* Sets merging->lsns; the nodes that the merge is to use, NULL: its own.  phnsw_keep_end() must follow. */
+/*
+ * Sets merging->lsns; the nodes that the merge is to use, NULL: its own, as always when it has a file.  phnsw_keep_end() must
+ * follow.
+ */
 extern phnsw_merge_nodes *phnsw_keep_begin(PhnswMerging *merging, uint32 rows);
 extern void phnsw_keep_end(const PhnswMerging *merging, bool failed);
 /* All pages must be read again by the next merge. */

@@ -127,7 +127,7 @@ phnsw_keep_begin(PhnswMerging *merging, uint32 rows)
 		timer = RegisterTimeout(USER_TIMEOUT, discard);
 		RegisterXactCallback(on_transaction, NULL);
 	}
-	if (kept.nodes != NULL && (kept.serial != pi->serial || points > phnsw_merge_nodes_room(kept.nodes)))
+	if (kept.nodes != NULL && (kept.serial != pi->serial || points > phnsw_merge_nodes_room(kept.nodes) || merging->file >= 0))
 		drop();
 	kept.busy = true;
 	grow(pi->meta.nodes.limit / pi->slots_per_page + 1);
@@ -137,7 +137,7 @@ phnsw_keep_begin(PhnswMerging *merging, uint32 rows)
 	kept.discarded = false;
 	kept.serial = pi->serial;
 	merging->lsns = kept.lsns;
-	if (again && kept.nodes == NULL)
+	if (again && kept.nodes == NULL && merging->file < 0)
 	{
 		phnsw_error error;
 

@@ -19,104 +19,9 @@
 #include "storage/proc.h"
 #include "utils/memutils.h"
 
-/*
- * What a merge costs beyond what each of its rows costs, in rows inserted one by one: threads and arrays, and the copy of the
- * nodes.  See core/merge/README.md.
- */
-#define PHNSW_MERGE_FIXED_ROWS    50
-#define PHNSW_MERGE_NODES_PER_ROW 400
-/* A portion is what interrupts may have to wait for: half a second. */
-#define PHNSW_MERGE_PORTION       32768
-/* The same where the copy is kept (batch_keep.c). */
-#define PHNSW_MERGE_WARM_ROWS     40
-#define PHNSW_MERGE_WARM_NODES_PER_ROW 2500
 /* One more thread for so many rows. */
 #define PHNSW_MERGE_ROWS_PER_THREAD 50
-/*
- * Rows of a transaction that are inserted at once before others wait: most transactions have no more.  A session whose last rows
- * were merged goes on that way from the first row.
- */
-#define PHNSW_MERGE_PATIENCE      16
 #define PHNSW_MERGE_SEED          UINT64CONST(0xD1B54A32D192ED03)
-
-/* Rows from which on a merge is cheaper. */
-static uint64
-threshold(const PhnswIndex *pi)
-{
-	if (phnsw_merge_threshold >= 0)
-		return Max(phnsw_merge_threshold, 1);
-	return PHNSW_MERGE_FIXED_ROWS + pi->meta.nodes.limit / PHNSW_MERGE_NODES_PER_ROW;
-}
-
-/* Rows of a transaction from which on it is cheaper if others like it follow, so that only the first of them copies the nodes. */
-static uint64
-warm_threshold(const PhnswIndex *pi)
-{
-	uint64		cold = threshold(pi);
-
-	if (phnsw_merge_threshold >= 0)
-		return cold;
-	return Min(cold, PHNSW_MERGE_WARM_ROWS + pi->meta.nodes.limit / PHNSW_MERGE_WARM_NODES_PER_ROW);
-}
-
-bool
-phnsw_merge_is_small(PhnswIndex *pi, uint64 rows)
-{
-	return rows < threshold(pi);
-}
-
-/* Rows that a merge has memory for. */
-static uint64
-rows_that_fit(const PhnswIndex *pi, uint64 memory)
-{
-	const phnsw_meta *meta = &pi->meta;
-	uint64		nodes = phnsw_merge_memory(&meta->codec, meta->ef_construction, meta->nodes.limit, 0);
-	uint64		row = phnsw_merge_memory(&meta->codec, meta->ef_construction, meta->nodes.limit, 1) - nodes;
-
-	return memory <= nodes ? 0 : (memory - nodes) / row;
-}
-
-bool
-phnsw_merge_is_likely(PhnswIndex *pi)
-{
-	uint64		least = warm_threshold(pi);
-
-	if (pi->inserting != PhnswTransaction())
-	{
-		pi->inserting = PhnswTransaction();
-		pi->inserted = 0;
-	}
-	if (++pi->inserted < (pi->merged ? 1 : Min(PHNSW_MERGE_PATIENCE, least)))
-		return false;
-	return rows_that_fit(pi, (uint64) maintenance_work_mem * 1024 / 4 * 3) >= least;
-}
-
-uint32
-phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch)
-{
-	uint64		memory = (uint64) maintenance_work_mem * 1024;
-	uint64		used = *batch->rows.memory_used;
-	uint64		rows = batch->rows.n - batch->flushed;
-	uint64		most;
-	uint64		portions;
-
-	if (pi->meta.entry == PHNSW_NONE)
-		return 0;
-	if (phnsw_merge_is_small(pi, rows))
-	{
-		/* Those that did not wait will, next time. */
-		uint64		all = rows + (pi->inserting == PhnswTransaction() ? pi->inserted : 0);
-
-		if (phnsw_merge_threshold >= 0 || all < warm_threshold(pi) || !phnsw_keep_wanted(pi))
-			return 0;
-	}
-	most = Min(PHNSW_MERGE_PORTION, rows_that_fit(pi, memory > used ? memory - used : 0));
-	if (most < Min(rows, threshold(pi)))
-		return 0;
-	/* Equal portions, so that no small one is left. */
-	portions = (rows + most - 1) / most;
-	return (rows + portions - 1) / portions;
-}
 
 /* ---- the graph, the rows ---------------------------------------------------------------------------------------------------- */
 
@@ -248,6 +153,7 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 
 	INSTR_TIME_SET_CURRENT(mark);
 	params.threads = Max(1, Min(phnsw_build_threads(heap), n / PHNSW_MERGE_ROWS_PER_THREAD));
+	phnsw_merge_place(merging, n, &params.spill);
 	params.nodes = phnsw_keep_begin(merging, n);
 	if (!has_memory(phnsw_merge_create(pi->codec, &params, merging->core, &error), &error))
 		return false;
@@ -282,7 +188,7 @@ phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilte
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw merge", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
-	PhnswMerging merging = {.index = index, .pi = phnsw_index_open(index), .batch = batch};
+	PhnswMerging merging = {.index = index, .pi = phnsw_index_open(index), .batch = batch, .file = -1};
 	PhnswIndexStats *stats;
 	volatile bool merged = false;
 
@@ -294,6 +200,8 @@ phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilte
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abort_merge, PointerGetDatum(&merging));
 	end_core(&merging);
+	if (merging.file >= 0)
+		FileClose(merging.file);
 	phnsw_keep_end(&merging, !merged);
 	if (merged)
 	{

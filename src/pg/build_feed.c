@@ -3,21 +3,17 @@
  *    The backend's half of a build while the core works: rows in, interrupts, progress, the spill file.
  *
  * Every wait is a poll of at most 50 ms, so a cancel is seen at once; the core's threads see only chunks of floats and the
- * mapped file.  The spill file is one of PostgreSQL's temporary files: it counts for temp_file_limit, follows
- * temp_tablespaces and is removed however the transaction ends.
+ * mapped file (spill.c).
  */
 #include "build.h"
 
 #include "access/tableam.h"
 #include "commands/progress.h"
-#include "commands/tablespace.h"
 #include "detoast.h"
 #include "miscadmin.h"
-#include "pgstat.h"
+#include "spill.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
-
-#define PHNSW_ZERO_BYTES  (1024 * 1024)
 
 /* Bulk insert and trial have no progress view of their own, and the parameters may be those of COPY. */
 void
@@ -34,37 +30,12 @@ phnsw_build_report(PhnswBuild *build, phnsw_build_phase phase, uint64 done, uint
 	pgstat_progress_update_multi_param(lengthof(parameters), parameters, values);
 }
 
-/*
- * Extends the spill file with zeros and maps it.  They are written, not left as a hole, so that a full disk is an error
- * here and not a SIGBUS in a thread.
- */
 static void
 phnsw_build_spill(PhnswBuild *build, uint64 bytes)
 {
 	phnsw_error error = {0};
-	char	   *zeros = palloc0(PHNSW_ZERO_BYTES);
 
-	if (build->spill < 0)
-	{
-		PrepareTempTablespaces();
-		build->spill = OpenTemporaryFile(false);
-	}
-	while (build->spill_bytes < bytes)
-	{
-		int			n = Min(bytes - build->spill_bytes, PHNSW_ZERO_BYTES);
-		int			written = FileWrite(build->spill, zeros, n, build->spill_bytes, WAIT_EVENT_BUFFILE_WRITE);
-
-		if (written != n)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 written < 0
-					 ? errmsg("could not write to file \"%s\": %m", FilePathName(build->spill))
-					 : errmsg("could not write to file \"%s\": wrote only %d of %d bytes", FilePathName(build->spill), written, n),
-					 errhint("Raise maintenance_work_mem, or free space in the temporary tablespace.")));
-		build->spill_bytes += n;
-		CHECK_FOR_INTERRUPTS();
-	}
-	pfree(zeros);
+	phnsw_spill_extend(&build->spill, &build->spill_bytes, bytes);
 	phnsw_ensure(phnsw_build_map_spill(*build->core, FileGetRawDesc(build->spill), build->spill_bytes, &error), &error);
 }
 

@@ -1,5 +1,5 @@
-# What a build keeps in memory.  Private memory of the backend (RssAnon: without shared buffers and without the mapped
-# temporary file) stays within maintenance_work_mem + 64 MB at every moment; the rest goes to a temporary file of
+# What a build, and a merge into an index that has nodes, keep in memory.  Private memory of the backend (RssAnon: without shared buffers and without the mapped
+# temporary file) stays within maintenance_work_mem + 64 MB at every moment of a build; the rest goes to a temporary file of
 # PostgreSQL's, which is logged, counts for temp_file_limit and is gone afterwards.
 
 use strict;
@@ -27,17 +27,17 @@ sub private_memory
 	return defined $kb ? $kb / 1024 : undef;
 }
 
-# Builds the index; returns (peak of private memory less what the backend had before, MB of temporary files as logged).
-sub build
+# Runs a statement; returns (peak of private memory less what the backend had before, MB of temporary files as logged, rows merged).
+sub measure
 {
-	my ($memory, $threads) = @_;
+	my ($memory, $threads, $statement) = @_;
 	my $workers = $threads - 1;
 	my $log_begin = -s $node->logfile;
-	my $script = qq{SET maintenance_work_mem = '${memory}MB'; SET max_parallel_maintenance_workers = $workers;
+	my $script = qq{SET maintenance_work_mem = '${memory}MB'; SET max_parallel_maintenance_workers = $workers; SET phnsw.log_build = on;
 		SELECT 'pid=' || pg_backend_pid();
 		SELECT pg_sleep(0.3);
-		CREATE INDEX t_v ON t USING phnsw (v vector_l2_ops);
-		SELECT 'built';
+		$statement;
+		SELECT 'over';
 		\\q
 	};
 	my ($out, $err) = ('', '');
@@ -55,11 +55,17 @@ sub build
 		sleep(0.003);
 	}
 	$psql->finish;
-	like($out, qr/built/, "$memory MB, $threads threads: built") or diag($err);
+	like($out, qr/over/, "$memory MB, $threads threads: $statement") or diag($err);
 	my $bytes = 0;
 	my $log = substr(PostgreSQL::Test::Utils::slurp_file($node->logfile), $log_begin);
 	$bytes += $1 while $log =~ /temporary file: path .*, size (\d+)/g;
-	return ($peak - $before, $bytes / 1048576);
+	my ($merged) = $log =~ /phnsw merge of (\d+) rows/;
+	return ($peak - $before, $bytes / 1048576, $merged // 0);
+}
+
+sub build
+{
+	return measure(@_, 'CREATE INDEX t_v ON t USING phnsw (v vector_l2_ops)');
 }
 
 my ($ample, $ample_temporary) = build(1024, 2);
@@ -79,6 +85,35 @@ foreach my $case ([ 64, 1 ], [ 64, 2 ], [ 16, 4 ])
 	cmp_ok($private + $temporary, '>', 70, "$memory MB, $threads threads: nothing is missing");
 }
 check_index($node, 't_v', 'built with a temporary file');
+
+# Merges.  100,000 nodes take 29 MB, of which those that memory does not hold are in a file; not when that would be too large.
+my $next = $rows;
+sub insert_sql
+{
+	my ($first, $n) = ($next + 1, 1500);
+
+	$next += $n;
+	return 'INSERT INTO t SELECT i, ' . random_vectors_sql(128, 'i') . " FROM generate_series($first, $next) i";
+}
+foreach my $case ([ 256, 0, 0 ], [ 24, 1, 29 ], [ 32, 1, 21 ])
+{
+	my ($memory, $spills, $least) = @$case;
+	my ($private, $temporary, $merged) = measure($memory, 2, insert_sql());
+	note(sprintf 'merge with %d MB: %.1f MB private, %.1f MB temporary', $memory, $private, $temporary);
+	cmp_ok($merged, '>', 1400, "$memory MB: merged");
+	cmp_ok($private, '<=', $memory, "$memory MB: the merge's private memory stays within bounds");
+	cmp_ok($temporary, $spills ? '>' : '==', $least, "$memory MB: the rest is in a temporary file");
+}
+is($node->safe_psql('postgres', "SET maintenance_work_mem = '24MB'; SET temp_file_limit = '40MB'; " . insert_sql()
+	. "; SELECT inserts_bulk || ' ' || inserts FROM phnsw_stats WHERE index = 't_v'::regclass"), '0 1500', 'no merge where temp_file_limit does not allow its file');
+my ($cancelled, undef, $cancelled_error) = $node->psql('postgres', "SET maintenance_work_mem = '24MB'; BEGIN; " . insert_sql()
+	. "; SET LOCAL statement_timeout = '25ms'; SELECT phnsw_check('t_v'); COMMIT", on_error_stop => 0);
+like($cancelled_error, qr/canceling statement due to statement timeout/, 'a merge with a temporary file is cancelled');
+$next -= 1500;
+check_index($node, 't_v', 'merged with a temporary file');
+is($node->safe_psql('postgres', 'SET enable_seqscan = off; SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 7)) x'),
+	$next, 'a scan finds every row');
+is(join(' ', glob($node->data_dir . '/base/pgsql_tmp/*')), '', 'no temporary file is left');
 
 $node->safe_psql('postgres', 'DROP INDEX t_v');
 my ($rc, $out, $err) = $node->psql('postgres', q{SET maintenance_work_mem = '16MB'; SET temp_file_limit = '4MB';

@@ -1,7 +1,7 @@
 // The bulk build through its C interface: every page of every index is validated.
 #include "build_harness.hpp"
 
-#include <dirent.h>
+#include "threads.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -11,14 +11,6 @@
 namespace {
 
 using namespace build_test;
-
-int threads_of_process() {
-  DIR *dir = opendir("/proc/self/task");
-  int n = 0;
-  while (const dirent *entry = readdir(dir)) n += entry->d_name[0] != '.';
-  closedir(dir);
-  return n;
-}
 
 // The same rows and seed give the same bytes for any number of threads, any cut into chunks, any hint, any memory, and whether
 // the calibration comes early or late.
@@ -191,7 +183,7 @@ TEST(Build, StopsAtAnyMoment) {
   const auto begin = std::chrono::steady_clock::now();
   { (void)build_index(data, params); }
   const auto whole = std::chrono::steady_clock::now() - begin;
-  const int before = threads_of_process();
+  const int before = phnsw::test::threads_of_process();
   for (int i = 0; i < 12; i++) {
     Driver driver(params);
     std::thread stopper([&] {
@@ -206,7 +198,7 @@ TEST(Build, StopsAtAnyMoment) {
     phnsw_build_join(driver.build);
     const auto joined = std::chrono::steady_clock::now();
     EXPECT_LT(std::chrono::duration<double>(joined - stopped).count(), 1.0);
-    EXPECT_EQ(threads_of_process(), before);
+    EXPECT_EQ(phnsw::test::threads_once_settled(before), before);
     phnsw_build_join(driver.build);
   }
 }

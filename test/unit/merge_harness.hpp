@@ -122,8 +122,9 @@ struct Kept {
 
 // Everything up to phnsw_merge_wait()'s end; *merge is the caller's.
 inline phnsw_status compute(Slots &slots, const Dataset &data, std::size_t begin, std::size_t end, std::uint32_t threads,
-                            phnsw_merge **merge, phnsw_error *error, Kept *kept = nullptr) {
+                            phnsw_merge **merge, phnsw_error *error, Kept *kept = nullptr, phnsw_merge_spill spill = {}) {
   phnsw_merge_params params{};
+  params.spill = spill;
   params.limit = slots.n;
   params.entry = slots.meta.entry;
   params.rows_max = static_cast<std::uint32_t>(end - begin);

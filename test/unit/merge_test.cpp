@@ -1,7 +1,10 @@
 // The merge through its C interface: rows into an index that was built of others.
 #include "merge_harness.hpp"
+#include "threads.hpp"
 
-#include <dirent.h>
+#include <unistd.h>
+
+#include <cstdio>
 
 namespace {
 
@@ -13,14 +16,6 @@ std::vector<std::uint32_t> some(std::uint32_t begin, std::uint32_t end, std::uin
   std::vector<std::uint32_t> ids;
   for (std::uint32_t i = 0; i < n; i++) ids.push_back(begin + static_cast<std::uint32_t>(std::uint64_t{end - begin} * i / n));
   return ids;
-}
-
-int threads_of_process() {
-  DIR *dir = opendir("/proc/self/task");
-  int n = 0;
-  while (const dirent *entry = readdir(dir)) n += entry->d_name[0] != '.';
-  closedir(dir);
-  return n;
 }
 
 // New and old rows are found as if all had been built together, whatever the share of the new ones.
@@ -97,6 +92,56 @@ TEST(Merge, KeptNodes) {
     ASSERT_EQ(fresh.bytes, mended.bytes) << round;
   }
   EXPECT_GT(kept.spared, 40u);
+}
+
+// A temporary file of zeros, gone with its last user.
+class ZeroFile {
+ public:
+  explicit ZeroFile(std::uint64_t bytes) : file_(std::tmpfile()) { EXPECT_EQ(ftruncate(fileno(file_), static_cast<off_t>(bytes)), 0); }
+  ZeroFile(const ZeroFile &) = delete;
+  ZeroFile &operator=(const ZeroFile &) = delete;
+  ~ZeroFile() { std::fclose(file_); }
+  [[nodiscard]] int fd() const { return fileno(file_); }
+  [[nodiscard]] bool is_used() const {
+    char byte = 0;
+    bool used = false;
+    for (off_t at = 0; !used && pread(fileno(file_), &byte, 1, at) == 1; at += 7) used = byte != 0;
+    return used;
+  }
+
+ private:
+  std::FILE *file_;
+};
+
+// Nodes in a file, or partly, give what they give in memory; a file that is too small is out of memory.
+TEST(Merge, NodesInAFile) {
+  const Dataset data = clustered(30000, 90, 14);
+  Slots slots(data, 24000, default_params(data));
+  const Slots built(data, 24000, default_params(data));
+  merge_rows(slots, data, 24000, 30000);
+  const std::vector<std::uint8_t> expected = slots.bytes;
+  const phnsw_codec_params &codec = built.meta.codec;
+  EXPECT_EQ(phnsw_merge_file_bytes(&codec, built.n, 6000, 1u << 30), 0u);
+  for (const std::uint64_t memory_bytes : {0u, 5u << 20, 9u << 20}) {
+    SCOPED_TRACE(memory_bytes);
+    const std::uint64_t bytes = phnsw_merge_file_bytes(&codec, built.n, 6000, memory_bytes);
+    EXPECT_GT(bytes + memory_bytes, phnsw_merge_mapped_memory(&codec, built.n));
+    const ZeroFile file(bytes);
+    slots.n = built.n;
+    slots.bytes = built.bytes;
+    phnsw_merge *merge = nullptr;
+    phnsw_error error{};
+    Outcome outcome;
+    ASSERT_EQ(compute(slots, data, 24000, 30000, 2, &merge, &error, nullptr, {bytes, memory_bytes, file.fd()}), PHNSW_OK) << error.message;
+    write(slots, merge, 24000, &outcome);
+    phnsw_merge_destroy(merge);
+    EXPECT_EQ(slots.bytes, expected);
+    EXPECT_TRUE(file.is_used());
+
+    merge = nullptr;
+    ASSERT_EQ(compute(slots, data, 24000, 30000, 2, &merge, &error, nullptr, {2u << 20, 0, file.fd()}), PHNSW_OUT_OF_MEMORY);
+    phnsw_merge_destroy(merge);
+  }
 }
 
 // New rows in clusters of their own, far from everything: they can be reached, and the old ones still.
@@ -297,9 +342,9 @@ TEST(Merge, FaultySlots) {
 TEST(Merge, IsStopped) {
   const Dataset data = clustered(6000, 32, 11);
   Slots slots(data, 3000, default_params(data));
-  const int before = threads_of_process();
+  const int before = phnsw::test::threads_of_process();
   for (std::uint32_t wait : {0u, 1u, 3u, 10u, 30u}) {
-    phnsw_merge_params params{nullptr, slots.n, slots.meta.entry, 3000, 64, 3, 5};
+    phnsw_merge_params params{nullptr, {}, slots.n, slots.meta.entry, 3000, 64, 3, 5};
     phnsw_merge *merge = nullptr;
     phnsw_error error{};
     ASSERT_EQ(phnsw_merge_create(slots.codec, &params, &merge, &error), PHNSW_OK);
@@ -311,7 +356,7 @@ TEST(Merge, IsStopped) {
     ASSERT_EQ(phnsw_merge_start(merge, &error), PHNSW_OK);
     phnsw_merge_wait(merge, wait, &error);
     phnsw_merge_destroy(merge);
-    EXPECT_EQ(threads_of_process(), before);
+    EXPECT_EQ(phnsw::test::threads_once_settled(before), before);
   }
 }
 

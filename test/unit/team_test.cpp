@@ -1,7 +1,7 @@
 // Team: every item once, failures as a Status, the stop flag, and no thread left behind.
 #include "base/team.hpp"
+#include "threads.hpp"
 
-#include <dirent.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -15,14 +15,6 @@
 namespace phnsw {
 namespace {
 
-int threads_of_process() {
-  DIR *dir = opendir("/proc/self/task");
-  int n = 0;
-  while (const dirent *entry = readdir(dir)) n += entry->d_name[0] != '.';
-  closedir(dir);
-  return n;
-}
-
 // Runs body as the conductor of a team, as a build does.
 void lead_one(bool brief, unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop) {
   std::atomic<bool> never{false};
@@ -31,7 +23,7 @@ void lead_one(bool brief, unsigned threads, const std::function<void(Team &)> &b
     const std::function<void(Team &)> &body;
   } context{{threads, stop != nullptr ? *stop : never, brief}, body};
   Conductor conductor;
-  const int before = threads_of_process();
+  const int before = test::threads_of_process();
   ASSERT_TRUE(conductor
                   .start(
                       [](void *self) -> void * {
@@ -43,7 +35,7 @@ void lead_one(bool brief, unsigned threads, const std::function<void(Team &)> &b
                   .ok());
   conductor.join();
   context.team.await_workers();
-  EXPECT_EQ(threads_of_process(), before);
+  EXPECT_EQ(test::threads_once_settled(before), before);
 }
 
 // A team of libgomp's and a brief one.

@@ -30,6 +30,14 @@ uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t ef_constru
          rows * std::uint64_t{MergeGraph::row_bytes(*codec, ef_construction)};
 }
 
+uint64_t phnsw_merge_mapped_memory(const phnsw_codec_params *codec, uint32_t limit) noexcept {
+  return limit * std::uint64_t{phnsw::MergeNodes::mapped_bytes(*codec)};
+}
+
+uint64_t phnsw_merge_file_bytes(const phnsw_codec_params *codec, uint32_t limit, uint32_t rows, uint64_t memory_bytes) noexcept {
+  return phnsw::MergeNodes::file_bytes(*codec, std::uint64_t{limit} + rows, memory_bytes);
+}
+
 phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points, phnsw_merge_nodes **nodes,
                                       phnsw_error *error) noexcept {
   return guard(error, [&] {

@@ -381,9 +381,18 @@ typedef struct phnsw_merge phnsw_merge;
 /* Nodes in memory that outlive a merge, for the next one into the same index. */
 typedef struct phnsw_merge_nodes phnsw_merge_nodes;
 
+/* The file for what a merge's own nodes take beyond memory_bytes; phnsw_merge_create() maps it, then it may be closed. */
+typedef struct phnsw_merge_spill
+{
+	uint64_t file_bytes;      /* phnsw_merge_file_bytes(), none of them a hole; 0: all in memory */
+	uint64_t memory_bytes;
+	int      fd;
+} phnsw_merge_spill;
+
 typedef struct phnsw_merge_params
 {
 	phnsw_merge_nodes *nodes; /* NULL: the merge's own.  Must outlive the merge */
+	phnsw_merge_spill spill;  /* without `nodes` */
 	uint32_t limit;           /* of node ids */
 	uint32_t entry;           /* the index's entry point */
 	uint32_t rows_max;
@@ -413,6 +422,10 @@ typedef struct phnsw_merge_change
 /* An upper bound of the memory that a merge takes, its threads' stacks and scratch aside. */
 PHNSW_API uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t ef_construction, uint32_t limit,
                                       uint32_t rows) PHNSW_NOEXCEPT;
+/* The part of it that may stand in a file: what grows with the nodes, but for 17 bytes each. */
+PHNSW_API uint64_t phnsw_merge_mapped_memory(const phnsw_codec_params *codec, uint32_t limit) PHNSW_NOEXCEPT;
+/* The size of the file for nodes and rows where memory_bytes are for them; 0: none is needed. */
+PHNSW_API uint64_t phnsw_merge_file_bytes(const phnsw_codec_params *codec, uint32_t limit, uint32_t rows, uint64_t memory_bytes) PHNSW_NOEXCEPT;
 
 /* For merges of so many nodes and rows together at first, and more later; takes addresses, no memory yet.  PHNSW_OUT_OF_MEMORY: there are not so many. */
 PHNSW_API phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points, phnsw_merge_nodes **nodes,

@@ -42,7 +42,7 @@ class Merge final : private SpillSource {
       : params_(params),
         team_(params.threads, stop_, true),
         arena_(~std::size_t{0}, *this),
-        own_nodes_(nodes != nullptr ? nullptr : new MergeNodes(codec.params())),
+        own_nodes_(nodes != nullptr ? nullptr : new MergeNodes(codec.params(), params.spill)),
         graph_(nodes != nullptr ? *nodes : *own_nodes_, codec, params.limit, params.ef_construction) {}
 
   static void *main(void *merge) noexcept;

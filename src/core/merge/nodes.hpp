@@ -17,7 +17,8 @@ class MergeNodes final : private SpillSource {
   Arena arena_;
 
  public:
-  explicit MergeNodes(const phnsw_codec_params &params);
+  // What the memory does not hold is mapped from the file.
+  explicit MergeNodes(const phnsw_codec_params &params, const phnsw_merge_spill &spill = {});
   // Addresses, not memory, for so many points at any time at most.  Once, before anything else.
   Status reserve(std::uint32_t points_max);
   // The same for merges of so many points now and more later.
@@ -27,6 +28,10 @@ class MergeNodes final : private SpillSource {
   static std::size_t stride_for(const phnsw_codec_params &params) noexcept;
   // Bytes of a node.
   static std::size_t node_bytes(const phnsw_codec_params &params) noexcept;
+  // Of these, the bytes that may stand in a file.
+  static std::size_t mapped_bytes(const phnsw_codec_params &params) noexcept;
+  // The file that so many points want where memory_bytes are theirs; 0: none.
+  static std::uint64_t file_bytes(const phnsw_codec_params &params, std::uint64_t points, std::uint64_t memory_bytes) noexcept;
 
   // Room for so many nodes, and points, which are these and the new ones; what is there stays.  New nodes are FREE.
   // REQUIRES: points <= points_max().
@@ -43,9 +48,9 @@ class MergeNodes final : private SpillSource {
   std::uint32_t live = 0;
 
  private:
-  // The caller has seen to it that the memory suffices: there is no file.
-  Status extend(std::uint64_t, int *) override { return {PHNSW_OUT_OF_MEMORY, "out of memory"}; }
+  Status extend(std::uint64_t bytes, int *fd) override;
 
+  const phnsw_merge_spill spill_;
   std::atomic<bool> discarded_{false};
   std::uint32_t points_max_ = 0;
   const std::uint32_t links_;  // of a list

@@ -1,0 +1,166 @@
+/*
+ * batch_plan.c
+ *    Whether rows that wait go into a filled index by a merge, how many at once, and where the merge's copy of level 0 stands:
+ *    in memory, or what that does not hold in a temporary file (README.md, Bulk insert).
+ */
+#include "batch.h"
+#include "spill.h"
+
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+
+/*
+ * What a merge costs beyond what each of its rows costs, in rows inserted one by one: threads and arrays, and the copy of the
+ * nodes.  See core/merge/README.md.
+ */
+#define PHNSW_MERGE_FIXED_ROWS    50
+#define PHNSW_MERGE_NODES_PER_ROW 400
+/* A portion is what interrupts may have to wait for: half a second. */
+#define PHNSW_MERGE_PORTION       32768
+/* The same where the copy is kept (batch_keep.c). */
+#define PHNSW_MERGE_WARM_ROWS     40
+#define PHNSW_MERGE_WARM_NODES_PER_ROW 2500
+/* The same where some of it is mapped from a file, which is written, and comes page by page. */
+#define PHNSW_MERGE_FILE_NODES_PER_ROW 200
+/*
+ * Rows of a transaction that are inserted at once before others wait: most transactions have no more.  A session whose last rows
+ * were merged goes on that way from the first row.
+ */
+#define PHNSW_MERGE_PATIENCE      16
+
+/* Rows from which on a merge is cheaper. */
+static uint64
+threshold(const PhnswIndex *pi)
+{
+	if (phnsw_merge_threshold >= 0)
+		return Max(phnsw_merge_threshold, 1);
+	return PHNSW_MERGE_FIXED_ROWS + pi->meta.nodes.limit / PHNSW_MERGE_NODES_PER_ROW;
+}
+
+/* Rows of a transaction from which on it is cheaper if others like it follow, so that only the first of them copies the nodes. */
+static uint64
+warm_threshold(const PhnswIndex *pi)
+{
+	uint64		cold = threshold(pi);
+
+	if (phnsw_merge_threshold >= 0)
+		return cold;
+	return Min(cold, PHNSW_MERGE_WARM_ROWS + pi->meta.nodes.limit / PHNSW_MERGE_WARM_NODES_PER_ROW);
+}
+
+bool
+phnsw_merge_is_small(PhnswIndex *pi, uint64 rows)
+{
+	return rows < threshold(pi);
+}
+
+/* The same where the nodes do not fit into memory. */
+static uint64
+file_threshold(const PhnswIndex *pi)
+{
+	if (phnsw_merge_threshold >= 0)
+		return threshold(pi);
+	return PHNSW_MERGE_FIXED_ROWS + pi->meta.nodes.limit / PHNSW_MERGE_FILE_NODES_PER_ROW;
+}
+
+static uint64
+merge_memory(const PhnswIndex *pi, uint32 rows)
+{
+	return phnsw_merge_memory(&pi->meta.codec, pi->meta.ef_construction, pi->meta.nodes.limit, rows);
+}
+
+/* Of that, what must be memory. */
+static uint64
+unmapped_memory(const PhnswIndex *pi, uint32 rows)
+{
+	return merge_memory(pi, rows) - phnsw_merge_mapped_memory(&pi->meta.codec, pi->meta.nodes.limit);
+}
+
+/* Rows that a merge has memory for, beside all nodes. */
+static uint64
+rows_in_memory(const PhnswIndex *pi, uint64 memory)
+{
+	uint64		nodes = merge_memory(pi, 0);
+
+	return memory <= nodes ? 0 : (memory - nodes) / (merge_memory(pi, 1) - nodes);
+}
+
+/* Rows that it has memory for with nodes in a file; half of what there is, so that not all nodes are there.  0: no file that large. */
+static uint64
+rows_with_file(const PhnswIndex *pi, uint64 memory)
+{
+	uint64		nodes = unmapped_memory(pi, 0);
+	uint64		file = phnsw_merge_file_bytes(&pi->meta.codec, pi->meta.nodes.limit, 0, 0);
+
+	/* Rows in waiting may have a file, too. */
+	if (temp_file_limit >= 0 && file > (uint64) temp_file_limit * 1024 / 2)
+		return 0;
+	return memory <= nodes ? 0 : (memory - nodes) / 2 / (unmapped_memory(pi, 1) - nodes);
+}
+
+bool
+phnsw_merge_is_likely(PhnswIndex *pi)
+{
+	uint64		least = warm_threshold(pi);
+	uint64		memory = (uint64) maintenance_work_mem * 1024 / 4 * 3;
+
+	if (pi->inserting != PhnswTransaction())
+	{
+		pi->inserting = PhnswTransaction();
+		pi->inserted = 0;
+	}
+	if (++pi->inserted < (pi->merged ? 1 : Min(PHNSW_MERGE_PATIENCE, least)))
+		return false;
+	return rows_in_memory(pi, memory) >= least || rows_with_file(pi, memory) >= file_threshold(pi);
+}
+
+uint32
+phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch)
+{
+	uint64		memory = (uint64) maintenance_work_mem * 1024;
+	uint64		left = memory - Min(memory, *batch->rows.memory_used);
+	uint64		rows = batch->rows.n - batch->flushed;
+	uint64		most;
+	uint64		portions;
+
+	if (pi->meta.entry == PHNSW_NONE)
+		return 0;
+	if (phnsw_merge_is_small(pi, rows))
+	{
+		/* Those that did not wait will, next time. */
+		uint64		all = rows + (pi->inserting == PhnswTransaction() ? pi->inserted : 0);
+
+		if (phnsw_merge_threshold >= 0 || all < warm_threshold(pi) || !phnsw_keep_wanted(pi))
+			return 0;
+	}
+	most = Min(PHNSW_MERGE_PORTION, rows_in_memory(pi, left));
+	if (most < Min(rows, threshold(pi)))
+	{
+		most = Min(PHNSW_MERGE_PORTION, rows_with_file(pi, left));
+		if (Min(rows, most) < file_threshold(pi))
+			return 0;
+	}
+	/* Equal portions, so that no small one is left. */
+	portions = (rows + most - 1) / most;
+	return (rows + portions - 1) / portions;
+}
+
+
+void
+phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_spill *spill)
+{
+	const PhnswIndex *pi = merging->pi;
+	uint64		memory = (uint64) maintenance_work_mem * 1024;
+	uint64		left = memory - Min(memory, *merging->batch->rows.memory_used);
+	uint64		rest = unmapped_memory(pi, rows);
+	uint64		size = 0;
+
+	memset(spill, 0, sizeof(*spill));
+	if (merge_memory(pi, rows) <= left)
+		return;
+	spill->memory_bytes = left - Min(left, rest);
+	spill->file_bytes = phnsw_merge_file_bytes(&pi->meta.codec, pi->meta.nodes.limit, rows, spill->memory_bytes);
+	phnsw_spill_extend(&merging->file, &size, spill->file_bytes);
+	spill->fd = FileGetRawDesc(merging->file);
+}

@@ -1,0 +1,18 @@
+/*
+ * spill.h
+ *    Temporary files that the core maps as memory (spill.c).
+ */
+#ifndef PHNSW_SPILL_H
+#define PHNSW_SPILL_H
+
+#include "phnsw.h"
+
+#include "storage/fd.h"
+
+/*
+ * Writes zeros behind the file's *size bytes until it has `bytes`; they are written, not left as a hole, so that a full disk is an
+ * error here and not a SIGBUS in a thread.  *file: -1 before the first call.  Interrupts.
+ */
+extern void phnsw_spill_extend(File *file, uint64 *size, uint64 bytes);
+
+#endif							/* PHNSW_SPILL_H */

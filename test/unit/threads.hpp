@@ -1,0 +1,26 @@
+// How many threads this process has, for tests that leave none behind.
+#pragma once
+
+#include <dirent.h>
+
+#include <chrono>
+#include <thread>
+
+namespace phnsw::test {
+
+inline int threads_of_process() {
+  DIR *dir = opendir("/proc/self/task");
+  int n = 0;
+  while (const dirent *entry = readdir(dir)) n += entry->d_name[0] != '.';
+  closedir(dir);
+  return n;
+}
+
+// A thread that was joined is listed until the kernel is done with it, which takes a moment on a busy machine.
+inline int threads_once_settled(int expected) {
+  int n = threads_of_process();
+  for (int i = 0; i < 200 && n > expected; i++, n = threads_of_process()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  return n;
+}
+
+}  // namespace phnsw::test
