@@ -189,5 +189,37 @@ EXPLAIN (COSTS OFF) SELECT id FROM parts WHERE kind = 1 ORDER BY ARRAY[a, b]::ve
 SELECT id, ARRAY[a, b]::vector(2) <-> '[40,10]' FROM parts WHERE kind = 1 ORDER BY ARRAY[a, b]::vector(2) <-> '[40,10]' LIMIT 5;
 SELECT phnsw_check('parts_point', true);
 
-DROP TABLE small, tiny, large, parts, queries, nothing;
+-- A scan pins the table's pages itself: they are counted, and found when the file has changed.
+SET phnsw.ef_search = 40;
+SET phnsw.check_bounds = off;		-- it reads the rows as well
+CREATE TABLE pinned (id int, v vector(2));
+INSERT INTO pinned SELECT i, ARRAY[i % 100, i / 100]::vector(2) FROM generate_series(1, 4000) i;
+CREATE INDEX pinned_v ON pinned USING phnsw (v);
+VACUUM pinned;
+CREATE FUNCTION nearest(x real, n int) RETURNS int[] LANGUAGE sql AS
+$$SELECT array_agg(id) FROM (SELECT id FROM pinned ORDER BY v <-> ARRAY[x, 0]::vector(2) LIMIT n) s$$;
+BEGIN;
+SELECT pg_stat_get_xact_blocks_fetched('pinned'::regclass) AS fetched, pg_stat_get_xact_blocks_hit('pinned'::regclass) AS hit \gset before_
+SELECT count(*) FROM (SELECT id FROM pinned ORDER BY v <-> '[50,20]' LIMIT 50) s;
+SELECT pg_stat_get_xact_blocks_fetched('pinned'::regclass) >= :before_fetched + 20 AS fetched,
+	pg_stat_get_xact_blocks_hit('pinned'::regclass) >= :before_hit + 20 AS hit;
+COMMIT;
+BEGIN;
+SELECT nearest(50.2, 3);
+ALTER TABLE pinned ALTER id TYPE bigint;
+SELECT nearest(50.2, 3);
+DECLARE c CURSOR FOR SELECT id FROM pinned ORDER BY v <-> '[20.2,0]';
+FETCH 2 FROM c;
+SAVEPOINT s;
+FETCH 2 FROM c;
+ROLLBACK TO s;
+FETCH 2 FROM c;
+ROLLBACK;
+SELECT nearest(50.2, 3);
+SELECT phnsw_check('pinned_v', true);
+
+RESET phnsw.ef_search;
+SET phnsw.check_bounds = on;
+DROP FUNCTION nearest;
+DROP TABLE small, tiny, large, parts, queries, nothing, pinned;
 DROP FUNCTION recall, scanned, sorted, test_vector;

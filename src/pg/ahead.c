@@ -9,20 +9,25 @@
  *
  * Everything is read at a glance (glance.h), nothing is pinned, locked or read from disk, and nothing that is read
  * here is believed: whatever is wrong makes the executor wait as it would have anyway.  The chunks' places are left
- * with detoast.c, as hints.
+ * with detoast.c, as hints.  The row that is returned next is another matter: its page is pinned, for the executor.
  */
 #include "scan.h"
 
 #include "access/detoast.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/tupmacs.h"
 #include "catalog/pg_am_d.h"
 #include "detoast.h"
 #include "glance.h"
+#include "pgstat.h"
 #include "toast_tree.h"
 
 /* Rows that are looked at together: a query for ten reads a dozen or so, and those that it does not need are a waste. */
 #define PHNSW_AHEAD_ROWS 8
+
+/* Every so many pages are left to the heap's fetch, by which they count as used. */
+#define PHNSW_ROW_USAGE_PERIOD 16
 
 #define CACHE_LINE 64
 
@@ -266,4 +271,31 @@ phnsw_look_ahead_rows(PhnswScan *so)
 		ask_for_chunks(rows, n);
 	}
 	return Max(n, 1);
+}
+
+/*
+ * The heap's fetch keeps the page of the last row pinned, and reads another one by way of the buffer table: a lock, and a chain of
+ * cache misses.  Here the page's buffer is known; the fetch finds the page where it would have left it itself.
+ */
+void
+phnsw_pin_row(PhnswScan *so, IndexScanDesc scan)
+{
+	static uint32 pins = 0;
+	IndexFetchHeapData *fetch = (IndexFetchHeapData *) scan->xs_heapfetch;
+	BlockNumber block = ItemPointerGetBlockNumber(&scan->xs_heaptid);
+	Buffer		buffer;
+
+	/* Under another access method `fetch` is something else. */
+	if (fetch == NULL || so->heap->rd_rel->relam != HEAP_TABLE_AM_OID)
+		return;
+	buffer = phnsw_buffer_map_look(&so->pi->rows, block);
+	if (buffer <= InvalidBuffer || buffer == fetch->xs_cbuf || ++pins % PHNSW_ROW_USAGE_PERIOD == 0 ||
+		!ReadRecentBuffer(PhnswRelationFile(so->heap), MAIN_FORKNUM, block, buffer))
+		return;
+	if (BufferIsValid(fetch->xs_cbuf))
+		ReleaseBuffer(fetch->xs_cbuf);
+	fetch->xs_cbuf = buffer;
+	pgstat_count_buffer_read(so->heap);
+	pgstat_count_buffer_hit(so->heap);
+	heap_page_prune_opt(so->heap, buffer);
 }

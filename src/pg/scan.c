@@ -381,6 +381,7 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 	scan->xs_recheckorderby = true;
 	if (phnsw_check_bounds && so->kind == PHNSW_QUERY_VECTOR)
 		check_bound(scan, so);
+	phnsw_pin_row(so, scan);
 	so->blocks_read = pgBufferUsage.shared_blks_read;
 	return true;
 }

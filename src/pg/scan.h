@@ -143,6 +143,9 @@ extern bool phnsw_emit_next(PhnswScan *so, ItemPointer tid);
 /* Gets the rows of the next hits on their way into the processor's caches; returns of how many hits. */
 extern uint32 phnsw_look_ahead_rows(PhnswScan *so);
 
+/* Pins the table's page of the row that is about to be returned, where the executor's fetch looks for it. */
+extern void phnsw_pin_row(PhnswScan *so, IndexScanDesc scan);
+
 /* ---- sweep.c --------------------------------------------------------------------------------------------------------- */
 
 /* Enters the sweep phase: rows that the graph phase has not returned, in the order of their bounds. */
