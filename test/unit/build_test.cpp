@@ -14,8 +14,8 @@ using namespace build_test;
 
 // The same rows and seed give the same bytes for any number of threads, any cut into chunks, any hint, any memory, and whether
 // the calibration comes early or late.
-TEST(Build, IsDeterministic) {
-  const Dataset data = clustered(6000, 24, 1);
+void expect_deterministic(std::uint32_t dims, std::size_t rows) {
+  const Dataset data = clustered(rows, dims, 1);
   phnsw_build_params params = default_params(data);
   params.calibrate = true;
   params.threads = 1;
@@ -33,6 +33,9 @@ TEST(Build, IsDeterministic) {
   params.seed++;
   EXPECT_NE(build_index(data, params).pages, first.pages);
 }
+
+TEST(Build, IsDeterministic) { expect_deterministic(24, 6000); }
+TEST(Build, IsDeterministicInManyDimensions) { expect_deterministic(400, 3000); }
 
 // Block 0 waits for a late calibration, whenever it is asked for; the other blocks do not.
 TEST(Build, CalibratesLate) {
@@ -296,10 +299,9 @@ TEST(Build, StaysWithinItsMemory) {
 }
 
 // Recall of the finished pages, searched with the codec's own query.
-TEST(Build, FindsNearestNeighbours) {
-  const Dataset all = clustered(8200, 48, 12);
-  const std::size_t rows = 8000;
-  const Dataset data{48, {all.values.begin(), all.values.begin() + rows * 48}};
+void expect_nearest(std::uint32_t dims, std::size_t rows) {
+  const Dataset all = clustered(rows + 200, dims, 12);
+  const Dataset data{dims, {all.values.begin(), all.values.begin() + static_cast<std::ptrdiff_t>(rows * dims)}};
   phnsw_build_params params = default_params(data);
   params.calibrate = true;
   const Index index = build_index(data, params);
@@ -319,7 +321,7 @@ TEST(Build, FindsNearestNeighbours) {
   std::uint32_t hits = 0;
   for (std::size_t q = rows; q < all.rows(); q++) {
     std::vector<std::pair<double, std::size_t>> exact;
-    for (std::size_t i = 0; i < rows; i++) exact.emplace_back(phnsw_l2_squared(all.row(q), data.row(i), 48), i);
+    for (std::size_t i = 0; i < rows; i++) exact.emplace_back(phnsw_l2_squared(all.row(q), data.row(i), dims), i);
     std::partial_sort(exact.begin(), exact.begin() + 10, exact.end());
     phnsw_query_set(query, all.row(q), PHNSW_FOR_SEARCH);
     const auto score = [&](std::uint32_t id) {
@@ -366,5 +368,9 @@ TEST(Build, FindsNearestNeighbours) {
   phnsw_query_destroy(query);
   phnsw_codec_destroy(codec);
 }
+
+TEST(Build, FindsNearestNeighbours) { expect_nearest(48, 8000); }
+// Few memberships, each of which finds more.
+TEST(Build, FindsNearestNeighboursOfManyDimensions) { expect_nearest(400, 6000); }
 
 }  // namespace

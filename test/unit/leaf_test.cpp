@@ -31,9 +31,12 @@ TEST(Leaf, OffersTheNearestPairsBothWays) {
       std::shuffle(places.begin(), places.end(), random);
       work.finds.begin(ids.data(), 300, 2, k);
       Leaves leaves(world.team, world.points);
-      leaves.process(places.data(), 300, k, work);
+      GraphParams params{};
+      params.leaf_neighbours = k;
+      params.far_leaves = k;
+      leaves.process(places.data(), 300, params, work);
       // A second leaf of the same part, in which some of the pairs meet again.
-      leaves.process(places.data() + 100, 150, k, work);
+      leaves.process(places.data() + 100, 150, params, work);
       work.finds.deliver(world.points, sketches, reservoirs);
 
       std::vector<std::map<std::uint32_t, std::uint64_t>> expected(600);
@@ -63,7 +66,7 @@ TEST(Leaf, OffersTheNearestPairsBothWays) {
             offer(leaf[i], leaf[near[x].second], distance);
             offer(leaf[near[x].second], leaf[i], distance);
           }
-          const std::uint32_t far = far_member(leaf.data(), n, i);
+          const std::uint32_t far = far_member(leaf.data(), n, i, params.far_leaves);
           if (far == i) continue;
           met_far++;
           offer(leaf[i], leaf[far], world.distance(leaf[i], leaf[far]));
@@ -72,8 +75,8 @@ TEST(Leaf, OffersTheNearestPairsBothWays) {
       };
       expect_leaf(places.data(), 300);
       expect_leaf(places.data() + 100, 150);
-      EXPECT_GT(met_far, 60u);
-      EXPECT_LT(met_far, 165u);
+      EXPECT_GT(met_far, 240 / params.far_leaves);
+      EXPECT_LT(met_far, 660 / params.far_leaves);
       for (std::uint32_t i = 0; i < 600; i++) {
         std::uint64_t keys[Reservoirs::kCapacityMax];
         const std::uint32_t n = reservoirs.candidates(i, keys);

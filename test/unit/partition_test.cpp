@@ -10,7 +10,7 @@ namespace {
 
 using points_test::World;
 
-GraphParams params_of(std::uint32_t leaf) { return {leaf, 2, 8, 3, 64, 99}; }
+GraphParams params_of(std::uint32_t leaf) { return {leaf, 2, 4, 8, 3, 64, 99}; }
 
 TEST(Partition, GivesEveryPointNearCandidates) {
   World world(5000, 20, 1);

@@ -77,6 +77,7 @@ struct LevelLinks {
 struct GraphParams {
   std::uint32_t leaf_points;      // most points of a leaf
   std::uint32_t leaf_neighbours;  // nearest of each point that a leaf contributes
+  std::uint32_t far_leaves;       // of so many leaves, one has a point meet a random member
   std::uint32_t fanout_top;       // parts that a point belongs to on the first level of the partition
   std::uint32_t fanout_below;     // ... on the second
   std::uint32_t reservoir;        // candidates that a point remembers

@@ -26,15 +26,20 @@ void Finds::begin(const std::uint32_t *ids, std::uint32_t n, std::uint32_t leave
   std::fill_n(count_.data(), n, std::uint8_t{0});
 }
 
-// Calls body(i, j, key) for each pair of which at least one has found the other, once.
-template <class Body>
-void Finds::each_pair(Body &&body) noexcept {
+// Leaves each pair of which at least one has found the other in one list, and counts the offers that they make.
+void Finds::join_pairs(std::uint32_t *offers) noexcept {
   for (std::uint32_t i = 0; i < n_; i++) {
     std::uint64_t *list = found_.data() + std::size_t{i} * each_;
+    std::uint8_t left = 0;
     for (std::uint32_t x = 0; x < count_[i]; x++) {
       const std::uint32_t j = neighbour_index(list[x]);
-      if (i < j || !has(j, i)) body(i, j, list[x]);
+      // Of the pairs that both have found, those of the smaller place stay: nothing is missing there when it is looked for.
+      if (i > j && has(j, i, count_[j])) continue;
+      list[left++] = list[x];
+      offers[i]++;
+      offers[j]++;
     }
+    count_[i] = left;
   }
 }
 
@@ -42,10 +47,7 @@ void Finds::deliver(const Points &points, const Sketches &sketches, Reservoirs &
   // Offers are sorted by the point they are for, so that each reservoir is visited once.
   std::uint32_t *end = end_.data();
   std::fill_n(end, n_ + 1, 0u);
-  each_pair([&](std::uint32_t i, std::uint32_t j, std::uint64_t) {
-    end[i + 1]++;
-    end[j + 1]++;
-  });
+  join_pairs(end + 1);
   for (std::uint32_t x = 0; x < far_count_; x++) {
     end[(far_[x] >> 32) + 1]++;
     end[(far_[x] & 0xFFFFFFFF) + 1]++;
@@ -57,7 +59,10 @@ void Finds::deliver(const Points &points, const Sketches &sketches, Reservoirs &
     offers_[end[i]++] = reservoir_entry(distance, ids_[j], sketches.bucket(own, other, ids_[j]));
     offers_[end[j]++] = reservoir_entry(distance, ids_[i], sketches.bucket(other, own, ids_[i]));
   };
-  each_pair([&](std::uint32_t i, std::uint32_t j, std::uint64_t key) { offer(i, j, neighbour_distance(key)); });
+  for (std::uint32_t i = 0; i < n_; i++) {
+    const std::uint64_t *list = found_.data() + std::size_t{i} * each_;
+    for (std::uint32_t x = 0; x < count_[i]; x++) offer(i, neighbour_index(list[x]), neighbour_distance(list[x]));
+  }
   for (std::uint32_t x = 0; x < far_count_; x++) {
     const std::uint32_t i = static_cast<std::uint32_t>(far_[x] >> 32), j = static_cast<std::uint32_t>(far_[x]);
     std::int32_t dot;

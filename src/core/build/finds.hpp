@@ -16,9 +16,12 @@ class Finds {
   void begin(const std::uint32_t *ids, std::uint32_t n, std::uint32_t leaves, std::uint32_t neighbours);
   [[nodiscard]] const std::uint32_t *ids() const noexcept { return ids_; }
 
-  // The point at `place` has found the one at `other`.
-  void add(std::uint32_t place, std::uint32_t other, float distance) noexcept {
-    if (!has(place, other)) found_[std::size_t{place} * each_ + count_[place]++] = neighbour_key(distance, other);
+  // How many the point at `place` has found.
+  [[nodiscard]] std::uint32_t count(std::uint32_t place) const noexcept { return count_[place]; }
+  // It has found the one at `other`, which may be among its first `before` already, but not behind them.
+  void add(std::uint32_t place, std::uint32_t other, float distance, std::uint32_t before) noexcept {
+    if (before != 0 && has(place, other, before)) return;
+    found_[std::size_t{place} * each_ + count_[place]++] = neighbour_key(distance, other);
   }
   // The two are to meet, whatever their distance.
   void add_far(std::uint32_t place, std::uint32_t other) noexcept {
@@ -28,15 +31,11 @@ class Finds {
   void deliver(const Points &points, const Sketches &sketches, Reservoirs &reservoirs) noexcept;
 
  private:
-  [[nodiscard]] bool has(std::uint32_t place, std::uint32_t other) const noexcept {
-    const std::uint64_t *list = found_.data() + std::size_t{place} * each_;
-    for (std::uint32_t x = 0; x < count_[place]; x++) {
-      if (neighbour_index(list[x]) == other) return true;
-    }
-    return false;
+  // Among the first n of the list.  One call of a kernel, since nothing of it could be predicted.
+  [[nodiscard]] bool has(std::uint32_t place, std::uint32_t other, std::uint32_t n) const noexcept {
+    return gemm_.find_low_bits(found_.data() + std::size_t{place} * each_, n, other, 0xFFFFFFFF) < n;
   }
-  template <class Body>
-  void each_pair(Body &&body) noexcept;
+  void join_pairs(std::uint32_t *offers) noexcept;
 
   const GemmKernels &gemm_ = gemm_kernels();
   const std::uint32_t *ids_ = nullptr;

@@ -18,12 +18,13 @@ void LeafWorkspace::allocate(const GemmKernels &gemm, std::uint32_t groups, std:
   scratch.reset(gemm.scratch_bytes(groups));
 }
 
-std::uint32_t far_member(const std::uint32_t *ids, std::uint32_t n, std::uint32_t i) noexcept {
+std::uint32_t far_member(const std::uint32_t *ids, std::uint32_t n, std::uint32_t i, std::uint32_t far_leaves) noexcept {
   const std::uint64_t random = mix64((std::uint64_t{ids[i]} << 32) + n);
-  return random >> 62 != 0 ? i : static_cast<std::uint32_t>(random % n);
+  return (random >> 32) * far_leaves >> 32 != 0 ? i : static_cast<std::uint32_t>(random % n);
 }
 
-void Leaves::process(const std::uint32_t *places, std::uint32_t n, std::uint32_t neighbours, LeafWorkspace &work) noexcept {
+void Leaves::process(const std::uint32_t *places, std::uint32_t n, const GraphParams &params, LeafWorkspace &work) noexcept {
+  const std::uint32_t neighbours = params.leaf_neighbours;
   if (n < 2) return;
   Finds &finds = work.finds;
   std::uint32_t *ids = work.ids.data();
@@ -39,13 +40,14 @@ void Leaves::process(const std::uint32_t *places, std::uint32_t n, std::uint32_t
                        work.scratch.data(), work.column_keys.data(), work.keys.data());
   }
   for (std::uint32_t i = 0; i < n; i++) {
+    const std::uint32_t before = finds.count(places[i]);
     for (std::uint32_t x = 0; x < neighbours; x++) {
       const std::uint32_t key = work.keys[i * neighbours + x];
       if (!short_key_valid(key)) break;
-      finds.add(places[i], places[short_key_index(key)], short_key_distance(key));
+      finds.add(places[i], places[short_key_index(key)], short_key_distance(key), before);
     }
     // What links a small, separate cluster to the rest (README.md).
-    const std::uint32_t far = far_member(ids, n, i);
+    const std::uint32_t far = far_member(ids, n, i, params.far_leaves);
     if (far != i) finds.add_far(places[i], places[far]);
   }
 }

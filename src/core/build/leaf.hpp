@@ -26,17 +26,17 @@ class LeafWorkspace {
   Array<float> norm2_, scale_;
 };
 
-// The member of a leaf that its point i meets besides its nearest, itself in three leaves of four: the same whatever the order
-// of leaves and threads, another one in every leaf.
-std::uint32_t far_member(const std::uint32_t *ids, std::uint32_t n, std::uint32_t i) noexcept;
+// The member of a leaf that its point i meets besides its nearest, itself in all leaves but one of far_leaves: the same whatever
+// the order of leaves and threads, another one in every leaf.
+std::uint32_t far_member(const std::uint32_t *ids, std::uint32_t n, std::uint32_t i, std::uint32_t far_leaves) noexcept;
 
 class Leaves {
  public:
   Leaves(const Team &team, const Points &points) noexcept : team_(team), points_(points), gemm_(gemm_kernels()) {}
 
   // places: the leaf's points by their places in the part of work.finds, which gets what they find.
-  // REQUIRES: places distinct, n <= the workspace's points_max; neighbours is 2, 4 or 8.
-  void process(const std::uint32_t *places, std::uint32_t n, std::uint32_t neighbours, LeafWorkspace &work) noexcept;
+  // REQUIRES: places distinct, n <= the workspace's points_max; leaf_neighbours is 2, 4 or 8.
+  void process(const std::uint32_t *places, std::uint32_t n, const GraphParams &params, LeafWorkspace &work) noexcept;
   // The only leaf of a level: every point meets every other, as many as a reservoir can use.  REQUIRES: as above.
   void process_whole_level(std::uint32_t n, const Sketches &sketches, Reservoirs &reservoirs, LeafWorkspace &work);
 

@@ -53,10 +53,12 @@ GraphParams graph_params(std::uint32_t dims, std::uint32_t ef_construction, std:
   GraphParams params{};
   const std::uint32_t padded = (dims + 3) & ~3u;
   params.leaf_points = std::clamp(kLeafBytes / padded, kLeafPointsMin, kLeafPointsMax);
-  params.leaf_neighbours = ef_construction < 128 ? 2 : ef_construction < 400 ? 4 : 8;
-  // The more coordinates, the dearer a membership, and the less it is missed (README.md).
-  params.fanout_top = dims < kManyDims ? std::clamp(ef_construction / 8, 4u, 8u) : std::clamp(ef_construction * 3 / 32, 3u, 8u);
-  params.fanout_below = std::clamp(ef_construction / 21, 1u, 8u);
+  // The more coordinates, the dearer a membership: fewer of them then, each of which finds more (README.md).
+  const bool few = dims < kManyDims;
+  params.leaf_neighbours = ef_construction < 128 ? (few ? 2 : 4) : few && ef_construction < 400 ? 4 : 8;
+  params.fanout_top = few ? std::clamp(ef_construction / 8, 4u, 8u) : std::clamp(ef_construction * 5 / 64, 3u, 8u);
+  params.fanout_below = std::clamp(ef_construction / (few ? 21 : 32), 1u, 8u);
+  params.far_leaves = few ? 4 : 2;
   params.reservoir = Reservoirs::capacity_for(std::clamp(ef_construction - 2, 30u, Reservoirs::kCapacityMax));
   params.seed = seed;
   return params;

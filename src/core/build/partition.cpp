@@ -140,10 +140,10 @@ void Partition::process_item(const Part &part, LeafWorkspace &work) {
 void Partition::process(const Part &part, LeafWorkspace &work) {
   if (context_.team.stopped()) return;
   if (part.n <= params_.leaf_points) {
-    leaves_.process(part.ids, part.n, params_.leaf_neighbours, work);
+    leaves_.process(part.ids, part.n, params_, work);
   } else if (part.depth >= kDepthMax) {
     for (std::uint32_t at = 0; at < part.n; at += params_.leaf_points) {
-      leaves_.process(part.ids + at, std::min(params_.leaf_points, part.n - at), params_.leaf_neighbours, work);
+      leaves_.process(part.ids + at, std::min(params_.leaf_points, part.n - at), params_, work);
     }
   } else {
     carve(part, work);

@@ -136,6 +136,20 @@ struct Driver {
     }
   }
 
+  // The products with the columns of vectors v0 ... v1 - 1 of a panel at least.
+  static void multiply(const Tile &tile, const std::uint8_t *panel, std::uint32_t v0, std::uint32_t v1,
+                       std::int32_t (*dots)[kColumns]) noexcept {
+    if constexpr (kVectors == 2 && requires { tile.multiply_half(panel, v0, dots); }) {
+      if (v1 - v0 == 1) return tile.multiply_half(panel, v0, dots);
+    }
+    tile.multiply(panel, dots);
+  }
+
+  // How many vectors of a panel have points.
+  static std::uint32_t vectors_of(const GemmPanels &panels, std::uint32_t column0) noexcept {
+    return panels.n - column0 < kColumns ? (panels.n - column0 + kLanes - 1) / kLanes : kVectors;
+  }
+
   template <std::uint32_t K>
   static void few(const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin, std::uint32_t end,
                   const GemmPanels &panels, std::uint32_t groups, void *scratch, std::uint32_t *keys) {
@@ -148,12 +162,14 @@ struct Driver {
       if (rows == kRows) prefetch(from, ids, row0 + kRows, end, groups);
       for (std::uint32_t r = 0; r < rows; r++) best[r].clear();
       for (std::uint32_t column0 = 0; column0 < panels.n; column0 += kColumns) {
-        tile.multiply(panels.data + std::size_t{column0} * Tile::packed_bytes(groups), dots);
+        // Not the columns that only fill the panel.
+        const std::uint32_t v1 = vectors_of(panels, column0);
+        multiply(tile, panels.data + std::size_t{column0} * Tile::packed_bytes(groups), 0, v1, dots);
         const Columns columns(panels, column0);
         const Ints index = lanes() + static_cast<std::int32_t>(column0);
         for (std::uint32_t r = 0; r < rows; r++) {
           Best<K> row = best[r];
-          for (std::uint32_t v = 0; v < kVectors; v++) {
+          for (std::uint32_t v = 0; v < v1; v++) {
             const Floats d = distances(load(dots[r] + v * kLanes), Floats{} + tile.scale[r], columns.scales[v],
                                        columns.norms[v] + tile.norm2[r]);
             row.insert(distance_bits(d) | (index + static_cast<std::int32_t>(v * kLanes)));
@@ -163,15 +179,6 @@ struct Driver {
       }
       for (std::uint32_t r = 0; r < rows; r++) best[r].fold(keys + std::size_t{row0 - begin + r} * K);
     }
-  }
-
-  // The products with the columns of vectors v0 ... v1 - 1 of a panel at least.
-  static void multiply(const Tile &tile, const std::uint8_t *panel, std::uint32_t v0, std::uint32_t v1,
-                       std::int32_t (*dots)[kColumns]) noexcept {
-    if constexpr (kVectors == 2 && requires { tile.multiply_half(panel, v0, dots); }) {
-      if (v1 - v0 == 1) return tile.multiply_half(panel, v0, dots);
-    }
-    tile.multiply(panel, dots);
   }
 
   // The tile's part of self(): rows against the columns behind them (vectors v0 ... v1 - 1 of a panel), entered for both sides.
@@ -222,7 +229,7 @@ struct Driver {
       for (std::uint32_t column0 = row0 / kColumns * kColumns; column0 < panels.n; column0 += kColumns) {
         // Neither the columns up to row0 nor those that only fill the panel.
         const std::uint32_t v0 = column0 <= row0 ? (row0 + 1 - column0) / kLanes : 0;
-        const std::uint32_t v1 = panels.n - column0 < kColumns ? (panels.n - column0 + kLanes - 1) / kLanes : kVectors;
+        const std::uint32_t v1 = vectors_of(panels, column0);
         if (v0 >= v1) continue;
         multiply(tile, panels.data + std::size_t{column0} * Tile::packed_bytes(groups), v0, v1, dots);
         if (column0 < row0 + rows) {
