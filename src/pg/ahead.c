@@ -29,8 +29,6 @@
 /* Every so many pages are left to the heap's fetch, by which they count as used. */
 #define PHNSW_ROW_USAGE_PERIOD 16
 
-#define CACHE_LINE 64
-
 typedef struct Row
 {
 	ItemPointerData tid;
@@ -41,26 +39,15 @@ typedef struct Row
 	PhnswAhead	look;
 } Row;
 
-static inline void
-ask_for(const char *from, uint32 bytes)
-{
-	for (const char *at = from; at < from + bytes; at += CACHE_LINE)
-	{
-		__builtin_prefetch(at);
-		/* gcc 12 drops prefetches from loops that it takes for without effect. */
-		__asm__ volatile("" ::: "memory");
-	}
-}
-
 /* A descriptor and the line pointer on its page. */
 static inline void
 ask_for_item(Buffer buffer, OffsetNumber offset)
 {
 	const char *page = BufferGetPage(buffer);
 
-	ask_for((const char *) GetBufferDescriptor(buffer - 1), 1);
-	ask_for(page, 1);
-	ask_for(page + SizeOfPageHeaderData + (offset - 1) * sizeof(ItemIdData), 1);
+	phnsw_prefetch((const char *) GetBufferDescriptor(buffer - 1), 1);
+	phnsw_prefetch(page, 1);
+	phnsw_prefetch(page + SizeOfPageHeaderData + (offset - 1) * sizeof(ItemIdData), 1);
 }
 
 /* The bytes of an item, as far as they can be some; NULL: it has none. */
@@ -165,7 +152,7 @@ ask_for_tuples(PhnswScan *so, Row *rows, uint32 n)
 		row->tuple = (const HeapTupleHeaderData *)
 			item_bytes(row->glance.page, ItemPointerGetOffsetNumberNoCheck(&row->tid), SizeofHeapTupleHeader, &bytes);
 		if (row->tuple != NULL)
-			ask_for((const char *) row->tuple, bytes);
+			phnsw_prefetch((const char *) row->tuple, bytes);
 	}
 }
 
@@ -243,7 +230,7 @@ ask_for_chunks(Row *rows, uint32 n)
 				continue;
 			chunk = item_bytes(BufferGetPage(buffer), ItemPointerGetOffsetNumberNoCheck(place), 1, &bytes);
 			if (chunk != NULL)
-				ask_for(chunk, bytes);
+				phnsw_prefetch(chunk, bytes);
 		}
 	}
 }

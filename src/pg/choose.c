@@ -12,6 +12,7 @@ phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level)
 	const phnsw_slot **slots = palloc(copies->n * sizeof(phnsw_slot *));
 	float	   *distances = palloc(copies->n * sizeof(float));
 	uint32	   *ids = palloc(copies->n * sizeof(uint32));
+	uint16	   *places = palloc(copies->n * sizeof(uint16));
 	uint16		chosen[PHNSW_M_MAX];
 	uint32		n = 0;
 	uint8		wanted = PHNSW_SLOT_LIVE;
@@ -26,7 +27,8 @@ phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level)
 				continue;
 			slots[n] = slot;
 			distances[n] = copies->distances[i];
-			ids[n++] = copies->ids[i];
+			ids[n] = copies->ids[i];
+			places[n++] = i;
 		}
 		if (n > 0 || level > 0 || wanted == PHNSW_SLOT_DEAD)
 			break;
@@ -38,10 +40,12 @@ phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level)
 	{
 		links->ids[i] = ids[chosen[i]];
 		links->distances[i] = distances[chosen[i]];
+		links->found[i] = places[chosen[i]];
 	}
 	pfree(slots);
 	pfree(distances);
 	pfree(ids);
+	pfree(places);
 }
 
 /* A node of the list that is nearer to its owner is also nearer to `at` than the owner is. */
@@ -63,24 +67,33 @@ is_covered(const PhnswInsert *ins, const phnsw_slot *const *slots, const float *
 uint32
 phnsw_choose_victim(const PhnswInsert *ins, float distance, const phnsw_slot **slots, float *distances, uint32 n)
 {
-	float		left[PHNSW_LINKS_MAX + 1]; /* to be tried; a distance is 0 at least */
+	uint64		left[PHNSW_LINKS_MAX + 1]; /* to be tried: distance, place; 0: tried */
 	uint32		farthest = PHNSW_NONE;
 
 	slots[n] = ins->slot;
 	distances[n] = distance;
-	memcpy(left, distances, (n + 1) * sizeof(float));
+	/* A distance is 0 at least and no NaN, so its bits compare as it does. */
+	for (uint32 i = 0; i <= n; i++)
+	{
+		uint32		bits;
+
+		memcpy(&bits, &distances[i], sizeof(bits));
+		left[i] = (uint64) bits << 32 | (i + 1);
+	}
 	for (uint32 round = 0; round <= n; round++)
 	{
-		uint32		at = 0;
+		uint64		largest = 0;
+		uint32		at;
 
 		/* The next from the far end; of two at one distance the new node. */
-		for (uint32 i = 1; i <= n; i++)
-			at = left[i] >= left[at] ? i : at;
+		for (uint32 i = 0; i <= n; i++)
+			largest = Max(largest, left[i]);
+		at = (uint32) largest - 1;
 		if (round == 0)
 			farthest = at;
 		if (is_covered(ins, slots, distances, n + 1, at))
 			return at;
-		left[at] = -1.0f;
+		left[at] = 0;
 	}
 	return farthest;
 }

@@ -93,7 +93,7 @@ take_nearest(PhnswInsert *ins, uint32 n, uint32 passed)
 		phnsw_ensure(phnsw_search_passed(ins->search, &passed, &candidates, &error), &error);
 		add_found(found, candidates, passed);
 	}
-	phnsw_touch_heads(ins->index, ins->pi, found->ids, found->n, found->slots);
+	phnsw_touch_heads(ins->index, ins->pi, found->ids, found->n, found->slots, phnsw_head_bytes(ins->pi));
 }
 
 /* The start of the search on a level; false: the index is empty. */
@@ -154,7 +154,7 @@ join_unchanged(PhnswInsert *ins)
 		return false;
 	if (ins->near.distances[0] <= equal)
 	{
-		phnsw_touch_heads(ins->index, ins->pi, ins->near.ids, 1, ins->near.slots);
+		phnsw_touch_heads(ins->index, ins->pi, ins->near.ids, 1, ins->near.slots, 0);
 		if (phnsw_join_equal(ins))
 			return true;
 	}
@@ -248,7 +248,7 @@ prepare_search(PhnswInsert *ins, const float *vector)
 	ins->near.ids = palloc(n * sizeof(uint32));
 	ins->near.distances = palloc(n * sizeof(float));
 	ins->near.versions = palloc(n * sizeof(uint32));
-	ins->near.slots = palloc((Size) n * ins->pi->slot_bytes);
+	ins->near.slots = palloc(n * phnsw_head_bytes(ins->pi));
 	ins->search = phnsw_search_borrow(ins->pi, ins->context);
 	ins->query = phnsw_query_borrow(ins->pi, ins->context);
 	phnsw_query_set(ins->query, vector, PHNSW_FOR_INSERT);

@@ -15,7 +15,8 @@ typedef struct PhnswNewLinks
 {
 	uint32		n;
 	uint32		ids[PHNSW_LINKS_MAX];
-	float		distances[PHNSW_LINKS_MAX]; /* of the neighbours only */
+	float		distances[PHNSW_LINKS_MAX]; /* of the neighbours only, likewise: */
+	uint16		found[PHNSW_M_MAX]; /* their places among the copies that they were chosen from */
 } PhnswNewLinks;
 
 /* Copies of heads and codes of nodes, as they were when the search found them. */
@@ -25,19 +26,8 @@ typedef struct PhnswCopies
 	uint32	   *ids;
 	float	   *distances;		/* from the new node */
 	uint32	   *versions;
-	char	   *slots;			/* slot_bytes each */
+	char	   *slots;			/* phnsw_head_bytes() each */
 } PhnswCopies;
-
-/* known.c: nodes by id. */
-typedef struct PhnswKnown
-{
-	uint32		n;
-	uint32		room;
-	uint32		mask;
-	uint16	   *table;			/* open addressing: index + 1, 0 is empty */
-	uint32	   *ids;			/* first those that the search of level 0 met */
-	const phnsw_slot **nodes;	/* head and code, no links */
-} PhnswKnown;
 
 typedef struct PhnswInsert
 {
@@ -49,7 +39,7 @@ typedef struct PhnswInsert
 
 	phnsw_slot *slot;			/* the new node: TID, level, head, code */
 	PhnswCopies near;			/* what the search of level 0 found, nearest first */
-	PhnswKnown	known;
+	char	   *members;		/* links.c: memory for copies of a list's members; NULL: not wanted yet */
 	PhnswNewLinks *links;		/* by level */
 	struct BackLinks *back;		/* likewise */
 
@@ -63,7 +53,7 @@ typedef struct PhnswInsert
 static inline const phnsw_slot *
 phnsw_copy(const PhnswInsert *ins, const PhnswCopies *copies, uint32 i)
 {
-	return (const phnsw_slot *) (copies->slots + (Size) i * ins->pi->slot_bytes);
+	return (const phnsw_slot *) (copies->slots + i * phnsw_head_bytes(ins->pi));
 }
 
 /* ---- insert.c ----------------------------------------------------------------------------------------------------------- */
@@ -106,15 +96,6 @@ extern bool phnsw_raise_entry(PhnswInsert *ins, uint32 stale);
 extern bool phnsw_join_equal(PhnswInsert *ins);
 /* Adds it to that node; false when the node is not what it was.  Needs index, pi and slot (TID, head, code) only. */
 extern bool phnsw_join_node(PhnswInsert *ins, uint32 id, uint32 version);
-
-/* ---- known.c ------------------------------------------------------------------------------------------------------------- */
-
-/* Begins with the nodes in ins->near. */
-extern void phnsw_known_begin(PhnswInsert *ins);
-/* NULL: not known. */
-extern const phnsw_slot *phnsw_known_find(const PhnswKnown *known, uint32 id);
-/* Makes n <= PHNSW_LINKS_MAX distinct nodes known; what was found before may be gone. */
-extern void phnsw_known_fetch(PhnswInsert *ins, const uint32 *ids, uint32 n);
 
 /* ---- choose.c ------------------------------------------------------------------------------------------------------------ */
 

@@ -217,6 +217,50 @@ farthest(const float *distances, uint32 n)
 }
 
 /*
+ * The entry of the copied list, which is full, that gives way; link->count: the new node loses.  must: it does not lose.  slots: the
+ * entries' nodes, with room for one more.  *gone: the entry leads nowhere.
+ */
+static uint32
+choose_entry(const BackLinks *back, const BackLink *link, bool must, const phnsw_slot **slots, bool *gone)
+{
+	float		distances[PHNSW_LINKS_MAX + 1]; /* from the list's owner */
+	uint32		at;
+
+	for (at = 0; at < link->count; at++)
+	{
+		*gone = slots[at]->state == PHNSW_SLOT_FREE || slots[at]->level < back->level;
+		if (*gone)
+			return at;
+	}
+	phnsw_codec_distances(back->ins->pi->codec, link->owner, slots, link->count, distances);
+	at = phnsw_choose_victim(back->ins, link->distance, slots, distances, link->count);
+	return at == link->count && must ? farthest(distances, link->count) : at;
+}
+
+/* The same, with the nodes as they stand in shared buffers: the lists of sixteen neighbours name much the same ones. */
+static uint32
+choose_in_place(const BackLinks *back, const BackLink *link, bool must, bool *gone)
+{
+	PhnswInsert *ins = back->ins;
+	const phnsw_slot *slots[PHNSW_LINKS_MAX + 1];
+	PhnswLook	look;
+	uint32		at;
+
+	if (phnsw_look_begin(ins->index, ins->pi, &look, link->links, link->count, slots))
+	{
+		at = choose_entry(back, link, must, slots, gone);
+		if (phnsw_look_end(ins->index, &look))
+			return at;
+	}
+	if (ins->members == NULL)
+		ins->members = MemoryContextAlloc(ins->context, PHNSW_LINKS_MAX * phnsw_head_bytes(ins->pi));
+	phnsw_touch_heads(ins->index, ins->pi, link->links, link->count, ins->members, phnsw_head_bytes(ins->pi));
+	for (uint32 i = 0; i < link->count; i++)
+		slots[i] = (const phnsw_slot *) (ins->members + i * phnsw_head_bytes(ins->pi));
+	return choose_entry(back, link, must, slots, gone);
+}
+
+/*
  * Which entry of the copied list to write; false when the new node loses.  must: it does not lose.  While the node is being
  * planned (ins->written is false) it takes over what it displaces; later it displaces only what it links to anyway.
  */
@@ -225,28 +269,15 @@ decide(BackLinks *back, BackLink *link, bool must)
 {
 	PhnswInsert *ins = back->ins;
 	const PhnswNewLinks *mine = &ins->links[back->level];
-	const phnsw_slot *slots[PHNSW_LINKS_MAX + 1];
-	float		distances[PHNSW_LINKS_MAX + 1]; /* from the list's owner */
+
+	bool		gone;
 
 	link->at = link->count;
 	if (link->count < back->capacity)
 		return true;
-	phnsw_known_fetch(ins, link->links, link->count);
-	for (uint32 i = 0; i < link->count; i++)
-	{
-		slots[i] = phnsw_known_find(&ins->known, link->links[i]);
-		if (slots[i]->state == PHNSW_SLOT_FREE || slots[i]->level < back->level)
-		{
-			link->at = i;
-			return true;
-		}
-	}
-	phnsw_codec_distances(ins->pi->codec, link->owner, slots, link->count, distances);
-	link->at = phnsw_choose_victim(ins, link->distance, slots, distances, link->count);
-	if (link->at == link->count && must)
-		link->at = farthest(distances, link->count);
-	if (link->at == link->count)
-		return false;
+	link->at = choose_in_place(back, link, must, &gone);
+	if (link->at == link->count || gone)
+		return gone;
 	if (ins->written)
 		return contains(mine->ids, mine->n, link->links[link->at]);
 	return take_over(back, link->links[link->at]) || back->level > 0;
@@ -391,7 +422,7 @@ list_owners(BackLinks *back)
 		BackLink   *link = &back->list[back->n++];
 
 		link->owner = owners != NULL ? (const phnsw_slot *) (owners + (Size) i * ins->pi->slot_bytes) :
-			phnsw_known_find(&ins->known, links->ids[i]);
+			phnsw_copy(ins, &ins->near, links->found[i]);
 		link->id = links->ids[i];
 		link->distance = links->distances[i];
 		link->links = lists + i * back->capacity;
@@ -427,7 +458,6 @@ void
 phnsw_plan_back_links(PhnswInsert *ins)
 {
 	ins->back = palloc0((ins->slot->level + 1) * sizeof(BackLinks));
-	phnsw_known_begin(ins);
 	for (uint32 level = ins->lowest; level <= ins->slot->level; level++)
 	{
 		BackLinks  *back = &ins->back[level];

@@ -67,6 +67,8 @@ extern void phnsw_options_register(void);	/* from _PG_init */
 
 /* ---- index_cache.c: what a backend knows of an index ---------------------------------------------------------------- */
 
+#define PHNSW_CACHE_LINE 64
+
 /* Entries of the short cut from a node's id to its extent. */
 #define PHNSW_FINDER 1024
 
@@ -108,7 +110,6 @@ typedef struct PhnswIndex
 	bool		stale;			/* the relation was invalidated: verify before use */
 	phnsw_search *idle_search;	/* machines of ended scans and inserts, for the next */
 	phnsw_query *idle_query;
-	char	   *known_slots;	/* known.c: memory for copies, kept from insert to insert */
 	struct PhnswIndex *next;
 } PhnswIndex;
 
@@ -160,6 +161,13 @@ static inline phnsw_slot *
 phnsw_page_slot(const PhnswIndex *pi, Page page, uint32 index)
 {
 	return (phnsw_slot *) ((char *) page + PHNSW_PAGE_HEADER + (Size) index * pi->slot_bytes);
+}
+
+/* Bytes of a slot without its links. */
+static inline Size
+phnsw_head_bytes(const PhnswIndex *pi)
+{
+	return offsetof(phnsw_slot, code) + pi->code_bytes;
 }
 
 static inline phnsw_aux *
@@ -340,6 +348,18 @@ typedef struct PhnswPassPages
 
 extern BlockNumber phnsw_pass_pages(void *pages);
 
+/* Asks for the cache lines of bytes >= 1 bytes. */
+static inline void
+phnsw_prefetch(const void *start, Size bytes)
+{
+	for (const char *at = start; at < (const char *) start + bytes; at += PHNSW_CACHE_LINE)
+	{
+		__builtin_prefetch(at);
+		/* gcc 12 drops prefetches from loops that it takes for without effect. */
+		__asm__ volatile("" ::: "memory");
+	}
+}
+
 /* ---- touch.c: from node ids to scores over shared buffers ------------------------------------------------------------- */
 
 /* Pins a block through the block-to-buffer map. */
@@ -352,10 +372,25 @@ extern Buffer phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block);
 extern void phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n,
 						float *scores, uint32 *versions, uint8 *states);
 
+/* Nodes that are read where they stand in shared buffers, without a pin or a lock. */
+typedef struct PhnswLook
+{
+	uint32		n;
+	BlockNumber blocks[PHNSW_LINKS_MAX];
+	uint16		places[PHNSW_LINKS_MAX];	/* on their pages */
+	Buffer		buffers[PHNSW_LINKS_MAX];	/* where the map leads; InvalidBuffer: nowhere, or to a local buffer */
+} PhnswLook;
+
+/* Where n <= PHNSW_LINKS_MAX nodes stand; false: some are not in shared buffers, or the map does not know. */
+extern bool phnsw_look_begin(Relation index, PhnswIndex *pi, PhnswLook *look, const uint32 *ids, uint32 n,
+							 const phnsw_slot **slots);
+/* false: what was read there may be anything, and is to be forgotten; else a hint. */
+extern bool phnsw_look_end(Relation index, const PhnswLook *look);
+
 /* Copies whole slots (slot_bytes each, links included) of nodes into `slots`, one behind the other. */
 extern void phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots);
-/* The same without links and without a lock: the copies are hints. */
-extern void phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots);
+/* The same without links and without a lock, one every `stride` bytes: the copies are hints. */
+extern void phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots, Size stride);
 
 /* ---- search.c: the search of one level ------------------------------------------------------------------------------------ */
 

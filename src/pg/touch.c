@@ -28,7 +28,6 @@
 #define PHNSW_USAGE_PERIOD 32
 /* Pins do not look at the count: every so many go through ReadBuffer(). */
 #define PHNSW_PIN_PERIOD 64
-#define CACHE_LINE 64
 
 /* Pins a block, and counts as use of its buffer. */
 static Buffer
@@ -59,28 +58,13 @@ phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block)
 	return read_block(index, pi, block);
 }
 
-/* Nodes to be scored together. */
-typedef struct Hop
-{
-	uint32		n;
-	BlockNumber blocks[PHNSW_LINKS_MAX];
-	uint16		places[PHNSW_LINKS_MAX];	/* on their pages */
-	Buffer		buffers[PHNSW_LINKS_MAX];	/* where the map leads; InvalidBuffer: nowhere, or to a local buffer */
-} Hop;
-
 static inline void
 prefetch_slot(const PhnswIndex *pi, Buffer buffer, uint32 place)
 {
 	const char *start = (const char *) BufferGetBlock(buffer) + PHNSW_PAGE_HEADER + (Size) place * pi->slot_bytes;
-	const char *end = start + offsetof(phnsw_slot, code) + pi->code_bytes;
 
 	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
-	for (; start < end; start += CACHE_LINE)
-	{
-		__builtin_prefetch(start);
-		/* gcc 12 drops prefetches from loops that it takes for without effect. */
-		__asm__ volatile("" ::: "memory");
-	}
+	phnsw_prefetch(start, phnsw_head_bytes(pi));
 }
 
 /* Does the map lead to the block?  Looks without a lock: a wrong answer costs time only. */
@@ -99,7 +83,7 @@ map_knows(const PhnswIndex *pi, BlockNumber block)
  * the map does not know come into the map.  Called while the hop before needed it too: in memory there is nothing to look for.
  */
 static pg_noinline void
-ask_for_blocks(Relation index, PhnswIndex *pi, const Hop *hop)
+ask_for_blocks(Relation index, PhnswIndex *pi, const PhnswLook *hop)
 {
 	bool		cold = false;
 
@@ -129,7 +113,7 @@ ask_for_blocks(Relation index, PhnswIndex *pi, const Hop *hop)
 
 /* Finds n <= PHNSW_LINKS_MAX nodes, and prefetches what scoring reads of them. */
 static inline void
-find_hop(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, Hop *hop)
+find_hop(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, PhnswLook *hop)
 {
 	hop->n = n;
 	for (uint32 i = 0; i < n; i++)
@@ -166,7 +150,7 @@ note_slot(const phnsw_slot *slot, float score, float *score_out, uint32 *version
 
 /* The node at one position of a hop, with a pin. */
 static pg_noinline void
-touch_pinned(Relation index, PhnswIndex *pi, const phnsw_query *query, const Hop *hop, uint32 at,
+touch_pinned(Relation index, PhnswIndex *pi, const phnsw_query *query, const PhnswLook *hop, uint32 at,
 			 float *scores, uint32 *versions, uint8 *states)
 {
 	Buffer		buffer = phnsw_pin(index, pi, hop->blocks[at]);
@@ -187,7 +171,7 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 			float *scores, uint32 *versions, uint8 *states)
 {
 	static uint32 glances = 0;
-	Hop			hop;
+	PhnswLook	hop;
 	uint32		in_use = n;		/* position that is to count as use of its buffer */
 	const phnsw_slot *slots[PHNSW_LINKS_MAX];
 	float		slot_scores[PHNSW_LINKS_MAX];
@@ -250,11 +234,46 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 	}
 }
 
-void
-phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots)
+bool
+phnsw_look_begin(Relation index, PhnswIndex *pi, PhnswLook *look, const uint32 *ids, uint32 n, const phnsw_slot **slots)
 {
-	Hop			hop;
-	Size		bytes = offsetof(phnsw_slot, code) + pi->code_bytes;
+	Assert(n <= PHNSW_LINKS_MAX);
+	find_hop(index, pi, ids, n, look);
+	phnsw_counters.touches += n;
+	for (uint32 i = 0; i < n; i++)
+	{
+		Buffer		buffer = look->buffers[i];
+
+		if (buffer == InvalidBuffer || !phnsw_buffer_valid(GetBufferDescriptor(buffer - 1)))
+			return false;
+		slots[i] = phnsw_page_slot(pi, BufferGetPage(buffer), look->places[i]);
+	}
+	pg_read_barrier();
+	return true;
+}
+
+bool
+phnsw_look_end(Relation index, const PhnswLook *look)
+{
+	BufferTag	tag;
+
+	pg_read_barrier();
+	PhnswInitBufferTag(&tag, &PhnswRelationFile(index), 0);
+	for (uint32 i = 0; i < look->n; i++)
+	{
+		tag.blockNum = look->blocks[i];
+		if (!phnsw_buffer_holds(GetBufferDescriptor(look->buffers[i] - 1), &tag))
+			return false;
+	}
+	phnsw_glance_count(look->n);
+	return true;
+}
+
+void
+phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots, Size stride)
+{
+	PhnswLook	hop;
+	Size		bytes = phnsw_head_bytes(pi);
 
 	for (uint32 done = 0; done < n; done += hop.n)
 	{
@@ -262,7 +281,7 @@ phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, c
 		phnsw_counters.touches += hop.n;
 		for (uint32 i = 0; i < hop.n; i++)
 		{
-			char	   *target = slots + (Size) (done + i) * pi->slot_bytes;
+			char	   *target = slots + (done + i) * stride;
 			PhnswGlance glance;
 			Buffer		buffer;
 
@@ -282,7 +301,7 @@ phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, c
 void
 phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots)
 {
-	Hop			hop;
+	PhnswLook	hop;
 
 	while (n > 0)
 	{

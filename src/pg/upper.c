@@ -50,6 +50,13 @@ upper_slot(const PhnswUpper *upper, uint32 i)
 	return (const phnsw_slot *) (upper->slots + i * upper->slot_stride);
 }
 
+/* Its list of the level; another node's, or behind all of them, where the node has none. */
+static inline const uint32 *
+list_of(const PhnswUpper *upper, const PhnswIndex *pi, uint32 i, uint32 level)
+{
+	return upper->lists + (Size) (upper->first_list[i] + level - upper->min_level) * (pi->m + 1);
+}
+
 static inline uint32
 end_of_lists(const PhnswUpper *upper, uint32 i)
 {
@@ -240,15 +247,18 @@ descend_level(const PhnswIndex *pi, const PhnswUpper *upper, phnsw_search *searc
 	phnsw_descent_begin(search, query, upper->n, entries, n);
 	while (phnsw_search_pop(search, &at))
 	{
-		uint32		number = upper->first_list[at] + level - upper->min_level;
-		const uint32 *list = upper->lists + (Size) number * (pi->m + 1);
+		const uint32 *list = list_of(upper, pi, at, level);
 
 		phnsw_counters.hops++;
-		if (number >= end_of_lists(upper, at))
+		if (list >= upper->lists + (Size) end_of_lists(upper, at) * (pi->m + 1))
 			continue;			/* reached by a stale link */
 		phnsw_ensure(phnsw_search_fresh(search, list + 1, list[0], fresh, &n, &error), &error);
 		for (uint32 i = 0; i < n; i++)
+		{
 			slots[i] = upper_slot(upper, fresh[i]);
+			phnsw_prefetch(slots[i], upper->slot_stride);
+			__builtin_prefetch(list_of(upper, pi, fresh[i], level));
+		}
 		phnsw_query_score(query, slots, n, scores);
 		phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, n, &error), &error);
 	}

@@ -22,19 +22,8 @@ typedef struct Fresh
 static inline void
 prefetch_candidate(const PhnswRepair *r, const PhnswRepairJob *job, uint32 i)
 {
-	const char *start;
-	const char *end;
-
-	if (i >= job->n)
-		return;
-	start = (const char *) phnsw_pool_slot(&r->pool, job->candidates[i]);
-	end = start + offsetof(phnsw_slot, code) + r->v->pi->code_bytes;
-	for (; start < end; start += 64)
-	{
-		__builtin_prefetch(start);
-		/* gcc 12 drops prefetches from loops that it takes for without effect. */
-		__asm__ volatile("" ::: "memory");
-	}
+	if (i < job->n)
+		phnsw_prefetch(phnsw_pool_slot(&r->pool, job->candidates[i]), phnsw_head_bytes(r->v->pi));
 }
 
 /* The usable new candidates, nearest first. */

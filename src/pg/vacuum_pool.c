@@ -83,6 +83,6 @@ phnsw_pool_fetch(PhnswPool *pool, bool links)
 	if (links)
 		phnsw_touch_copy(pool->index, pool->pi, pool->ids + pool->fetched, n, slots);
 	else
-		phnsw_touch_heads(pool->index, pool->pi, pool->ids + pool->fetched, n, slots);
+		phnsw_touch_heads(pool->index, pool->pi, pool->ids + pool->fetched, n, slots, pool->pi->slot_bytes);
 	pool->fetched = pool->n;
 }

@@ -1,5 +1,7 @@
 # The same rows give the same index, byte for byte, whatever the number of threads: real vectors, many duplicates, small
-# tables.  Left out of the comparison: LSN, checksum and the meta page's random build_id.
+# tables.  Likewise rows that come one by one, wherever the buffers are: the nodes of a full list are compared in shared buffers,
+# where they stand; a temporary table has none, so there they are copied first.
+# Left out of the comparison: LSN, checksum and the meta page's random build_id.
 
 use strict;
 use warnings;
@@ -35,6 +37,27 @@ foreach my $case ([ 'words', 'vector_l2_ops' ], [ 'words', 'vector_cosine_ops' ]
 	same_pages($pages{1}, $pages{2}, "$table, $opclass: 1 and 2 threads build the same pages");
 	same_pages($pages{1}, $pages{4}, "$table, $opclass: 1 and 4 threads build the same pages");
 }
+
+my $different = $node->safe_psql('postgres', q{
+	CREATE TABLE shared (v vector(8)) WITH (autovacuum_enabled = off);
+	CREATE TEMPORARY TABLE local (v vector(8));
+	CREATE INDEX shared_v ON shared USING phnsw (v) WITH (m = 4);
+	CREATE INDEX local_v ON local USING phnsw (v) WITH (m = 4);
+	DO $$
+	DECLARE v vector(8);
+	BEGIN
+		FOR i IN 1 .. 3000 LOOP
+			SELECT array_agg(hashint4(i * 8 + j) / 2147483648.0)::vector INTO v FROM generate_series(1, 8) j;
+			INSERT INTO shared VALUES (v);
+			INSERT INTO local VALUES (v);
+			COMMIT;
+		END LOOP;
+	END $$;
+	SELECT pg_relation_size('shared_v') / 8192 > 20, pg_relation_size('shared_v') - pg_relation_size('local_v'), count(*)
+	FROM generate_series(1, pg_relation_size('shared_v') / 8192 - 1) b
+	WHERE substr(get_raw_page('shared_v', b::int), 13) <> substr(get_raw_page('local_v', b::int), 13)});
+is($different, 't|0|0', 'rows one by one: the same pages in shared buffers and in local ones');
+check_index($node, 'shared_v', 'rows one by one');
 
 $node->stop;
 done_testing();
