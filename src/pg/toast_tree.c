@@ -129,7 +129,7 @@ take_chunks(Search *search, const char *page, uint32 offset, uint32 n_items, Blo
 }
 
 /*
- * Where on a leaf the value might begin, if ids rise evenly from item `first` to item `last`, as they do where rows were loaded
+ * Where on a page the value might begin, if ids rise evenly from item `first` to item `last`, as they do where rows were loaded
  * together: one probe there instead of a search by halves saves most of the cache misses.
  */
 static uint32
@@ -191,8 +191,8 @@ search_page(Search *search, const char *page)
 			return STEP_LOST;
 		low++;
 	}
-	middle = leaf ? guess(search, page, low, right == P_NONE ? n_items : P_HIKEY, n_items) : (low + high) / 2;
-	for (uint32 stride = leaf ? 4 : BLCKSZ; low < high; stride *= 4)
+	middle = n_items > low ? guess(search, page, low, leaf && right != P_NONE ? P_HIKEY : n_items, n_items) : low;
+	for (uint32 stride = 4; low < high; stride *= 4)
 	{
 		bool		above;
 
