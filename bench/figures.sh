@@ -23,10 +23,11 @@ step 170 glove100 --repeat 1 --seconds 1
 step 80 synth:100000:768 --repeat 1 --seconds 1
 step 75 fashion784 --repeat 1 --seconds 1
 step 335 glove100 --rows 100000 --only insert,mixed,copy,update,vacuum --repeat 1 --batches 100,500
-step 360 glove100 --only insert,vacuum --repeat 1 --write-clients 1 --batches 100
+step 110 glove100 --only insert --repeat 1 --write-clients 1 --batches 100
 step 120 synth:100000:768 --only insert --repeat 1 --write-clients 1 --batches 100
 step 60 synth:100000:128 --only cold,filter --repeat 1 --seconds 1
 step 330 synth:1000000:128 --repeat 1 --seconds 1 --ef 10,40,160
+step 250 glove100 --only vacuum --repeat 1
 # Twenty vacuums of pgvector would take a quarter of an hour.
 peers='' step 90 glove100 --rows 100000 --only vacuum --cycles 20 --repeat 1
 "$ROOT/bench/plot.py"
