@@ -97,6 +97,19 @@ note_subtransaction(Relation index, PhnswBatch *batch)
 	batch->n_runs++;
 }
 
+/* Has the transaction as many rows in files as temp_file_limit leaves room for, beside a merge's copy? */
+static bool
+files_are_full(void)
+{
+	uint64		bytes = 0;
+
+	if (temp_file_limit < 0)
+		return false;
+	for (PhnswBatch *batch = batches; batch != NULL; batch = batch->next)
+		bytes += phnsw_rows_file_bytes(&batch->rows);
+	return bytes > (uint64) temp_file_limit * 1024 / 2;
+}
+
 bool
 phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid, Relation heap, bool validation)
 {
@@ -113,6 +126,9 @@ phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer
 		batch = new_batch(index, pi);
 		batch->filter = !validation;
 	}
+	/* A row need not wait if the index has nodes; those that do are merged later. */
+	if (pi->meta.nodes.limit != 0 && batch->rows.file >= 0 && files_are_full())
+		return false;
 	note_subtransaction(index, batch);
 	phnsw_rows_add(&batch->rows, vector, heap_tid);
 	return true;

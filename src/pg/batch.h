@@ -49,6 +49,8 @@ extern void phnsw_rows_add(PhnswRows *rows, const float *vector, ItemPointer tid
 extern void phnsw_rows_truncate(PhnswRows *rows, uint64 n);
 /* A record, valid until the next call. */
 extern char *phnsw_rows_get(PhnswRows *rows, uint64 row);
+/* Bytes of the file, with those that are still to be written. */
+extern uint64 phnsw_rows_file_bytes(const PhnswRows *rows);
 extern void phnsw_rows_free(PhnswRows *rows);
 
 static inline ItemPointer
@@ -121,8 +123,8 @@ extern bool phnsw_merge_is_likely(PhnswIndex *pi);
 extern uint32 phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch);
 /* So few rows that a merge is worth while only with a copy of the nodes that is kept, and if it need not wait for another. */
 extern bool phnsw_merge_is_small(PhnswIndex *pi, uint64 rows);
-/* Where the nodes of a merge of so many rows stand; makes the file if it wants one.  Interrupts. */
-extern void phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_spill *spill);
+/* Where the nodes of a merge of so many rows stand; makes the file if it wants one.  false: it gets none.  Interrupts. */
+extern bool phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_spill *spill);
 
 /* ---- batch_merge.c --------------------------------------------------------------------------------------------------------- */
 
@@ -153,7 +155,9 @@ struct PhnswMerging
 	uint32		rows;			/* that it brought into the index; the others went one by one */
 };
 
-/* Writes what the core has found: nodes, then the lists that lead to them, then rows with equal codes. */
+/* Takes nodes that have gone since they were loaded out of what the core has found.  Interrupts. */
+extern void phnsw_merge_recheck(PhnswMerging *merging);
+/* Right after that, writes what is left: nodes, then the lists that lead to them, then rows with equal codes. */
 extern void phnsw_merge_write(PhnswMerging *merging);
 
 /* ---- batch_keep.c ----------------------------------------------------------------------------------------------------------- */

@@ -153,7 +153,8 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 
 	INSTR_TIME_SET_CURRENT(mark);
 	params.threads = Max(1, Min(phnsw_build_threads(heap), n / PHNSW_MERGE_ROWS_PER_THREAD));
-	phnsw_merge_place(merging, n, &params.spill);
+	if (!phnsw_merge_place(merging, n, &params.spill))
+		return false;
 	params.nodes = phnsw_keep_begin(merging, n);
 	if (!has_memory(phnsw_merge_create(pi->codec, &params, merging->core, &error), &error))
 		return false;
@@ -167,6 +168,9 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 	seconds[1] = phnsw_lap(&mark);
 
 	phnsw_test_point(PHNSW_POINT_MERGE_COMPUTED);
+
+	/* All pages, which may have to be read again if the index is larger than shared buffers. */
+	phnsw_merge_recheck(merging);
 
 	/* From the first page on it would be unknown which rows are in the index. */
 	HOLD_INTERRUPTS();

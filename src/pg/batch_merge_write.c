@@ -29,10 +29,11 @@
 
 /* ---- before anything is written ----------------------------------------------------------------------------------------- */
 
-static void
-look_again(PhnswMerging *merging, uint32 limit)
+void
+phnsw_merge_recheck(PhnswMerging *merging)
 {
 	PhnswIndex *pi = merging->pi;
+	uint32		limit = pi->meta.nodes.limit;
 
 	for (uint32 first = 0; first < limit; first += pi->slots_per_page)
 	{
@@ -40,6 +41,7 @@ look_again(PhnswMerging *merging, uint32 limit)
 		BlockNumber block = phnsw_node_block(merging->index, pi, first, &place);
 		Buffer		buffer;
 
+		CHECK_FOR_INTERRUPTS();
 		/* The LSN of an unlogged page does not move. */
 		if (RelationNeedsWAL(merging->index) && phnsw_keep_lsn(merging, block) == merging->lsns[first / pi->slots_per_page])
 			continue;
@@ -352,7 +354,6 @@ phnsw_merge_write(PhnswMerging *merging)
 	size_t		n_changes;
 	phnsw_error error;
 
-	look_again(merging, merging->pi->meta.nodes.limit);
 	if (phnsw_merge_live(*merging->core) == 0)
 	{
 		phnsw_index_refresh(merging->index, merging->pi);

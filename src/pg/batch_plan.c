@@ -112,7 +112,7 @@ phnsw_merge_is_likely(PhnswIndex *pi)
 	}
 	if (++pi->inserted < (pi->merged ? 1 : Min(PHNSW_MERGE_PATIENCE, least)))
 		return false;
-	return rows_in_memory(pi, memory) >= least || rows_with_file(pi, memory) >= file_threshold(pi);
+	return rows_in_memory(pi, memory) >= least || Min(PHNSW_MERGE_PORTION, rows_with_file(pi, memory)) >= file_threshold(pi);
 }
 
 uint32
@@ -126,15 +126,18 @@ phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch)
 
 	if (pi->meta.entry == PHNSW_NONE)
 		return 0;
+	most = Min(PHNSW_MERGE_PORTION, rows_in_memory(pi, left));
 	if (phnsw_merge_is_small(pi, rows))
 	{
 		/* Those that did not wait will, next time. */
 		uint64		all = rows + (pi->inserting == PhnswTransaction() ? pi->inserted : 0);
 
+		/* A copy with a file is not kept: another index's, which is, had better stay. */
+		if (most < rows)
+			return 0;
 		if (phnsw_merge_threshold >= 0 || all < warm_threshold(pi) || !phnsw_keep_wanted(pi))
 			return 0;
 	}
-	most = Min(PHNSW_MERGE_PORTION, rows_in_memory(pi, left));
 	if (most < Min(rows, threshold(pi)))
 	{
 		most = Min(PHNSW_MERGE_PORTION, rows_with_file(pi, left));
@@ -147,7 +150,7 @@ phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch)
 }
 
 
-void
+bool
 phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_spill *spill)
 {
 	const PhnswIndex *pi = merging->pi;
@@ -158,9 +161,11 @@ phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_spill *spill)
 
 	memset(spill, 0, sizeof(*spill));
 	if (merge_memory(pi, rows) <= left)
-		return;
+		return true;
 	spill->memory_bytes = left - Min(left, rest);
 	spill->file_bytes = phnsw_merge_file_bytes(&pi->meta.codec, pi->meta.nodes.limit, rows, spill->memory_bytes);
-	phnsw_spill_extend(&merging->file, &size, spill->file_bytes);
+	if (!phnsw_spill_try(&merging->file, &size, spill->file_bytes))
+		return false;
 	spill->fd = FileGetRawDesc(merging->file);
+	return true;
 }

@@ -81,6 +81,12 @@ file_offset(const PhnswRows *rows, uint64 row)
 	return (off_t) ((row - rows->memory_rows) * rows->record_bytes);
 }
 
+uint64
+phnsw_rows_file_bytes(const PhnswRows *rows)
+{
+	return rows->file < 0 ? 0 : file_offset(rows, rows->n);
+}
+
 static void
 write_tail(PhnswRows *rows)
 {

@@ -11,10 +11,14 @@
 
 #define PHNSW_ZERO_BYTES  (1024 * 1024)
 
-void
-phnsw_spill_extend(File *file, uint64 *size, uint64 bytes)
+/* The bytes that the last write did, of n; its errors are the caller's, but for that of temp_file_limit. */
+static int
+extend(File *file, uint64 *size, uint64 bytes, int *n)
 {
 	char	   *zeros = palloc0(PHNSW_ZERO_BYTES);
+	int			written = 0;
+
+	*n = 0;
 
 	if (*file < 0)
 	{
@@ -23,18 +27,61 @@ phnsw_spill_extend(File *file, uint64 *size, uint64 bytes)
 	}
 	while (*size < bytes)
 	{
-		int			n = Min(bytes - *size, PHNSW_ZERO_BYTES);
-		int			written = FileWrite(*file, zeros, n, *size, WAIT_EVENT_BUFFILE_WRITE);
-
-		if (written != n)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 written < 0
-					 ? errmsg("could not write to file \"%s\": %m", FilePathName(*file))
-					 : errmsg("could not write to file \"%s\": wrote only %d of %d bytes", FilePathName(*file), written, n),
-					 errhint("Raise maintenance_work_mem, or free space in the temporary tablespace.")));
-		*size += n;
 		CHECK_FOR_INTERRUPTS();
+		*n = Min(bytes - *size, PHNSW_ZERO_BYTES);
+		written = FileWrite(*file, zeros, *n, *size, WAIT_EVENT_BUFFILE_WRITE);
+		if (written != *n)
+			return written;		/* errno says why */
+		*size += *n;
 	}
 	pfree(zeros);
+	return written;
+}
+
+void
+phnsw_spill_extend(File *file, uint64 *size, uint64 bytes)
+{
+	int			n;
+	int			written = extend(file, size, bytes, &n);
+
+	if (written != n)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 written < 0
+				 ? errmsg("could not write to file \"%s\": %m", FilePathName(*file))
+				 : errmsg("could not write to file \"%s\": wrote only %d of %d bytes", FilePathName(*file), written, n),
+				 errhint("Raise maintenance_work_mem, or free space in the temporary tablespace.")));
+}
+
+bool
+phnsw_spill_try(File *file, uint64 *size, uint64 bytes)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+	uint32		cancel_holdoff = QueryCancelHoldoffCount;
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		int			n;
+
+		done = extend(file, size, bytes, &n) == n;
+	}
+	PG_CATCH();
+	{
+		/* FileWrite() raises it before it does anything: there is nothing to roll back. */
+		if (geterrcode() != ERRCODE_CONFIGURATION_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		InterruptHoldoffCount = holdoff;
+		QueryCancelHoldoffCount = cancel_holdoff;
+	}
+	PG_END_TRY();
+	if (!done && *file >= 0)
+	{
+		FileClose(*file);
+		*file = -1;
+	}
+	return done;
 }

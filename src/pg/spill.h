@@ -15,4 +15,7 @@
  */
 extern void phnsw_spill_extend(File *file, uint64 *size, uint64 bytes);
 
+/* The same for a caller that can do without: false where temp_file_limit or the disk does not allow it; then there is no file (-1). */
+extern bool phnsw_spill_try(File *file, uint64 *size, uint64 bytes);
+
 #endif							/* PHNSW_SPILL_H */

@@ -106,6 +106,17 @@ foreach my $case ([ 256, 0, 0 ], [ 24, 1, 29 ], [ 32, 1, 21 ])
 }
 is($node->safe_psql('postgres', "SET maintenance_work_mem = '24MB'; SET temp_file_limit = '40MB'; " . insert_sql()
 	. "; SELECT inserts_bulk || ' ' || inserts FROM phnsw_stats WHERE index = 't_v'::regclass"), '0 1500', 'no merge where temp_file_limit does not allow its file');
+is($node->safe_psql('postgres', "SET maintenance_work_mem = '24MB'; SET temp_file_limit = '80MB'; SET work_mem = '64kB'; BEGIN; " . insert_sql()
+	. "; DECLARE held CURSOR WITH HOLD FOR SELECT repeat('x', 1000) FROM generate_series(1, 60000); COMMIT; CLOSE held"
+	. "; SELECT inserts_bulk || ' ' || inserts FROM phnsw_stats WHERE index = 't_v'::regclass"), '0 1500', 'no merge where other files leave its own too little');
+# Rows in waiting: some MB in memory, 2 MB in the file; the others do not wait.
+my ($bulk, $singly) = split(' ', $node->safe_psql('postgres', "CREATE TABLE few AS SELECT * FROM t LIMIT 1000; CREATE INDEX few_v ON few USING phnsw (v vector_l2_ops);
+	SET maintenance_work_mem = '24MB'; SET temp_file_limit = '4MB'; INSERT INTO few SELECT i, " . random_vectors_sql(128, 'i') . " FROM generate_series(200001, 224000) i;
+	SELECT inserts_bulk || ' ' || inserts FROM phnsw_stats WHERE index = 'few_v'::regclass"));
+note("$bulk rows merged, $singly one by one");
+is($bulk + $singly, 24000, 'more rows than temp_file_limit lets wait');
+cmp_ok($bulk, '>', 8000, 'those that waited were merged');
+check_index($node, 'few_v', 'half merged, half one by one');
 my ($cancelled, undef, $cancelled_error) = $node->psql('postgres', "SET maintenance_work_mem = '24MB'; BEGIN; " . insert_sql()
 	. "; SET LOCAL statement_timeout = '25ms'; SELECT phnsw_check('t_v'); COMMIT", on_error_stop => 0);
 like($cancelled_error, qr/canceling statement due to statement timeout/, 'a merge with a temporary file is cancelled');
