@@ -52,6 +52,20 @@ phnsw_merge_recheck(PhnswMerging *merging)
 	}
 }
 
+/*
+ * Between two records.  A cancel waits for the last, since it would leave open which rows are in the index; the end of the session
+ * need not: the rows are dead then, as after a crash here.  Of an index that shared buffers do not hold each page is read.
+ */
+static inline void
+end_if_told(void)
+{
+	if (likely(!ProcDiePending))
+		return;
+	RESUME_INTERRUPTS();
+	CHECK_FOR_INTERRUPTS();
+	HOLD_INTERRUPTS();
+}
+
 /* ---- nodes --------------------------------------------------------------------------------------------------------------- */
 
 /* The slot of a place, but for version and state. */
@@ -141,6 +155,7 @@ write_nodes(PhnswMerging *merging)
 			if (phnsw_node_block(merging->index, pi, claims[first + same].id, &at) != block)
 				break;
 		}
+		end_if_told();
 		write_page(merging, block, first, same);
 	}
 }
@@ -158,6 +173,7 @@ write_upper_nodes(PhnswMerging *merging)
 	{
 		uint32		row = phnsw_merge_place_row(*merging->core, place);
 
+		end_if_told();
 		if (merging->levels[place] == 0 || merging->fates[place] == PLACE_VOID)
 			continue;
 		if (merging->fates[place] != PLACE_LOST)
@@ -242,6 +258,7 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 		Buffer		held[PHNSW_WAL_PAGES];
 		uint32		n_held = 0;
 
+		end_if_told();
 		while (i < n && n_held < PHNSW_WAL_PAGES)
 		{
 			uint32		at;
@@ -288,6 +305,7 @@ relink_nodes(PhnswMerging *merging)
 	{
 		uint32		row = phnsw_merge_place_row(*merging->core, place);
 
+		end_if_told();
 		if (merging->fates[place] != PLACE_LOST || merging->levels[place] > 0)
 			continue;
 		fill_place(merging, place, 0, slot);
@@ -316,7 +334,10 @@ static void
 write_one_by_one(PhnswMerging *merging)
 {
 	for (uint32 row = 0; row < merging->n; row++)
+	{
+		end_if_told();
 		phnsw_insert_vector(merging->index, merging->pi, vector_of(merging, row), (ItemPointer) &merging->tids[row]);
+	}
 }
 
 static void
@@ -330,6 +351,7 @@ write_others(PhnswMerging *merging)
 		phnsw_merge_row fate = phnsw_merge_row_get(*merging->core, row);
 		bool		done;
 
+		end_if_told();
 		if (fate.place != PHNSW_NONE)
 		{
 			fate.id = merging->fates[fate.place] == PLACE_VOID ? PHNSW_NONE : merging->claims[fate.place].id;
