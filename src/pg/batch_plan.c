@@ -149,7 +149,6 @@ phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch)
 	return (rows + portions - 1) / portions;
 }
 
-
 bool
 phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_spill *spill)
 {

@@ -269,7 +269,6 @@ decide(BackLinks *back, BackLink *link, bool must)
 {
 	PhnswInsert *ins = back->ins;
 	const PhnswNewLinks *mine = &ins->links[back->level];
-
 	bool		gone;
 
 	link->at = link->count;
