@@ -50,6 +50,8 @@ def arguments():
     parser.add_argument("--commits", type=lambda text: text.split(","), default=["off", "on"])
     parser.add_argument("--cycles", type=int, default=1)
     parser.add_argument("--disk-us", type=int, default=500)
+    # run.sh sets it up; here it only tells the files apart.
+    parser.add_argument("--huge-pages", action="store_true")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     # Every part but search has one k, the first.
@@ -101,6 +103,7 @@ def environment(options, dataset, chosen):
         "flags": "phnsw -O2, leaf kernels and build -O3; hnswlib -O3 -march=native; faiss, PostgreSQL, pgvector as packaged",
         "postgresql": systems.psql("postgres", "SHOW server_version"),
         "shared_buffers": systems.psql("postgres", "SHOW shared_buffers"),
+        "huge_pages": systems.psql("postgres", "SHOW huge_pages"),
         "maintenance_work_mem": options.maintenance_work_mem,
         "settings": settings,
         "index": "m=%d ef_construction=%d threads=%d" % (options.m, options.ef_construction, options.threads),

@@ -333,10 +333,11 @@ def draw_data_set(plots, key, rows):
 
 
 def newest(folder):
-    """The newest file of each name; names begin with the date."""
+    """The newest file of each name; names begin with the date.  Not of another kind of server."""
     files = {}
     for path in sorted(glob.glob(os.path.join(folder, "*.csv"))):
-        files[re.sub(r"^\d+-\d+-\d+-", "", os.path.basename(path))] = path
+        if not path.endswith("-hugepages.csv"):
+            files[re.sub(r"^\d+-\d+-\d+-", "", os.path.basename(path))] = path
     return list(files.values())
 
 

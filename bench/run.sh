@@ -5,7 +5,7 @@
 #                     [--peers hnswlib,faiss,pgvector] [--threads N] [--json] [--save] [--metric l2|ip|cosine] [--k N,N]
 #                     [--ef N,N,...] [--repeat N] [--seconds S] [--clients N,N] [--queries N] [--changes N]
 #                     [--write-seconds S] [--write-clients N,N] [--batches N,N] [--commits off,on] [--cycles N] [--disk-us N]
-#                     [--m N] [--ef-construction N] [--maintenance-work-mem SIZE]
+#                     [--m N] [--ef-construction N] [--maintenance-work-mem SIZE] [--huge-pages]
 #
 # DATASET: words20k, glove100, fashion784, synth:N:D[:SEED], noise:N:D, file:BASE.fvecs,QUERY.fvecs[,TRUTH.ivecs],
 # file:NAME.hdf5.  README.md explains method and output.  pgvector is measured when the PostgreSQL (Debian's, or PG_CONFIG's)
@@ -58,7 +58,21 @@ fi
 # The settings of every system in the cluster; bench/README.md lists them.
 memory_mb=$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)
 buffers_mb=$((memory_mb / 4 < 8192 ? memory_mb / 4 : 8192))
-phnsw_server_start data "shared_buffers = '${buffers_mb}MB'" "effective_cache_size = '$((memory_mb / 2))MB'" \
+
+# Shared memory in huge pages, which the system sets aside meanwhile.
+huge_pages() {
+	local wanted=$((buffers_mb * 11 / 20 + 64)) # of 2 MB: a tenth more than shared_buffers
+	huge_before=$(</proc/sys/vm/nr_hugepages)
+	[[ -w /proc/sys/vm/nr_hugepages && $(awk '/^Hugepagesize/ { print $2 }' /proc/meminfo) == 2048 ]] ||
+		die "--huge-pages needs root, and pages of 2 MB"
+	phnsw_at_exit() { echo "$huge_before" >/proc/sys/vm/nr_hugepages; }
+	echo $((huge_before + wanted)) >/proc/sys/vm/nr_hugepages
+	(($(awk '/^HugePages_Free/ { print $2 }' /proc/meminfo) >= wanted)) || die "the system has no memory for $wanted huge pages"
+}
+huge=off
+[[ " $* " != *" --huge-pages "* ]] || { huge=on; huge_pages; }
+
+phnsw_server_start data "shared_buffers = '${buffers_mb}MB'" "huge_pages = $huge" "effective_cache_size = '$((memory_mb / 2))MB'" \
 	"max_wal_size = '32GB'" "min_wal_size = '4GB'" "checkpoint_timeout = '1d'" "wal_level = replica" "wal_compression = off" \
 	"autovacuum = off" "jit = off" "max_connections = 200" "max_worker_processes = 64" "max_parallel_workers = 64" \
 	"max_parallel_workers_per_gather = 0" "log_min_messages = fatal"

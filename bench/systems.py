@@ -277,10 +277,12 @@ class Peer:
 
     def build(self, options):
         self.close()
+        # The libraries get from malloc what the servers get from the system's reserve.
+        huge = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if options.huge_pages else {}
         self.process = subprocess.Popen(
             [os.path.join(WORK, self.name + "_peer"), self.base_file, str(self.dataset.rows), str(self.dataset.dims),
              self.dataset.metric, str(options.m), str(options.ef_construction), str(options.threads), self.query_file],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, **huge})
         return json.loads(self.process.stdout.readline())
 
     def search(self, ef, seconds, clients=1):

@@ -13,6 +13,8 @@
 #                              a throw-away cluster in $WORK/NAME that listens on a Unix socket in $WORK only, so that it
 #                              meets no other server; exports PGHOST, PGPORT, PGUSER, PGDATABASE
 #
+# A script's function phnsw_at_exit is called when its server has stopped, however the script ends.
+#
 # The server is Debian's PostgreSQL $PG_MAJOR, or the one that PG_CONFIG in the environment belongs to: any, installed with its
 # headers and PGXS.  PG_ROOT names a copy of Debian's below another folder than /usr.
 #
@@ -87,6 +89,7 @@ phnsw_cleanup() {
 
 	trap - EXIT
 	phnsw_server_stop || true
+	! declare -F phnsw_at_exit >/dev/null || phnsw_at_exit
 	# Servers of tests that were stopped by a time limit.
 	find "$WORK" -name postmaster.pid -type f -exec head -n 1 {} \; 2>/dev/null | while read -r pid; do
 		[[ ! $(readlink "/proc/$pid/exe" 2>/dev/null) == "$WORK"/* ]] || kill -QUIT "$pid"
