@@ -12,11 +12,14 @@ constexpr std::uint32_t kWanted = 10;
 constexpr std::uint32_t kKept = kWanted + 1;  // the sample itself is always found
 constexpr float kEnough = 0.999f;
 constexpr std::uint32_t kWidths[] = {10, 16, 24, 40, 64, 100, 160, 256, 400};
+// One search measures several of them: those before each of these ends.
+constexpr std::uint32_t kGroupEnds[] = {5, 7, 9};
 constexpr std::size_t kSliceBytes = std::size_t{2} << 20;
 // Of a step: slices for each worker, samples in all.
 constexpr std::uint32_t kSlicesPerStep = 3, kSamplesPerStep = 25;
 static_assert(kSamples % kSamplesPerStep == 0);
 static_assert(sizeof kWidths / sizeof *kWidths <= PHNSW_CALIBRATION_MAX);
+static_assert(sizeof kWidths / sizeof *kWidths == kGroupEnds[sizeof kGroupEnds / sizeof *kGroupEnds - 1]);
 
 }  // namespace
 
@@ -97,40 +100,58 @@ void Calibrator::merge_truth() {
   }
   nearest_.clear();
   walkers_.resize(context_.team.threads());
+  entries_.assign(samples_.size(), PHNSW_NONE);
 }
 
-// Some samples at the current width; after the last of them its line of the table.
+// Some samples at the widths of the current group.
 Status Calibrator::measure() {
-  const std::uint32_t samples = static_cast<std::uint32_t>(samples_.size()), ef = kWidths[table_.n];
+  const std::uint32_t samples = static_cast<std::uint32_t>(samples_.size()), first = table_.n;
+  const std::uint32_t end = *std::upper_bound(std::begin(kGroupEnds), std::end(kGroupEnds), first);
   const std::uint32_t begin = measured_, n = std::min(samples - begin, kSamplesPerStep);
   const Status status = context_.team.for_each(n, [&](std::size_t item, unsigned worker) {
     if (walkers_[worker] == nullptr) walkers_[worker] = std::make_unique<Walker>(graph_.points);
     Walk &walk = walkers_[worker]->walk;
     const std::size_t i = begin + item;
     walk.aim(samples_[i]);
-    walk.run(graph_.base, descend(*walkers_[worker], samples_[i]), ef, samples_[i] != graph_.entry);
-    std::uint32_t found = 0, seen = 0;
-    const std::uint32_t *truth = truth_.data() + i * kWanted;
-    for (std::uint32_t k = 0; k < walk.search().window_size() && seen < kWanted; k++) {
-      const std::uint32_t id = walk.search().window()[k].id;
-      if (id == samples_[i]) continue;
-      seen++;
-      found += std::find(truth, truth + kWanted, id) != truth + kWanted;
+    if (entries_[i] == PHNSW_NONE) entries_[i] = descend(*walkers_[worker], samples_[i]);
+    walk.begin(entries_[i], kWidths[end - 1], samples_[i] != graph_.entry);
+    for (std::uint32_t width = first; width < end; width++) {
+      walk.widen(graph_.base, kWidths[width]);
+      sums_[width].hits.fetch_add(found(walk.search(), i), std::memory_order_relaxed);
+      sums_[width].touches.fetch_add(walk.touches(), std::memory_order_relaxed);
+      sums_[width].hops.fetch_add(walk.hops(), std::memory_order_relaxed);
     }
-    hits_.fetch_add(found, std::memory_order_relaxed);
-    touches_.fetch_add(walk.touches(), std::memory_order_relaxed);
-    hops_.fetch_add(walk.hops(), std::memory_order_relaxed);
   });
   measured_ += n;
   if (!status.ok() || measured_ < samples) return status;
-  const auto share = [](std::uint64_t sum, std::uint32_t of) { return static_cast<float>(sum) / static_cast<float>(of); };
-  phnsw_calibration *entry = &table_.entry[table_.n++];
-  *entry = {ef, share(hits_.exchange(0), samples * kWanted), share(touches_.exchange(0), samples),
-            share(hops_.exchange(0), samples)};
   measured_ = 0;
+  while (table_.n < end && !done_) add_line();
+  return status;
+}
+
+// How many of the nearest of sample i the search has.
+std::uint32_t Calibrator::found(const Search &search, std::size_t i) const noexcept {
+  const std::uint32_t *truth = truth_.data() + i * kWanted;
+  const phnsw_candidate *window = search.window();
+  std::uint32_t found = 0, seen = 0;
+  for (std::uint32_t k = 0; k < search.window_size() && seen < kWanted; k++) {
+    if (window[k].id == samples_[i]) continue;
+    seen++;
+    found += std::find(truth, truth + kWanted, window[k].id) != truth + kWanted;
+  }
+  return found;
+}
+
+// The table's line of its next width.
+void Calibrator::add_line() {
+  const std::uint32_t samples = static_cast<std::uint32_t>(samples_.size());
+  const Sums &sums = sums_[table_.n];
+  const auto share = [](std::uint64_t sum, std::uint32_t of) { return static_cast<float>(sum) / static_cast<float>(of); };
+  phnsw_calibration *entry = &table_.entry[table_.n];
+  *entry = {kWidths[table_.n], share(sums.hits, samples * kWanted), share(sums.touches, samples), share(sums.hops, samples)};
+  table_.n++;
   if (context_.progress.phase() == PHNSW_PHASE_CALIBRATE) context_.progress.add(1);
   done_ = entry->recall >= kEnough || table_.n == sizeof kWidths / sizeof *kWidths;
-  return status;
 }
 
 // Down the upper levels to a point of level 0, as the access method does; past the sample (unless that is the entry).

@@ -42,6 +42,8 @@ class Calibrator {
   Status compare_slices();
   void merge_truth();
   Status measure();
+  [[nodiscard]] std::uint32_t found(const Search &search, std::size_t i) const noexcept;
+  void add_line();
   struct Walker {
     explicit Walker(const Points &points) noexcept : walk(points) {}
     Walk walk;
@@ -61,8 +63,12 @@ class Calibrator {
   std::vector<Nearest> nearest_;                            // one per worker, until the truth is found
 
   std::vector<std::unique_ptr<Walker>> walkers_;  // one per worker
-  std::uint32_t measured_ = 0;                // samples at the current width
-  std::atomic<std::uint64_t> hits_{0}, touches_{0}, hops_{0};
+  std::vector<std::uint32_t> entries_;            // where each sample's search of level 0 begins; PHNSW_NONE: not known yet
+  std::uint32_t measured_ = 0;                    // samples at the current widths
+  struct Sums {
+    std::atomic<std::uint64_t> hits{0}, touches{0}, hops{0};
+  };
+  Sums sums_[PHNSW_CALIBRATION_MAX];  // by width
 };
 
 }  // namespace phnsw

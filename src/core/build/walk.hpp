@@ -17,10 +17,19 @@ class Walk {
   // Searches a level whose lists name points of points(); afterwards search().window() holds the nearest.
   // without_target: as if the target were not in the graph; nothing leads to it, through it or from it.
   // REQUIRES: entry is not the target then.
-  void run(const LevelLinks &links, std::uint32_t entry, std::uint32_t ef, bool without_target = false);
+  void run(const LevelLinks &links, std::uint32_t entry, std::uint32_t ef, bool without_target = false) {
+    begin(entry, ef, without_target);
+    widen(links, ef);
+  }
+  // The same in pieces, for several widths at the price of the last: what is nearest is expanded first, whatever the width,
+  // so that a search is the beginning of any wider one.  widen() goes to the end of the search of width ef, whose
+  // window, touches and hops are then those of a run(); the window has more candidates behind.
+  // REQUIRES: each ef is at least the one before, at most that of begin().
+  void begin(std::uint32_t entry, std::uint32_t ef, bool without_target);
+  void widen(const LevelLinks &links, std::uint32_t ef);
 
   [[nodiscard]] const Search &search() const noexcept { return search_; }
-  // Of the last run().
+  // Of the last run(), or since begin().
   [[nodiscard]] std::uint32_t touches() const noexcept { return touches_; }
   [[nodiscard]] std::uint32_t hops() const noexcept { return hops_; }
 

@@ -78,6 +78,9 @@ class Candidates {
   // The first unexpanded candidate, or null.
   [[nodiscard]] const Entry *open() const noexcept { return cursor_ != size_ ? data() + cursor_ : nullptr; }
 
+  // How many candidates are expanded before the first that is not.
+  [[nodiscard]] std::uint32_t expanded() const noexcept { return cursor_; }
+
   // Marks the first unexpanded candidate expanded and stores its id.  false: there is none.
   bool pop(std::uint32_t *id) noexcept {
     if (cursor_ == size_) return false;

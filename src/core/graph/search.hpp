@@ -35,6 +35,9 @@ class Search {
   // The nearest candidate of the window that has not been expanded, now marked so.  false: there is none, or it is beyond.
   bool pop(std::uint32_t *node) noexcept { return (rank_ == 0 || !beyond()) && window_.pop(node); }
 
+  // So many of the window, from its beginning, are expanded: a search of this width or less would have ended.
+  [[nodiscard]] std::uint32_t expanded() const noexcept { return window_.expanded(); }
+
   // The ids of links[0 ... n) not seen before, now seen.  REQUIRES: fresh has room for n.
   std::uint32_t fresh(const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh) {
     entering_ = false;
