@@ -114,6 +114,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("phnsw");
 	phnsw_options_register();
 	phnsw_batch_init();
+	phnsw_row_place_init();
 	phnsw_stats_init();
 	phnsw_explain_init();
 }

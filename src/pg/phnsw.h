@@ -516,6 +516,10 @@ extern PhnswIndexStats *phnsw_stats_of(Oid index);
 
 extern void phnsw_stats_init(void); /* from _PG_init */
 
+/* ---- row_place.c: the ctid of rows out of the executor's queue -------------------------------------------------------- */
+
+extern void phnsw_row_place_init(void); /* from _PG_init */
+
 /* ---- explain.c: EXPLAIN (ANALYZE, PHNSW) ------------------------------------------------------------------------------- */
 
 extern void phnsw_explain_init(void);	/* from _PG_init */
