@@ -11,6 +11,7 @@ CREATE FUNCTION phnsw_stats(
 	OUT rechecks bigint,
 	OUT late bigint,
 	OUT sweeps bigint,
+	OUT killed bigint,
 	OUT inserts bigint,
 	OUT inserts_bulk bigint,
 	OUT bulk_flushes bigint,
@@ -48,6 +49,7 @@ CREATE FUNCTION phnsw_last_scan(
 	OUT rechecks bigint,
 	OUT late bigint,
 	OUT sweeps bigint,
+	OUT killed bigint,
 	OUT first_row_ms double precision,
 	OUT total_ms double precision)
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;

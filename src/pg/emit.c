@@ -122,7 +122,7 @@ phnsw_hits_heapify(PhnswScan *so)
 bool
 phnsw_hit_read(const PhnswScan *so, const phnsw_slot *slot, uint32 id, PhnswHit *hit)
 {
-	if (slot->state != PHNSW_SLOT_LIVE)
+	if (slot->state != PHNSW_SLOT_LIVE || (slot->tid.offset == 0 && slot->tids == PHNSW_NONE))
 		return false;
 	hit->bound = 0;
 	if (so->kind == PHNSW_QUERY_VECTOR)
@@ -288,6 +288,8 @@ read_record(PhnswScan *so, uint32 record, uint32 *next)
 		if (!known)
 		{
 			memcpy(so->tids + so->n_tids, phnsw_aux_tids(aux), aux->count * sizeof(phnsw_tid));
+			for (uint32 i = 0; i < aux->count; i++)
+				so->records[so->n_tids + i] = record;
 			so->n_tids += aux->count;
 		}
 		*next = aux->next;
@@ -349,11 +351,13 @@ read_chain(PhnswScan *so)
 	CHECK_FOR_INTERRUPTS();
 	if (so->tids_max < wanted)
 	{
-		if (so->tids != NULL)
-			pfree(so->tids);
-		so->tids = NULL;
+		if (so->records != NULL)
+			pfree(so->records);
+		so->records = NULL;
 		so->tids_max = 0;
-		so->tids = MemoryContextAlloc(so->context, wanted * sizeof(phnsw_tid));
+		/* One piece of memory: the words first, for their alignment. */
+		so->records = MemoryContextAlloc(so->context, wanted * (sizeof(uint32) + sizeof(phnsw_tid)));
+		so->tids = (phnsw_tid *) (so->records + wanted);
 		so->tids_max = wanted;
 	}
 	so->n_tids = 0;
@@ -387,10 +391,14 @@ phnsw_emit_next(PhnswScan *so, ItemPointer tid)
 	{
 		phnsw_tid	next = so->current.tid;
 
+		so->last_record = PHNSW_NONE;
 		if (next.offset != 0)
 			so->current.tid.offset = 0;
 		else if (so->next_tid < so->n_tids)
+		{
+			so->last_record = so->records[so->next_tid];
 			next = so->tids[so->next_tid++];
+		}
 		else if (so->chain_ended)
 			return false;
 		else
@@ -401,6 +409,7 @@ phnsw_emit_next(PhnswScan *so, ItemPointer tid)
 		if (next.offset != 0)
 		{
 			memcpy(tid, &next, sizeof(phnsw_tid));
+			so->last_tid = *tid;
 			return true;
 		}
 	}

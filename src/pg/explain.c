@@ -74,6 +74,8 @@ print_text(ExplainState *es, const PhnswAccount *account)
 		appendStringInfo(es->str, " late=" UINT64_FORMAT, sum->late);
 	if (sum->sweeps > 0)
 		appendStringInfo(es->str, " sweeps=" UINT64_FORMAT, sum->sweeps);
+	if (sum->killed > 0)
+		appendStringInfo(es->str, " killed=" UINT64_FORMAT, sum->killed);
 	appendStringInfoChar(es->str, '\n');
 }
 
@@ -91,6 +93,7 @@ print_properties(ExplainState *es, const PhnswAccount *account)
 	ExplainPropertyUInteger("Rechecks", NULL, sum->emitted, es);
 	ExplainPropertyUInteger("Late Rows", NULL, sum->late, es);
 	ExplainPropertyUInteger("Sweeps", NULL, sum->sweeps, es);
+	ExplainPropertyUInteger("Killed Rows", NULL, sum->killed, es);
 	ExplainCloseGroup("phnsw", "phnsw", true, es);
 }
 

@@ -302,7 +302,8 @@ typedef enum PhnswTestPoint
 	PHNSW_POINT_VACUUM_REPAIR,	/* dead nodes are marked, lists name them */
 	PHNSW_POINT_VACUUM_AUX,		/* lists of level 0 are repaired */
 	PHNSW_POINT_VACUUM_ATTACH,	/* all lists are repaired, and the entry point */
-	PHNSW_POINT_VACUUM_FREE		/* before slots become free */
+	PHNSW_POINT_VACUUM_FREE,	/* before slots become free */
+	PHNSW_POINT_KILL			/* a scan has met a row that is gone, whose TID it is about to take out */
 } PhnswTestPoint;
 
 extern PhnswTestPoint phnsw_test_point_armed;
@@ -444,6 +445,7 @@ typedef struct PhnswCounters
 	uint64		emitted;		/* rows handed to the executor, each of which it rechecks */
 	uint64		late;			/* candidates found too late for strict order */
 	uint64		sweeps;			/* linear passes */
+	uint64		killed;			/* rows that were gone, taken out of the index */
 } PhnswCounters;
 
 /* What this backend has done so far, whatever for; phnsw_stats_charge() says for whom. */
@@ -457,7 +459,7 @@ typedef struct PhnswIndexStats
 	uint64		inserts_bulk;	/* rows that were built into an empty index, or merged into a filled one, together */
 	uint64		bulk_flushes;	/* such builds and merges */
 	uint64		vacuums;		/* passes that looked for dead rows */
-	uint64		rows_removed;
+	uint64		rows_removed;	/* by vacuum */
 	uint64		nodes_freed;
 	uint64		lists_repaired;
 } PhnswIndexStats;

@@ -361,6 +361,8 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 	else
 		so->pi->cold_rows = pgBufferUsage.shared_blks_read != so->blocks_read;
 	phnsw_stats_charge(&so->account);
+	if (scan->kill_prior_tuple && so->returned > 0)
+		phnsw_kill_last(scan, so);
 	if (phnsw_max_scan_tuples > 0 && so->returned >= phnsw_max_scan_tuples)
 		return false;
 

@@ -1,7 +1,7 @@
 /*
  * scan.h
  *    What the files of an ORDER BY scan share: scan.c (callbacks, graph phase), sweep.c (linear phase), emit.c (from nodes to
- *    heap TIDs).
+ *    heap TIDs), ahead.c (rows to come), kill.c (rows that are gone).
  *
  * A scan turns nodes into hits (a node, and a lower bound of the distance of its rows), keeps the hits in a heap and
  * returns them in the order of their bounds.  The graph finds the hits first; when it ends, or when going on with it would
@@ -105,9 +105,12 @@ typedef struct PhnswScan
 	/* the node whose rows are being returned */
 	PhnswHit	current;
 	phnsw_tid  *tids;
+	uint32	   *records;		/* from which aux record each of them is */
 	uint32		n_tids;
 	uint32		next_tid;
 	uint32		tids_max;
+	ItemPointerData last_tid;	/* the row returned last ... */
+	uint32		last_record;	/* ... and where it stood; PHNSW_NONE: in the slot */
 	bool		chain_ended;
 	uint32		chain_next;		/* record to go on with; PHNSW_NONE: the head */
 	uint32		chain_batch;	/* records to read at once */
@@ -122,7 +125,7 @@ extern void phnsw_hits_push(PhnswScan *so, const PhnswHit *hit);
 extern void phnsw_hits_pop(PhnswScan *so, PhnswHit *hit);
 /* Makes a heap of hits in any order. */
 extern void phnsw_hits_heapify(PhnswScan *so);
-/* Fills *hit from a slot of a locked page; false unless the slot is LIVE. */
+/* Fills *hit from a slot of a locked page; false unless the slot is LIVE and may have rows. */
 extern bool phnsw_hit_read(const PhnswScan *so, const phnsw_slot *slot, uint32 id, PhnswHit *hit);
 
 /* Turns n <= PHNSW_LOOK_MAX candidates into hits and drops those whose nodes are gone. */
@@ -145,6 +148,11 @@ extern uint32 phnsw_look_ahead_rows(PhnswScan *so);
 
 /* Pins the table's page of the row that is about to be returned, where the executor's fetch looks for it. */
 extern void phnsw_pin_row(PhnswScan *so, IndexScanDesc scan);
+
+/* ---- kill.c ---------------------------------------------------------------------------------------------------------- */
+
+/* The row returned last is dead to everybody: takes its TID out of the index, if that is safe and nobody is in the way. */
+extern void phnsw_kill_last(IndexScanDesc scan, PhnswScan *so);
 
 /* ---- sweep.c --------------------------------------------------------------------------------------------------------- */
 

@@ -93,8 +93,8 @@ phnsw_last_scan(PG_FUNCTION_ARGS)
 {
 	const PhnswLastScan *scan = &phnsw_last_scan_done;
 	TupleDesc	desc;
-	Datum		values[11];
-	bool		nulls[11];
+	Datum		values[12];
+	bool		nulls[12];
 	int			n = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != lengthof(values))
@@ -109,6 +109,7 @@ phnsw_last_scan(PG_FUNCTION_ARGS)
 	values[n++] = Int64GetDatum(scan->work.emitted);
 	values[n++] = Int64GetDatum(scan->work.late);
 	values[n++] = Int64GetDatum(scan->work.sweeps);
+	values[n++] = Int64GetDatum(scan->work.killed);
 	values[n++] = Float8GetDatum(scan->first_row_ms);
 	values[n++] = Float8GetDatum(scan->total_ms);
 	Assert(n == lengthof(values));

@@ -35,6 +35,7 @@ static const char *const point_names[] = {
 	[PHNSW_POINT_VACUUM_AUX] = "vacuum-aux",
 	[PHNSW_POINT_VACUUM_ATTACH] = "vacuum-attach",
 	[PHNSW_POINT_VACUUM_FREE] = "vacuum-free",
+	[PHNSW_POINT_KILL] = "kill",
 };
 
 PhnswTestPoint phnsw_test_point_armed = PHNSW_POINT_NONE;

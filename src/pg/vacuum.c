@@ -22,7 +22,7 @@ typedef struct Seen
 	phnsw_tid	tid;
 	uint16		place;
 	uint8		level;
-	bool		expired;		/* the slot's TID is dead */
+	bool		expired;		/* the slot's TID is dead, or gone already (kill.c) */
 	bool		chained;
 	bool		alive;
 	uint32		version;
@@ -125,7 +125,7 @@ same_tid(const phnsw_tid *a, const phnsw_tid *b)
 	return memcmp(a, b, sizeof(phnsw_tid)) == 0;
 }
 
-/* Takes the expired TIDs out of slots without a chain. */
+/* Takes the expired TIDs out of slots without a chain.  A TID that is no longer there has been taken out by a scan. */
 static void
 expire_slots(PhnswVacuum *v, Buffer buffer, uint32 first, Seen *seen, uint32 n)
 {
@@ -143,10 +143,10 @@ expire_slots(PhnswVacuum *v, Buffer buffer, uint32 first, Seen *seen, uint32 n)
 			continue;
 		slot = phnsw_wal_slot_head(wal, v->pi, page, seen[i].place);
 		if (slot->state != PHNSW_SLOT_LIVE || slot->version != seen[i].version ||
-			!same_tid(&slot->tid, &seen[i].tid))
+			(slot->tid.offset != 0 && !same_tid(&slot->tid, &seen[i].tid)))
 			continue;
+		v->stats->tuples_removed += slot->tid.offset != 0;
 		memset(&slot->tid, 0, sizeof(phnsw_tid));
-		v->stats->tuples_removed += 1;
 		if (slot->tids != PHNSW_NONE)
 			continue;			/* an insert has hung a row on this node meanwhile: it lives on */
 		slot->state = PHNSW_SLOT_DEAD;
@@ -184,9 +184,9 @@ drop_tids_of_page(PhnswVacuum *v, Buffer buffer, uint32 first)
 	note_free_slots(v, block, first);
 	for (uint32 i = 0; i < n; i++)
 	{
-		if (seen[i].chained || seen[i].tid.offset == 0)
+		if (seen[i].chained)
 			continue;
-		seen[i].expired = v->callback((ItemPointer) &seen[i].tid, v->callback_state);
+		seen[i].expired = seen[i].tid.offset == 0 || v->callback((ItemPointer) &seen[i].tid, v->callback_state);
 		any_expired |= seen[i].expired;
 		if (!seen[i].expired)
 			v->stats->num_index_tuples += 1;

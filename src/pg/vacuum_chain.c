@@ -279,6 +279,7 @@ phnsw_vacuum_chain(PhnswVacuum *v, Buffer buffer, uint32 place, uint32 id, uint3
 	phnsw_tid  *dead;
 	uint32		n_dead;
 	bool		alive = true;
+	bool		emptied = false;
 
 	chain.records = palloc(chain.room * sizeof(Record));
 	chain.tids = palloc(chain.tids_room * sizeof(phnsw_tid));
@@ -286,10 +287,12 @@ phnsw_vacuum_chain(PhnswVacuum *v, Buffer buffer, uint32 place, uint32 id, uint3
 		return true;
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 
+	for (uint32 i = 0; i < chain.n; i++)
+		emptied |= chain.records[i].count == 0;
 	dead = palloc_extended((chain.n_tids + 1) * sizeof(phnsw_tid), MCXT_ALLOC_HUGE);
 	n_dead = ask(v, &chain, dead);
-	/* A vacuum that was interrupted may have emptied the chain already. */
-	if (n_dead == 0 && chain.n_tids + chain.own.offset > 0)
+	/* Scans, or a vacuum that was interrupted, may have emptied records already. */
+	if (n_dead == 0 && !emptied && chain.n_tids + chain.own.offset > 0)
 		v->stats->num_index_tuples += chain.n_tids + (chain.own.offset != 0);
 	else if (lock_and_copy(v, buffer, BUFFER_LOCK_EXCLUSIVE, place, id, version, &chain))
 	{

@@ -233,6 +233,8 @@ TEST(SlotBytes, EveryBrokenFieldIsNamed) {
             "");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.state = 3; }), "state of a slot");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.tid.offset = 0; }), "heap TID of a live slot");
+  EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.tid = phnsw_tid{}; }), "heap TID of a live slot");
+  EXPECT_EQ(broken([](Slot &, phnsw_slot &s) { s.tid = phnsw_tid_gone(); }), "");
   EXPECT_EQ(broken([](Slot &, phnsw_slot &s) {
               s.tid.offset = 0;
               s.tids = 5;

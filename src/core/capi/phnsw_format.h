@@ -76,7 +76,10 @@ typedef struct phnsw_opaque
 } phnsw_opaque;
 PHNSW_STATIC_ASSERT(sizeof(phnsw_opaque) == PHNSW_PAGE_SPECIAL, "phnsw_opaque fills the special space");
 
-/* A heap TID, laid out as ItemPointerData: block high, block low, offset.  offset 0: no TID. */
+/*
+ * A heap TID, laid out as ItemPointerData: block high, block low, offset.  offset 0: no TID; then the block is 0, too, or
+ * 0xFFFFFFFF where a scan has taken it out (phnsw_tid_gone).
+ */
 typedef struct phnsw_tid
 {
 	uint16_t block_hi;
@@ -85,11 +88,27 @@ typedef struct phnsw_tid
 } phnsw_tid;
 PHNSW_STATIC_ASSERT(sizeof(phnsw_tid) == 6, "phnsw_tid is laid out as ItemPointerData");
 
+/* In the place of a TID that a scan has taken out of a slot: without a chain the node has no row left, and waits for vacuum. */
+static inline phnsw_tid
+phnsw_tid_gone(void)
+{
+	phnsw_tid tid = {0xFFFF, 0xFFFF, 0};
+
+	return tid;
+}
+
+/* REQUIRES: offset 0. */
+static inline int
+phnsw_tid_is_gone(const phnsw_tid *tid)
+{
+	return tid->block_hi == 0xFFFF && tid->block_lo == 0xFFFF;
+}
+
 typedef enum phnsw_slot_state
 {
 	PHNSW_SLOT_FREE = 0, /* nothing here: no TID (offset 0), count 0; the version is kept for the next owner, the other
 						  * fields mean nothing */
-	PHNSW_SLOT_LIVE = 1, /* has a TID in `tid` or, where that has offset 0, in the chain */
+	PHNSW_SLOT_LIVE = 1, /* has a TID in `tid` or, where that has offset 0, in the chain; or scans have taken all of them out */
 	PHNSW_SLOT_DEAD = 2  /* no heap row left; still a waypoint until vacuum has unlinked it */
 } phnsw_slot_state;
 

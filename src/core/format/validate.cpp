@@ -147,7 +147,7 @@ const char *slot_fault(const phnsw_meta &meta, std::uint32_t id, const phnsw_slo
     return slot.tid.offset == 0 ? nullptr : "heap TID of a free slot";
   }
   if (slot.state != PHNSW_SLOT_LIVE && slot.state != PHNSW_SLOT_DEAD) return "state of a slot";
-  if (slot.state == PHNSW_SLOT_LIVE && slot.tid.offset == 0 && slot.tids == PHNSW_NONE)
+  if (slot.state == PHNSW_SLOT_LIVE && slot.tid.offset == 0 && slot.tids == PHNSW_NONE && !phnsw_tid_is_gone(&slot.tid))
     return "heap TID of a live slot";
   if (slot.level > PHNSW_LEVEL_MAX) return "level of a slot";
   if (slot.level == 0 && slot.upper != PHNSW_NONE) return "upper links on level 0";
