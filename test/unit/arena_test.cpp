@@ -11,6 +11,11 @@
 namespace phnsw {
 namespace {
 
+struct Workers {
+  std::atomic<bool> stop{false};
+  Team team{1, stop};
+};
+
 class FileSource : public SpillSource {
  public:
   FileSource() : file_(std::tmpfile()) {}
@@ -87,10 +92,12 @@ TEST(Arena, ReportsWhatTheSourceRefuses) {
 // Warm pieces are the budget's, reach whatever grows next, read as zero, and stay where they were put when the rest is given back.
 TEST(Arena, WarmPiecesGoToTheSpanThatGrows) {
   FileSource source;
+  Workers workers;
+  Team &team = workers.team;
   Arena arena(6 * Arena::kPiece, source);
   ArenaArray<char> a, b, c;
   ASSERT_TRUE(a.allocate(arena, Arena::kPiece).ok());
-  for (int i = 0; i < 4; i++) ASSERT_TRUE(arena.warm());
+  for (int i = 0; i < 4; i++) ASSERT_TRUE(arena.warm(team));
   EXPECT_EQ(arena.warm_bytes(), 4 * Arena::kPiece);
   EXPECT_EQ(arena.anonymous_bytes(), Arena::kPiece);
 
@@ -99,8 +106,8 @@ TEST(Arena, WarmPiecesGoToTheSpanThatGrows) {
   char *begin = b.data();
   std::fill_n(b.data(), b.size(), 'b');
   EXPECT_EQ(arena.warm_bytes(), 3 * Arena::kPiece);
-  ASSERT_TRUE(arena.warm());
-  EXPECT_FALSE(arena.warm()) << "beyond the budget";
+  ASSERT_TRUE(arena.warm(team));
+  EXPECT_FALSE(arena.warm(team)) << "beyond the budget";
   ASSERT_TRUE(b.grow(3 * Arena::kPiece).ok());
   EXPECT_EQ(b.data(), begin);
   EXPECT_EQ(arena.warm_bytes(), 2 * Arena::kPiece);
@@ -121,19 +128,47 @@ TEST(Arena, GivesBackNoAddressesOfOthers) {
   void *other = MAP_FAILED;
   {
     FileSource source;
+    Workers workers;
+    Team &team = workers.team;
     Arena arena(8 * Arena::kPiece, source);
     ArenaArray<char> a;
-    for (int i = 0; i < 4; i++) ASSERT_TRUE(arena.warm());
+    for (int i = 0; i < 4; i++) ASSERT_TRUE(arena.warm(team));
     ASSERT_TRUE(a.allocate(arena, 2 * Arena::kPiece).ok());
     void *left = const_cast<char *>(arena.warm_place()) - 2 * Arena::kPiece;
     other = mmap(left, Arena::kPiece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     ASSERT_EQ(other, left);
     arena.cool();
     EXPECT_EQ(arena.warm_bytes(), 0u);
-    ASSERT_TRUE(arena.warm()) << "it can begin again";
+    ASSERT_TRUE(arena.warm(team)) << "it can begin again";
   }
   *static_cast<volatile char *>(other) = 1;
   munmap(other, Arena::kPiece);
+}
+
+// Every page from where it is told to, of all threads' pieces; none before.
+TEST(Arena, TouchesPages) {
+  static constexpr std::size_t kPage = 4096;
+  FileSource source;
+  std::atomic<bool> stop{false};
+  Team team{3, stop};
+  Arena arena(std::size_t{1} << 30, source);
+  ArenaArray<char> array;
+  ASSERT_TRUE(array.allocate(arena, 7 * Arena::kPiece).ok());
+  std::fill_n(array.data(), array.size(), 'a');
+  struct Lead {
+    Team &team;
+    ArenaArray<char> &array;
+    Status status;
+  } lead{team, array, {}};
+  team.lead([](void *context) {
+    Lead &own = *static_cast<Lead *>(context);
+    own.status = Arena::touch(own.team, own.array.data() + Arena::kPiece, 5 * Arena::kPiece + kPage + 1);
+  }, &lead);
+  ASSERT_TRUE(lead.status.ok());
+  for (std::size_t at = 0; at < array.size(); at++) {
+    const bool touched = at % kPage == 0 && at >= Arena::kPiece && at < 6 * Arena::kPiece + 2 * kPage;
+    ASSERT_EQ(array[at], touched ? 0 : 'a') << at;
+  }
 }
 
 TEST(Arena, RefusesMoreThanWasReserved) {

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <ctime>
 #include <memory>
 
 namespace phnsw {
@@ -14,6 +15,15 @@ std::size_t round_up(std::size_t bytes) noexcept { return (bytes + Arena::kPiece
 // Addresses are cheap, and pieces that have left their place do not come back to it.
 constexpr std::size_t kWarmReserve = std::size_t{1} << 36;
 constexpr std::size_t kPage = 4096;
+// A piece that takes a thread longer is dear: clearing it is a tenth of a millisecond to a half.
+constexpr double kDearSeconds = 2e-3;
+constexpr std::size_t kDearPieces = 2;  // of each thread at once
+
+double thread_seconds() noexcept {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
 
 constexpr Status kNoMemory{PHNSW_OUT_OF_MEMORY, "out of memory for the arrays of the build"};
 
@@ -79,9 +89,10 @@ Status Arena::grow(Span *span, std::size_t bytes) {
   return back_with_file(span, more - anonymous);
 }
 
-bool Arena::warm() noexcept {
+bool Arena::warm(Team &team) noexcept {
   const std::size_t used = anonymous_ + warm_bytes();
-  if (memory_bytes_ < used + kPiece || warm_end_ + kPiece > kWarmReserve) return false;
+  const std::size_t bytes = (dear_ ? kDearPieces * team.threads() : 1) * kPiece;
+  if (memory_bytes_ < used + bytes || warm_end_ + bytes > kWarmReserve) return false;
   if (warm_ == nullptr) {
     void *base = mmap(nullptr, kWarmReserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) return false;
@@ -91,10 +102,20 @@ bool Arena::warm() noexcept {
     if (warm_begin_ != 0) munmap(warm_, warm_begin_);
   }
   char *piece = warm_ + warm_end_;
-  if (mprotect(piece, kPiece, PROT_READ | PROT_WRITE) != 0) return false;
-  for (std::size_t at = 0; at < kPiece; at += kPage) *static_cast<volatile char *>(piece + at) = 0;
-  warm_end_ += kPiece;
+  if (mprotect(piece, bytes, PROT_READ | PROT_WRITE) != 0) return false;
+  // Of this thread, which may have to wait for a processor.
+  const double began = thread_seconds();
+  if (!touch(team, piece, bytes).ok()) return false;
+  dear_ = thread_seconds() - began > kDearSeconds * static_cast<double>(dear_ ? kDearPieces : 1);
+  warm_end_ += bytes;
   return true;
+}
+
+Status Arena::touch(Team &team, char *begin, std::size_t bytes) {
+  return team.for_each((bytes + kPiece - 1) / kPiece, [=](std::size_t piece, unsigned) {
+    const std::size_t end = std::min(bytes, (piece + 1) * kPiece);
+    for (std::size_t at = piece * kPiece; at < end; at += kPage) *static_cast<volatile char *>(begin + at) = 0;
+  });
 }
 
 void Arena::cool() noexcept {

@@ -4,8 +4,9 @@
 // it never move.  Each piece is anonymous memory (huge pages asked for) while the sum stays within the budget; else it is
 // a piece of the spill file, which the arena's owner extends on request.  Released pieces are used again.
 //
-// Fresh memory costs the time of the system's clearing it.  warm() has that done ahead, by a thread that has nothing better
-// to do; what is warm is moved, by its page tables, to the span that grows next, whichever that is.
+// Fresh memory costs the time of the system's clearing it, and in a virtual machine up to a hundred times that, while its host
+// finds a page.  warm() has it done ahead, when nobody has anything better to do; what is warm is moved, by its page tables, to
+// the span that grows next, whichever that is.  Of dear memory a whole team clears pieces side by side.
 //
 // Used by one thread, the conductor.  New bytes read as zero, except in pieces of the file that are used again.
 #pragma once
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "base/status.hpp"
+#include "base/team.hpp"
 
 namespace phnsw {
 
@@ -70,8 +72,11 @@ class Arena {
   // Unmaps; null is fine.
   void release(Span *span) noexcept;
 
-  // Clears one more piece of memory for later, within the budget.  false: there is no room for it.
-  bool warm() noexcept;
+  // Clears some more memory for later, within the budget.  false: there is no room for it.
+  bool warm(Team &team) noexcept;
+  // Has the system provide a range, by all threads of the team, each of them other pieces: two at the same piece would both
+  // clear one.  Its first bytes of pages become zero.  REQUIRES: begin is at a piece's boundary.
+  static Status touch(Team &team, char *begin, std::size_t bytes);
   // Gives back what waits.
   void cool() noexcept;
   // Bytes that wait for a span.
@@ -94,6 +99,7 @@ class Arena {
   // Addresses for warm pieces: those in [begin, end) are cleared and wait.
   char *warm_ = nullptr;
   std::size_t warm_begin_ = 0, warm_end_ = 0;
+  bool dear_ = false;  // the last piece took long
   std::uint64_t file_end_ = 0;
   std::vector<Span::FilePiece> file_free_;
   std::vector<Span *> spans_;

@@ -212,9 +212,9 @@ Status Build::load() {
     bool alone = false;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      while (!due() && warm && arena_.warm_bytes() < rows_->seen() * later) {
+      while (!due() && warm && arena_.warm_bytes() < rows_->seen() * later + rows_->code_bytes_ahead()) {
         lock.unlock();
-        warm = arena_.warm();
+        warm = arena_.warm(team_);
         lock.lock();
       }
       to_conductor_.wait(lock, due);

@@ -70,7 +70,7 @@ Status Rows::add(const float *vectors, const phnsw_tid *tids, std::uint32_t n, b
   }
   if (n == 0) return {};
   context_.team.set_alone(alone);
-  const Status status = encode(vectors, tids, n);
+  const Status status = encode(vectors, tids, n, alone);
   context_.team.set_alone(false);
   return status;
 }
@@ -112,9 +112,9 @@ Status Rows::fix_codec() {
   if (!status.ok()) return status;
   if (!found) codec_ = std::move(uncentred);
 
-  stride_ = (params_.code_dims + kCacheLine - 1) / kCacheLine * kCacheLine;
+  stride_ = code_stride();
   if (status = reserve(); !status.ok()) return status;
-  status = sampled_ == 0 ? Status() : encode(sample_.data(), sample_tids_.data(), sampled_);
+  status = sampled_ == 0 ? Status() : encode(sample_.data(), sample_tids_.data(), sampled_, false);
   sample_.reset(0);
   sample_tids_.reset(0);
   return status;
@@ -176,16 +176,27 @@ Status Rows::fix_centre(const Codec &uncentred, Array<float> *centre, bool *foun
   return {};
 }
 
-Status Rows::encode(const float *vectors, const phnsw_tid *tids, std::uint32_t n) {
-  if (n > kRowsMax - rows_) return {PHNSW_LIMIT, "an index holds at most 4294967040 rows"};
-  const std::size_t end = std::size_t{rows_} + n;
-  // What is expected at once, what comes beyond in growing steps.
+Status Rows::grow(std::size_t end, bool alone) {
+  // What is expected at once, what comes beyond in growing steps; codes, which are most of it, in steps always, so that they
+  // get the memory that has been cleared meanwhile.
   std::size_t room = end;
   if (end > hashes_.size()) room = std::max<std::size_t>(end + end / 8, std::min<std::size_t>(rows_expected_, end * 8));
-  Status status = codes_.grow(room * stride_);
+  Status status = end * stride_ <= codes_.size() ? Status() : codes_.grow(rows_ahead(end) * stride_);
   if (status.ok()) status = heads_.grow(room);
   if (status.ok()) status = tids_.grow(room);
   if (status.ok()) status = hashes_.grow(room);
+  if (!status.ok()) return status;
+  if (!alone && touched_ < end * stride_ && context_.arena.file_bytes() == 0) {
+    status = Arena::touch(context_.team, reinterpret_cast<char *>(codes_.data()) + touched_, codes_.size() - touched_);
+    touched_ = codes_.size();
+  }
+  touched_ = std::max(touched_, (end * stride_ + Arena::kPiece - 1) / Arena::kPiece * Arena::kPiece);
+  return status;
+}
+
+Status Rows::encode(const float *vectors, const phnsw_tid *tids, std::uint32_t n, bool alone) {
+  if (n > kRowsMax - rows_) return {PHNSW_LIMIT, "an index holds at most 4294967040 rows"};
+  Status status = grow(std::size_t{rows_} + n, alone);
   if (!status.ok()) return status;
 
   Array<std::uint8_t> kept(n);

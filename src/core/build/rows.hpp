@@ -43,6 +43,11 @@ class Rows {
   // Those that have come, encoded or not.
   [[nodiscard]] std::uint64_t seen() const noexcept { return rows_ < sampled_ ? sampled_ : rows_; }
   [[nodiscard]] std::uint64_t skipped() const noexcept { return skipped_; }
+  // What the codes will ask the arena for when they grow next.
+  [[nodiscard]] std::size_t code_bytes_ahead() const noexcept {
+    const std::size_t bytes = rows_ahead(seen()) * code_stride();
+    return bytes > codes_.size() ? bytes - codes_.size() : 0;
+  }
 
  private:
   [[nodiscard]] std::uint32_t sample_rows_max() const noexcept;
@@ -51,7 +56,16 @@ class Rows {
   Status reserve(std::size_t rows);
   Status reserve();
   Status fix_centre(const Codec &uncentred, Array<float> *centre, bool *found);
-  Status encode(const float *vectors, const phnsw_tid *tids, std::uint32_t n);
+  Status encode(const float *vectors, const phnsw_tid *tids, std::uint32_t n, bool alone);
+  Status grow(std::size_t end, bool alone);
+  // Room for so many codes is made when there are `rows`.
+  [[nodiscard]] std::size_t rows_ahead(std::size_t rows) const noexcept {
+    const std::size_t most = std::max<std::size_t>(rows_expected_, rows + rows / 8);
+    return std::min(most, rows + rows / 4);
+  }
+  [[nodiscard]] std::size_t code_stride() const noexcept {
+    return (params_.code_dims + kCacheLine - 1) / kCacheLine * kCacheLine;
+  }
   void drop_skipped(const Array<std::uint8_t> &kept, std::uint32_t n);
   Status find_owners(ArenaArray<std::uint32_t> *owner);
   Status compact(const ArenaArray<std::uint32_t> &owner);
@@ -68,6 +82,7 @@ class Rows {
   std::uint32_t sampled_ = 0;
 
   ArenaArray<std::int8_t> codes_;  // of rows, then of points
+  std::size_t touched_ = 0;        // so many bytes of them the system has provided, at least
   ArenaArray<phnsw_code_head> heads_;
   ArenaArray<phnsw_tid> tids_;  // of rows
   ArenaArray<std::uint64_t> hashes_;  // of rows, until duplicates are joined
