@@ -58,6 +58,10 @@ foreach my $more (undef, 800, 100, 40, 20, 10, 5, 3)
 		$n += 100;
 	}
 }
+# A hundred rows with a copy of the nodes at hand need next to no addresses; more of them than can all meet each other do.
+limit($s, 3);
+$s->query_safe(rows('t', $n + 1, $n + 1500));
+$n += 1500;
 limit($s, undef);
 $s->query_safe(rows('t', $n + 1, $n + 100)) for 1 .. 2;
 my ($flushes, $one_by_one) = split / /, $s->query_safe(q{SELECT bulk_flushes || ' ' || inserts FROM phnsw_stats WHERE index = 't_v'::regclass});

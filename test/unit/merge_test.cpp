@@ -195,12 +195,15 @@ TEST(Merge, DimensionsMetricsAndM) {
 
 TEST(Merge, IsDeterministic) {
   const Dataset data = clustered(6000, 24, 5);
-  std::vector<std::uint8_t> bytes;
-  for (const std::uint32_t threads : {1u, 2u, 5u}) {
-    Slots slots(data, 4000, default_params(data));
-    merge_rows(slots, data, 4000, 6000, threads);
-    if (bytes.empty()) bytes = slots.bytes;
-    ASSERT_EQ(slots.bytes, bytes) << threads;
+  // So few that all meet each other, fewer than searches run side by side, and more.
+  for (const std::size_t end : {4003u, 4700u, 6000u}) {
+    std::vector<std::uint8_t> bytes;
+    for (const std::uint32_t threads : {1u, 2u, 5u}) {
+      Slots slots(data, 4000, default_params(data));
+      merge_rows(slots, data, 4000, end, threads);
+      if (bytes.empty()) bytes = slots.bytes;
+      ASSERT_EQ(slots.bytes, bytes) << end << ", threads " << threads;
+    }
   }
 }
 

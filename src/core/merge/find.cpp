@@ -1,6 +1,7 @@
 #include "merge/find.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 
 #include "build/leaf.hpp"
@@ -94,37 +95,98 @@ class Starts {
   std::vector<std::uint32_t> samples_;
 };
 
-// One worker's searches.
+// Searches of one worker side by side: while one waits for the list or the codes of its next node, the others go on.
 class Finder {
  public:
-  explicit Finder(MergeGraph &graph) noexcept : graph_(graph), nodes_(graph.points().rows), gemm_(gemm_kernels()) {}
+  Finder(MergeGraph &graph, const std::vector<std::uint32_t> &order, const Array<Start> &starts, std::uint32_t take,
+         std::atomic<std::size_t> *next)
+      : graph_(graph), nodes_(graph.points().rows), gemm_(gemm_kernels()), order_(order), starts_(starts), take_(take), next_(*next) {}
 
-  void run(std::uint32_t row, const Start &start) {
-    std::uint32_t fresh[PHNSW_LINKS_MAX];
-    float scores[PHNSW_LINKS_MAX];
-    const std::uint32_t versions[PHNSW_LINKS_MAX] = {};
-    const std::uint32_t row_bytes = graph_.points().row_bytes();
-    const bool few = graph_.rows() < graph_.limit() / kNodesPerCandidate;
-    search_.begin(few ? graph_.ef() : std::max(1u, graph_.ef() * kSearchShare / 8), graph_.limit(), true);
-    score(row, start.ids, start.n, scores);
-    search_.offer(start.ids, scores, versions, start.n);
-    for (std::uint32_t node; search_.pop(&node);) {
-      const std::uint32_t n = search_.fresh(graph_.lists.list(node), graph_.lists.counts[node], fresh);
-      for (std::uint32_t i = 0; i < n; i++) {
-        const std::int8_t *code = nodes_.row(fresh[i]);
-        __builtin_prefetch(&nodes_.heads[fresh[i]]);
-        for (std::uint32_t at = 0; at < row_bytes && at < 4 * kCacheLine; at += kCacheLine) {
-          __builtin_prefetch(code + at);
-          std::atomic_signal_fence(std::memory_order_seq_cst);  // gcc 12 may drop a prefetch from a loop without it
-        }
+  // Until no row is left.
+  void run(const Team &team) {
+    std::uint32_t busy = 0;
+    for (Lane &lane : lanes_) busy += begin(lane);
+    while (busy != 0 && !team.stopped()) {
+      for (Lane &lane : lanes_) {
+        if (!lane.busy) continue;
+        step(lane);
+        if (!lane.busy && !begin(lane)) busy--;
       }
-      score(row, fresh, n, scores);
-      search_.offer(fresh, scores, versions, n);
     }
-    keep(row);
   }
 
  private:
+  static constexpr std::uint32_t kLanes = 4;
+  static constexpr std::uint32_t kVersions[PHNSW_LINKS_MAX] = {};  // nobody asks for them
+
+  struct Lane {
+    Search search;
+    bool busy = false;
+    bool listed = false;  // a node's list is on its way, else codes are
+    std::uint32_t row = 0;
+    std::uint32_t node = 0;
+    std::uint32_t n = 0;  // of fresh
+    std::uint32_t fresh[PHNSW_LINKS_MAX];
+  };
+
+  // The next row's search; false: there is none.
+  bool begin(Lane &lane) {
+    while (next_row(&lane.row)) {
+      float scores[kEntriesMax];
+      const Start &start = starts_[lane.row];
+      const bool few = graph_.rows() < graph_.limit() / kNodesPerCandidate;
+      lane.search.begin(few ? graph_.ef() : std::max(1u, graph_.ef() * kSearchShare / 8), graph_.limit(), true);
+      score(lane.row, start.ids, start.n, scores);
+      lane.search.offer(start.ids, scores, kVersions, start.n);
+      pop(lane);
+      if (lane.busy) return true;
+    }
+    return false;
+  }
+
+  bool next_row(std::uint32_t *row) noexcept {
+    if (at_ == end_) {
+      at_ = std::min(next_.fetch_add(take_, std::memory_order_relaxed), order_.size());
+      end_ = std::min(at_ + take_, order_.size());
+    }
+    if (at_ == end_) return false;
+    *row = order_[at_++];
+    return true;
+  }
+
+  void pop(Lane &lane) {
+    lane.busy = lane.search.pop(&lane.node);
+    if (!lane.busy) {
+      keep(lane);
+      return;
+    }
+    lane.listed = true;
+    const std::uint32_t *list = graph_.lists.list(lane.node);
+    __builtin_prefetch(&graph_.lists.counts[lane.node]);
+    for (std::uint32_t at = 0; at < graph_.lists.capacity; at += kCacheLine / sizeof *list) __builtin_prefetch(list + at);
+  }
+
+  void step(Lane &lane) {
+    if (!lane.listed) {
+      float scores[PHNSW_LINKS_MAX];
+      score(lane.row, lane.fresh, lane.n, scores);
+      lane.search.offer(lane.fresh, scores, kVersions, lane.n);
+      pop(lane);
+      return;
+    }
+    const std::uint32_t row_bytes = graph_.points().row_bytes();
+    lane.listed = false;
+    lane.n = lane.search.fresh(graph_.lists.list(lane.node), graph_.lists.counts[lane.node], lane.fresh);
+    for (std::uint32_t i = 0; i < lane.n; i++) {
+      const std::int8_t *code = nodes_.row(lane.fresh[i]);
+      __builtin_prefetch(&nodes_.heads[lane.fresh[i]]);
+      for (std::uint32_t at = 0; at < row_bytes && at < 4 * kCacheLine; at += kCacheLine) {
+        __builtin_prefetch(code + at);
+        std::atomic_signal_fence(std::memory_order_seq_cst);  // gcc 12 may drop a prefetch from a loop without it
+      }
+    }
+  }
+
   void score(std::uint32_t row, const std::uint32_t *ids, std::uint32_t n, float *scores) const noexcept {
     std::int32_t dots[PHNSW_LINKS_MAX];
     const phnsw_code_head &head = graph_.row_codes().heads[row];
@@ -140,12 +202,12 @@ class Finder {
 
   // The window, and what the search has passed over as far as there is room: of the nodes it has seen anyway, the more the
   // heuristic chooses among the better (src/pg/README.md, Insert).
-  void keep(std::uint32_t row) {
+  void keep(Lane &lane) {
     std::uint32_t n = 0;
-    if (!add(row, search_.window(), search_.window_size(), &n)) return;
+    if (!add(lane.row, lane.search.window(), lane.search.window_size(), &n)) return;
     std::uint32_t passed = graph_.window_width() - n;
-    const phnsw_candidate *candidates = search_.passed(&passed);
-    if (add(row, candidates, passed, &n)) graph_.set_window_size(row, n);
+    const phnsw_candidate *candidates = lane.search.passed(&passed);
+    if (add(lane.row, candidates, passed, &n)) graph_.set_window_size(lane.row, n);
   }
 
   // false: the row has joined one of them.
@@ -165,7 +227,12 @@ class Finder {
   MergeGraph &graph_;
   const CodeRows nodes_;
   const GemmKernels &gemm_;
-  Search search_;
+  const std::vector<std::uint32_t> &order_;
+  const Array<Start> &starts_;
+  const std::uint32_t take_;
+  std::atomic<std::size_t> &next_;  // in order_, of all workers
+  std::size_t at_ = 0, end_ = 0;    // what this one has taken
+  Lane lanes_[kLanes];
 };
 
 }  // namespace
@@ -177,14 +244,13 @@ Status find_nearest(BuildContext &context, MergeGraph &graph, std::vector<std::u
   std::sort(order->begin(), order->end(), [&](std::uint32_t a, std::uint32_t b) {
     return starts[a].nearest != starts[b].nearest ? starts[a].nearest < starts[b].nearest : a < b;
   });
-  std::vector<std::unique_ptr<Finder>> finders(context.team.threads());
-  const std::size_t n = order->size();
-  const Status status = context.team.for_each((n + kSearchBlock - 1) / kSearchBlock, [&](std::size_t block, unsigned worker) {
-    if (finders[worker] == nullptr) finders[worker] = std::make_unique<Finder>(graph);
-    for (std::size_t i = block * kSearchBlock; i < std::min(n, (block + 1) * kSearchBlock); i++) {
-      if (context.team.stopped()) return;
-      finders[worker]->run((*order)[i], starts[(*order)[i]]);
-    }
+  // Near rows follow each other in one worker, as long as each has enough of them.
+  const unsigned threads = context.team.threads();
+  const auto take = static_cast<std::uint32_t>(std::clamp<std::size_t>(order->size() / (std::size_t{8} * threads), 1, kSearchBlock));
+  std::atomic<std::size_t> next{0};
+  const Status status = context.team.for_each(threads, [&](std::size_t, unsigned) {
+    const auto finder = std::make_unique<Finder>(graph, *order, starts, take, &next);
+    finder->run(context.team);
   });
   if (!status.ok()) return status;
   order->erase(std::remove_if(order->begin(), order->end(),

@@ -1,6 +1,7 @@
 #include "merge/link.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 
 #include "build/level.hpp"
@@ -9,10 +10,16 @@
 namespace phnsw {
 namespace {
 
-constexpr std::uint32_t kChooseBlock = 16;
+constexpr std::uint32_t kChooseBlock = 4;
 constexpr std::uint32_t kOwnerBlock = 32;
 // Fewer offers than one for so many points are sorted, more are counted.
 constexpr std::uint32_t kPointsPerSortedEdge = 8;
+// So many new points at most meet all others, if a cache holds their codes; of more, build_level() finds who is near.
+constexpr std::uint32_t kAllPairsMax = 1024, kAllPairsBytes = 512u << 10;
+// The nearest of them that are candidates.
+constexpr std::uint32_t kFellows = 32;
+// Of a code, what is asked for ahead; the rest comes with it.
+constexpr std::uint32_t kPrefetchBytes = 4 * kCacheLine;
 
 bool contains(const std::uint32_t *list, std::uint32_t n, std::uint32_t id) noexcept {
   return std::find(list, list + n, id) != list + n;
@@ -23,21 +30,28 @@ class Linker {
   Linker(BuildContext &context, MergeGraph &graph)
       : context_(context), graph_(graph), points_(graph.points()), gemm_(gemm_kernels()), orders_(context.team.threads()) {}
 
-  // The M links that every new point chooses among the nodes and the other new points.
+  // The M links that every new point chooses among the nodes and the other new points: those in its list of `fresh`.
   Status choose(const LevelLinks &fresh) {
-    return each_block(graph_.places(), kChooseBlock, [&](std::uint32_t place, unsigned) {
-      constexpr std::uint32_t kMax = MergeGraph::kWindowMax + MergeGraph::kFreshMax;
-      const std::uint32_t point = graph_.limit() + place, row = graph_.row_of(place);
-      std::uint64_t keys[kMax];
+    return choose_among([&](std::uint32_t place, std::uint64_t *keys) {
       std::uint32_t ids[MergeGraph::kFreshMax];
-      float distances[MergeGraph::kFreshMax];
-      std::uint32_t n = graph_.window_size(row);
-      std::copy(graph_.window(row), graph_.window(row) + n, keys);
-      const std::uint32_t others = std::min<std::uint32_t>(fresh.counts[place], MergeGraph::kFreshMax);
-      for (std::uint32_t i = 0; i < others; i++) ids[i] = graph_.limit() + fresh.list(place)[i];
-      measure(point, ids, others, distances);
-      for (std::uint32_t i = 0; i < others; i++) keys[n++] = neighbour_key(distances[i], ids[i]);
-      graph_.lists.counts[point] = static_cast<std::uint8_t>(prune(points_, keys, n, graph_.m(), graph_.lists.list(point)));
+      const std::uint32_t n = std::min<std::uint32_t>(fresh.counts[place], MergeGraph::kFreshMax);
+      for (std::uint32_t i = 0; i < n; i++) ids[i] = graph_.limit() + fresh.list(place)[i];
+      return measure_keys(graph_.limit() + place, ids, n, keys);
+    });
+  }
+
+  // The same among the nodes and the nearest of all other new points.
+  Status choose_among_all() {
+    Array<std::uint32_t> all(graph_.places());
+    for (std::uint32_t place = 0; place < graph_.places(); place++) all[place] = graph_.limit() + place;
+    return choose_among([&](std::uint32_t place, std::uint64_t *keys) {
+      std::uint64_t found[kAllPairsMax];
+      std::uint32_t n = measure_keys(graph_.limit() + place, all.data(), place, found);
+      n += measure_keys(graph_.limit() + place, all.data() + place + 1, graph_.places() - place - 1, found + n);
+      const std::uint32_t kept = std::min(n, kFellows);
+      if (kept < n) std::nth_element(found, found + kept, found + n);
+      std::copy(found, found + kept, keys);
+      return kept;
     });
   }
 
@@ -70,6 +84,7 @@ class Linker {
   Status enter_in_nodes() {
     return each_block(offers_of_nodes_, kOwnerBlock, [&](std::uint32_t i, unsigned worker) {
       const std::uint32_t owner = offers_[i].to, begin = offers_[i].begin;
+      if (i + 1 < offers_of_nodes_) prefetch_list(offers_[i + 1].to);
       std::uint32_t before[PHNSW_LINKS_MAX];
       const std::uint32_t count = graph_.lists.counts[owner];
       const std::uint32_t *list = graph_.lists.list(owner);
@@ -114,6 +129,24 @@ class Linker {
     return context_.team.for_each((n + block_size - 1) / block_size, [&](std::size_t block, unsigned worker) {
       const std::uint32_t begin = static_cast<std::uint32_t>(block) * block_size;
       for (std::uint32_t i = begin; i < std::min(n, begin + block_size) && !context_.team.stopped(); i++) body(i, worker);
+    });
+  }
+
+  // fellows(place, keys) writes at most kFreshMax candidates and returns how many.
+  template <class Fellows>
+  Status choose_among(Fellows &&fellows) {
+    return each_block(graph_.places(), kChooseBlock, [&](std::uint32_t place, unsigned) {
+      std::uint64_t keys[MergeGraph::kWindowMax + MergeGraph::kFreshMax];
+      const std::uint32_t point = graph_.limit() + place, row = graph_.row_of(place);
+      // The nodes among its candidates come while this one's are looked at.
+      if (place + 1 < graph_.places()) {
+        const std::uint32_t next = graph_.row_of(place + 1);
+        prefetch_candidates(points_, graph_.window(next), graph_.window_size(next));
+      }
+      std::uint32_t n = graph_.window_size(row);
+      std::copy(graph_.window(row), graph_.window(row) + n, keys);
+      n += fellows(place, keys + n);
+      graph_.lists.counts[point] = static_cast<std::uint8_t>(prune(points_, keys, n, graph_.m(), graph_.lists.list(point)));
     });
   }
 
@@ -168,6 +201,17 @@ class Linker {
     }
   }
 
+  std::uint32_t measure_keys(std::uint32_t from, const std::uint32_t *ids, std::uint32_t n, std::uint64_t *keys) const noexcept {
+    constexpr std::uint32_t kBatch = 64;
+    float distances[kBatch];
+    for (std::uint32_t at = 0; at < n; at += kBatch) {
+      const std::uint32_t batch = std::min(kBatch, n - at);
+      measure(from, ids + at, batch, distances);
+      for (std::uint32_t i = 0; i < batch; i++) keys[at + i] = neighbour_key(distances[i], ids[at + i]);
+    }
+    return n;
+  }
+
   // Distances to the entries of a list; a link beyond the limit has none, and so never gives way.
   void measure_list(std::uint32_t from, const std::uint32_t *list, std::uint32_t n, float *distances) const noexcept {
     std::uint32_t known[PHNSW_LINKS_MAX];
@@ -175,6 +219,19 @@ class Linker {
     measure(from, known, n, distances);
     for (std::uint32_t i = 0; i < n; i++) {
       if (list[i] == PHNSW_NONE) distances[i] = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
+
+  // What enter() will read.
+  void prefetch_list(std::uint32_t owner) const noexcept {
+    const std::uint32_t *list = graph_.lists.list(owner);
+    for (std::uint32_t i = 0; i < graph_.lists.counts[owner]; i++) {
+      if (list[i] == PHNSW_NONE) continue;
+      __builtin_prefetch(&points_.rows.heads[list[i]]);
+      for (std::uint32_t at = 0; at < points_.row_bytes() && at < kPrefetchBytes; at += kCacheLine) {
+        __builtin_prefetch(points_.rows.row(list[i]) + at);
+        std::atomic_signal_fence(std::memory_order_seq_cst);  // gcc 12 may drop a prefetch from a loop without it
+      }
     }
   }
 
@@ -240,27 +297,30 @@ class Linker {
                        float distance) const noexcept {
     std::uint32_t ids[PHNSW_LINKS_MAX + 1], places[PHNSW_LINKS_MAX + 1], known = 0;
     float near[PHNSW_LINKS_MAX + 1], apart[PHNSW_LINKS_MAX + 1];
-    // By distance, of two at one distance the newcomer last.
     for (std::uint32_t i = 0; i <= n; i++) {
-      const float its = i == n ? distance : distances[i];
-      if (its != its) continue;
-      std::uint32_t at = known++;
-      for (; at > 0 && near[at - 1] > its; at--) {
-        near[at] = near[at - 1];
-        ids[at] = ids[at - 1];
-        places[at] = places[at - 1];
-      }
-      near[at] = its;
-      ids[at] = i == n ? newcomer : list[i];
-      places[at] = i;
+      near[known] = i == n ? distance : distances[i];
+      ids[known] = i == n ? newcomer : list[i];
+      places[known] = i;
+      known += near[known] == near[known];
     }
-    for (std::uint32_t at = known; at-- > 1;) {
-      measure(ids[at], ids, at, apart);
-      for (std::uint32_t i = 0; i < at; i++) {
-        if (near[i] < near[at] && apart[i] < near[at]) return places[at];
+    // The farthest of those not looked at, of two at one distance the one behind: mostly the first or the second is it, so nothing
+    // is sorted.
+    std::uint32_t farthest = places[0];
+    for (std::uint32_t left = known; left-- > 1;) {
+      std::uint32_t at = 0;
+      for (std::uint32_t i = 1; i <= left; i++) at = near[i] >= near[at] ? i : at;
+      const std::uint32_t id = ids[at], place = places[at];
+      const float its = near[at];
+      if (left + 1 == known) farthest = place;
+      std::copy(near + at + 1, near + left + 1, near + at);
+      std::copy(ids + at + 1, ids + left + 1, ids + at);
+      std::copy(places + at + 1, places + left + 1, places + at);
+      measure(id, ids, left, apart);
+      for (std::uint32_t i = 0; i < left; i++) {
+        if (near[i] < its && apart[i] < its) return place;
       }
     }
-    return places[known - 1];
+    return farthest;
   }
 
   [[nodiscard]] std::uint32_t source(std::uint32_t edge) const noexcept { return graph_.limit() + edge / graph_.m(); }
@@ -304,13 +364,15 @@ Status link_points(BuildContext &context, MergeGraph &graph, std::uint64_t seed,
   const Points fresh = graph.new_points();
   if (fresh.n == 0) return {};
   Linker linker(context, graph);
-  {
+  Status status;
+  if (fresh.n <= std::min(kAllPairsMax, kAllPairsBytes / fresh.row_bytes())) {
+    status = linker.choose_among_all();
+  } else {
     LevelLinks among;
-    Status status = build_level(context, fresh, graph_params(fresh.dims, graph.ef(), seed), 2 * graph.m(), &among, nullptr);
+    status = build_level(context, fresh, graph_params(fresh.dims, graph.ef(), seed), 2 * graph.m(), &among, nullptr);
     if (status.ok()) status = linker.choose(among);
-    if (!status.ok()) return status;
   }
-  Status status = linker.gather_offers();
+  if (status.ok()) status = linker.gather_offers();
   if (status.ok()) status = linker.enter_in_nodes();
   if (status.ok()) status = linker.enter_in_points();
   if (status.ok()) linker.take_changes(changes);
