@@ -117,6 +117,15 @@ extern void phnsw_flush_batch(Relation index, PhnswBatch *batch);
 
 typedef struct PhnswMerging PhnswMerging;
 
+/* What the copy of the nodes knows of one of their pages. */
+typedef struct PhnswKeptPage
+{
+	XLogRecPtr	lsn;			/* the page as it was copied, or as this session has changed it since; or PHNSW_LSN_UNKNOWN */
+	uint64		stale;			/* but for these slots */
+} PhnswKeptPage;
+
+#define PHNSW_KEPT_PLACE(place) (UINT64CONST(1) << ((place) % 64))
+
 /* Whether a row that is inserted into a filled index should wait, since there may be a merge. */
 extern bool phnsw_merge_is_likely(PhnswIndex *pi);
 /* How many of the next rows of the batch to merge at once; 0: row by row is cheaper, or there is no memory. */
@@ -145,7 +154,7 @@ struct PhnswMerging
 	phnsw_merge **core;			/* owned by the context that the merge runs in */
 	PhnswBatch *batch;
 	uint32		n;				/* rows that the core has */
-	XLogRecPtr *lsns;			/* of the node pages, when they were loaded; batch_keep.c owns it */
+	PhnswKeptPage *pages;		/* of the nodes, when they were loaded; batch_keep.c owns it */
 	uint64	   *row_of;			/* row of the batch */
 	phnsw_tid  *tids;
 	uint32		places;			/* new nodes */
@@ -168,13 +177,16 @@ extern void phnsw_merge_write(PhnswMerging *merging);
 /* For a flush that a merge would serve if there were a copy: is it time for one, since there was such a flush just now? */
 extern bool phnsw_keep_wanted(const PhnswIndex *pi);
 /*
- * Sets merging->lsns; the nodes that the merge is to use, NULL: its own, as always when it has a file.  phnsw_keep_end() must
+ * Sets merging->pages; the nodes that the merge is to use, NULL: its own, as always when it has a file.  phnsw_keep_end() must
  * follow.
  */
 extern phnsw_merge_nodes *phnsw_keep_begin(PhnswMerging *merging, uint32 rows);
 extern void phnsw_keep_end(const PhnswMerging *merging, bool failed);
 /* All pages must be read again by the next merge. */
 extern void phnsw_keep_forget(void);
+/* Around a change of slots of a locked page, none but the stale ones: was the copy up to date, so is it after that. */
+extern bool phnsw_keep_before(PhnswMerging *merging, Buffer buffer, uint32 page, uint64 stale);
+extern void phnsw_keep_after(PhnswMerging *merging, Buffer buffer, uint32 page, bool known);
 /* The LSN of a page now. */
 extern XLogRecPtr phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block);
 

@@ -28,8 +28,8 @@ typedef struct Kept
 	TimestampTz last;			/* when a merge into it ended, or might have begun */
 	bool		fresh;			/* the copy is being made, not mended */
 	phnsw_merge_nodes *nodes;	/* or NULL */
-	XLogRecPtr *lsns;			/* of the pages when they were copied; in TopMemoryContext */
-	uint32		pages;			/* room there */
+	PhnswKeptPage *pages;		/* in TopMemoryContext */
+	uint32		room;			/* for so many */
 	volatile sig_atomic_t busy; /* a merge has it: hands off, handler */
 	volatile sig_atomic_t discarded;
 } Kept;
@@ -59,8 +59,8 @@ on_transaction(XactEvent event, void *arg)
 static void
 forget_pages(uint32 from)
 {
-	for (uint32 i = from; i < kept.pages; i++)
-		kept.lsns[i] = PHNSW_LSN_UNKNOWN;
+	for (uint32 i = from; i < kept.room; i++)
+		kept.pages[i] = (PhnswKeptPage) {.lsn = PHNSW_LSN_UNKNOWN};
 }
 
 void
@@ -79,20 +79,20 @@ drop(void)
 	kept.busy = false;
 }
 
-/* Room for the LSNs of so many pages. */
+/* Room for so many pages. */
 static void
 grow(uint32 pages)
 {
-	uint32		before = kept.pages;
+	uint32		before = kept.room;
 
 	if (pages <= before)
 		return;
 	pages += pages / 8;
-	if (kept.lsns == NULL)
-		kept.lsns = MemoryContextAllocHuge(TopMemoryContext, pages * sizeof(XLogRecPtr));
+	if (kept.pages == NULL)
+		kept.pages = MemoryContextAllocHuge(TopMemoryContext, pages * sizeof(PhnswKeptPage));
 	else
-		kept.lsns = repalloc_huge(kept.lsns, pages * sizeof(XLogRecPtr));
-	kept.pages = pages;
+		kept.pages = repalloc_huge(kept.pages, pages * sizeof(PhnswKeptPage));
+	kept.room = pages;
 	forget_pages(before);
 }
 
@@ -136,7 +136,7 @@ phnsw_keep_begin(PhnswMerging *merging, uint32 rows)
 		phnsw_keep_forget();
 	kept.discarded = false;
 	kept.serial = pi->serial;
-	merging->lsns = kept.lsns;
+	merging->pages = kept.pages;
 	if (again && kept.nodes == NULL && merging->file < 0)
 	{
 		phnsw_error error;
@@ -164,6 +164,25 @@ phnsw_keep_end(const PhnswMerging *merging, bool failed)
 	kept.busy = false;
 	if (kept.nodes != NULL)
 		enable_timeout_after(timer, PHNSW_KEEP_MS);
+}
+
+bool
+phnsw_keep_before(PhnswMerging *merging, Buffer buffer, uint32 page, uint64 stale)
+{
+	PhnswKeptPage *entry;
+
+	if (page >= kept.room)
+		return false;
+	entry = &merging->pages[page];
+	entry->stale |= stale;
+	return entry->lsn == PageGetLSN(BufferGetPage(buffer));
+}
+
+void
+phnsw_keep_after(PhnswMerging *merging, Buffer buffer, uint32 page, bool known)
+{
+	if (page < kept.room)
+		merging->pages[page].lsn = known ? PageGetLSN(BufferGetPage(buffer)) : PHNSW_LSN_UNKNOWN;
 }
 
 /* At a glance if that will do: an LSN that is old by then is that of a page that is about to change, as after a read just now. */

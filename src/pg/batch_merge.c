@@ -25,13 +25,52 @@
 
 /* ---- the graph, the rows ---------------------------------------------------------------------------------------------------- */
 
-/* Is the page as it was when an earlier merge copied it? */
+/* Is the page as it was when an earlier merge copied it, or left it? */
 static bool
-is_loaded(const PhnswMerging *merging, BlockNumber block, uint32 page)
+is_loaded(const PhnswMerging *merging, BlockNumber block, const PhnswKeptPage *kept)
 {
-	XLogRecPtr	lsn = merging->lsns[page];
+	return kept->lsn != PHNSW_LSN_UNKNOWN && kept->stale == 0 && phnsw_keep_lsn(merging, block) == kept->lsn;
+}
 
-	return lsn != PHNSW_LSN_UNKNOWN && phnsw_keep_lsn(merging, block) == lsn;
+/* Copies slots first ... first + n - 1 of a page; false: they lead beyond the limit. */
+static bool
+load_slots(PhnswMerging *merging, BlockNumber block, Page page, uint32 id, uint32 first, uint32 n)
+{
+	bool		whole;
+	uint32		fault;
+	const char *what;
+
+	if (!phnsw_merge_load(*merging->core, id + first, phnsw_page_slot(merging->pi, page, first), n, &whole, &fault, &what))
+		phnsw_corrupt(merging->index, block, first + fault, what);
+	merging->loaded += n;
+	return whole;
+}
+
+/* Copies a page, or of one that only this session has changed the slots that it has. */
+static void
+load_page(PhnswMerging *merging, BlockNumber block, uint32 id, PhnswKeptPage *kept)
+{
+	PhnswIndex *pi = merging->pi;
+	Buffer		buffer = phnsw_pin(merging->index, pi, block);
+	Page		page = BufferGetPage(buffer);
+	bool		whole = true;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	phnsw_page_check(merging->index, block, page, PHNSW_PAGE_NODE);
+	if (kept->lsn == PageGetLSN(page))
+	{
+		for (uint32 place = 0; place < pi->slots_per_page; place++)
+		{
+			if (kept->stale & PHNSW_KEPT_PLACE(place))
+				whole &= load_slots(merging, block, page, id, place, 1);
+		}
+	}
+	else
+		whole = load_slots(merging, block, page, id, 0, pi->slots_per_page);
+	/* A copy that lacks nodes or links beyond the limit will not do for the next merge. */
+	kept->lsn = whole && id + pi->slots_per_page <= pi->meta.nodes.limit ? PageGetLSN(page) : PHNSW_LSN_UNKNOWN;
+	kept->stale = 0;
+	UnlockReleaseBuffer(buffer);
 }
 
 static void
@@ -44,27 +83,11 @@ load_nodes(PhnswMerging *merging)
 	{
 		uint32		place;
 		BlockNumber block = phnsw_node_block(merging->index, pi, first, &place);
-		XLogRecPtr *lsn = &merging->lsns[first / pi->slots_per_page];
-		Buffer		buffer;
-		Page		page;
-		bool		whole;
-		uint32		fault;
-		const char *what;
+		PhnswKeptPage *kept = &merging->pages[first / pi->slots_per_page];
 
 		CHECK_FOR_INTERRUPTS();
-		if (is_loaded(merging, block, first / pi->slots_per_page))
-			continue;
-		buffer = phnsw_pin(merging->index, pi, block);
-		page = BufferGetPage(buffer);
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		phnsw_page_check(merging->index, block, page, PHNSW_PAGE_NODE);
-		if (!phnsw_merge_load(*merging->core, first, phnsw_page_slot(pi, page, 0), pi->slots_per_page, &whole, &fault,
-							  &what))
-			phnsw_corrupt(merging->index, block, fault, what);
-		/* A copy that lacks nodes or links beyond the limit will not do for the next merge. */
-		merging->loaded += pi->slots_per_page;
-		*lsn = whole && first + pi->slots_per_page <= limit ? PageGetLSN(page) : PHNSW_LSN_UNKNOWN;
-		UnlockReleaseBuffer(buffer);
+		if (!is_loaded(merging, block, kept))
+			load_page(merging, block, first, kept);
 	}
 }
 
@@ -180,9 +203,9 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 	RESUME_INTERRUPTS();
 	seconds[2] = phnsw_lap(&mark);
 	ereport(phnsw_log_build ? LOG : DEBUG1,
-			(errmsg("phnsw merge of %u rows into index \"%s\" of %u nodes, %u threads; seconds: load %.3f, links %.3f, write %.3f",
-					merging->n, RelationGetRelationName(merging->index), params.limit, params.threads, seconds[0], seconds[1],
-					seconds[2]),
+			(errmsg("phnsw merge of %u rows into index \"%s\" of %u nodes, " UINT64_FORMAT " copied, %u threads; seconds: load %.3f, links %.3f, write %.3f",
+					merging->n, RelationGetRelationName(merging->index), params.limit, merging->loaded, params.threads,
+					seconds[0], seconds[1], seconds[2]),
 			 errhidestmt(true)));
 	return true;
 }

@@ -43,7 +43,7 @@ phnsw_merge_recheck(PhnswMerging *merging)
 
 		CHECK_FOR_INTERRUPTS();
 		/* The LSN of an unlogged page does not move. */
-		if (RelationNeedsWAL(merging->index) && phnsw_keep_lsn(merging, block) == merging->lsns[first / pi->slots_per_page])
+		if (RelationNeedsWAL(merging->index) && phnsw_keep_lsn(merging, block) == merging->pages[first / pi->slots_per_page].lsn)
 			continue;
 		buffer = phnsw_pin(merging->index, pi, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -96,6 +96,8 @@ write_page(PhnswMerging *merging, BlockNumber block, uint32 first, uint32 n)
 	Buffer		buffer = phnsw_pin(merging->index, pi, block);
 	PhnswWal   *wal = phnsw_wal_start(merging->index);
 	Page		image;
+	uint64		stale = 0;
+	bool		known;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	phnsw_page_check(merging->index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
@@ -118,8 +120,11 @@ write_page(PhnswMerging *merging, BlockNumber block, uint32 first, uint32 n)
 		slot = phnsw_wal_slot(wal, pi, image, at);
 		fill_place(merging, place, 0, slot);
 		slot->state = PHNSW_SLOT_LIVE;
+		stale |= PHNSW_KEPT_PLACE(at);
 	}
+	known = phnsw_keep_before(merging, buffer, claims[first].id / pi->slots_per_page, stale);
 	phnsw_wal_finish(wal);
+	phnsw_keep_after(merging, buffer, claims[first].id / pi->slots_per_page, known);
 	UnlockReleaseBuffer(buffer);
 }
 
@@ -219,12 +224,13 @@ by_claim(const void *a, const void *b)
 	return id < claim->id ? -1 : id > claim->id;
 }
 
-/* The changes of lists on one locked page. */
-static void
+/* The changes of lists on one locked page; whose, as the copy of the nodes wants to know it. */
+static uint64
 change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_merge_change *changes, uint32 n)
 {
 	PhnswIndex *pi = merging->pi;
 	Page		image = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
+	uint64		stale = 0;
 
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -236,6 +242,7 @@ change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_mer
 		uint8	   *fate = claim != NULL ? &merging->fates[claim - merging->claims] : NULL;
 
 		phnsw_node_block(merging->index, pi, changes[i].owner, &at);
+		stale |= PHNSW_KEPT_PLACE(at);
 		now = phnsw_page_slot(pi, BufferGetPage(buffer), at);
 		if (now->state != PHNSW_SLOT_LIVE || now->version != changes[i].version || now->count > 2 * pi->m)
 			continue;
@@ -244,6 +251,7 @@ change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_mer
 		if (change_list(pi, slot, links, &changes[i]) && fate != NULL)
 			*fate = PLACE_LINKED;
 	}
+	return stale;
 }
 
 static void
@@ -256,6 +264,8 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 	{
 		PhnswWal   *wal = phnsw_wal_start(merging->index);
 		Buffer		held[PHNSW_WAL_PAGES];
+		uint32		pages[PHNSW_WAL_PAGES];
+		bool		known[PHNSW_WAL_PAGES];
 		uint32		n_held = 0;
 
 		end_if_told();
@@ -264,32 +274,26 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 			uint32		at;
 			BlockNumber block = phnsw_node_block(merging->index, pi, changes[i].owner, &at);
 			size_t		same = 1;
+			uint64		stale;
 			Buffer		buffer = phnsw_pin(merging->index, pi, block);
 
 			while (i + same < n && phnsw_node_block(merging->index, pi, changes[i + same].owner, &at) == block)
 				same++;
 			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-			held[n_held++] = buffer;
 			phnsw_page_check(merging->index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
-			change_page(merging, wal, buffer, changes + i, same);
+			stale = change_page(merging, wal, buffer, changes + i, same);
+			pages[n_held] = changes[i].owner / pi->slots_per_page;
+			known[n_held] = phnsw_keep_before(merging, buffer, pages[n_held], stale);
+			held[n_held++] = buffer;
 			i += same;
 		}
 		phnsw_wal_finish(wal);
 		for (uint32 j = 0; j < n_held; j++)
+		{
+			phnsw_keep_after(merging, held[j], pages[j], known[j]);
 			UnlockReleaseBuffer(held[j]);
+		}
 	}
-}
-
-/* The core's copy has these changes whatever becomes of them; those to nodes that have lost their slots are not even named. */
-static void
-forget_lists(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n)
-{
-	uint32		slots = merging->pi->slots_per_page;
-
-	for (size_t i = 0; i < n; i++)
-		merging->lsns[changes[i].owner / slots] = PHNSW_LSN_UNKNOWN;
-	if (memchr(merging->fates, PLACE_VOID, merging->places) != NULL)
-		phnsw_keep_forget();
 }
 
 /*
@@ -396,7 +400,9 @@ phnsw_merge_write(PhnswMerging *merging)
 		write_nodes(merging);
 		phnsw_test_point(PHNSW_POINT_MERGE_WRITTEN);
 		phnsw_ensure(phnsw_merge_changes(*merging->core, &changes, &n_changes, &error), &error);
-		forget_lists(merging, changes, n_changes);
+		/* The core's copy has changes to nodes that have lost their slots as well, which are not named here. */
+		if (memchr(merging->fates, PLACE_VOID, n) != NULL)
+			phnsw_keep_forget();
 		write_changes(merging, changes, n_changes);
 		/* Nothing is inserted before the last of these is written: its slot would be taken for a link that leads nowhere. */
 		phnsw_ensure(phnsw_merge_spread(*merging->core, merging->fates, &error), &error);
