@@ -236,7 +236,8 @@ phnsw_ask_for_rows(PhnswScan *so)
 		ItemPointerData tid;
 
 		memcpy(&tid, &nearest[i]->tid, sizeof(tid));
-		PrefetchBuffer(so->heap, MAIN_FORKNUM, ItemPointerGetBlockNumber(&tid));
+		if (BlockNumberIsValid(ItemPointerGetBlockNumber(&tid)))
+			PrefetchBuffer(so->heap, MAIN_FORKNUM, ItemPointerGetBlockNumber(&tid));
 	}
 }
 
@@ -408,6 +409,14 @@ phnsw_emit_next(PhnswScan *so, ItemPointer tid)
 		}
 		if (next.offset != 0)
 		{
+			/* The number of no block means "a new one" to ReadBuffer(): reading the row would make the table longer. */
+			if (unlikely((next.block_hi & next.block_lo) == 0xFFFF))
+			{
+				uint32		place;
+				BlockNumber block = phnsw_node_block(so->index, so->pi, so->current.id, &place);
+
+				phnsw_corrupt(so->index, block, place, "a heap TID names no block");
+			}
 			memcpy(tid, &next, sizeof(phnsw_tid));
 			so->last_tid = *tid;
 			return true;

@@ -68,6 +68,12 @@ append_record(PhnswVacuum *v, Chain *chain, uint32 id, BlockNumber block, uint32
 		.kept = aux->count
 	};
 	memcpy(chain->tids + chain->n_tids, aux->payload, aux->count * sizeof(phnsw_tid));
+	for (uint32 i = 0; i < aux->count; i++)
+	{
+		/* What is asked of vacuum's TID store must be a TID. */
+		if (chain->tids[chain->n_tids + i].offset == 0)
+			phnsw_corrupt(v->index, block, place, "heap TID of an aux record");
+	}
 	chain->n_tids += aux->count;
 }
 

@@ -161,6 +161,25 @@ foreach my $n (0 .. $known + $random_faults)
 	is("@states", '', "$name, block $block, offset $offset: statements give an answer or an error that says what is wrong");
 }
 is($node->safe_psql('postgres', 'SELECT count(*) FROM model'), ROWS, 'the server is up');
+
+# A TID with the number of no block, which PostgreSQL's buffer manager takes for "a new block": a search must not make the table
+# longer.
+{
+	my $n = $known + $random_faults + 1;
+	$node->safe_psql('postgres', "SELECT make($n); INSERT INTO t$n SELECT id, v FROM model WHERE id <= 5");
+	my $file = $path->($n);
+	my $size = $node->safe_psql('postgres', "SELECT pg_relation_size('t$n')");
+	$node->stop;
+	my ($slot_bytes, $slots_per_page) = unpack 'LL', substr(page($file, 0), HEADER + META_SLOT_BYTES, 8);
+	my ($first_block) = unpack 'L', substr(page($file, 0), HEADER + META_NODES + 12, 4);
+	overwrite($file, $first_block, HEADER + $_ * $slot_bytes + SLOT_TID, pack('SSS', 0xFFFF, 0xFFFF, 1)) for 0 .. $slots_per_page - 1;
+	$node->start;
+	my ($state, $message) = sqlstate("SET enable_seqscan = off; SET enable_sort = off; "
+		  . "SELECT count(*) FROM (SELECT * FROM t$n ORDER BY v <-> (SELECT v FROM model LIMIT 1) OFFSET 0) s");
+	is($state, 'XX002', 'a TID without a block: a search says so') or diag($message);
+	is($node->safe_psql('postgres', "SELECT pg_relation_size('t$n')"), $size, 'and the table is as long as before');
+}
+
 my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $log_start);
 unlike($log, qr/was terminated by signal|PANIC|TRAP/, 'no process has crashed');
 
