@@ -192,6 +192,8 @@ def build(axes, rows):
     # Of a data set and parts of it, the whole.
     rows = sorted(rows, key=lambda row: row["rows"])
     values = {g: {r["system"]: (r["seconds"], r["seconds_min"], r["seconds_max"]) for r in rows if label(r) == g} for g in groups}
+    # Bars are for comparing: what was measured alone is in the sweep's plots, or in its file.
+    groups = [g for g in groups if len(values[g]) > 1] or groups
     if groups:
         axes.set_yscale("log")
         bars(axes, groups, systems_of(rows), values)
