@@ -126,11 +126,17 @@ phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer
 		batch = new_batch(index, pi);
 		batch->filter = !validation;
 	}
-	/* A row need not wait if the index has nodes; those that do are merged later. */
-	if (pi->meta.nodes.limit != 0 && batch->rows.file >= 0 && files_are_full())
+	/* A row need not wait if the index has nodes; those that do are merged later.  An empty index is built from those now. */
+	if (batch->rows.file < 0 || !files_are_full())
+	{
+		note_subtransaction(index, batch);
+		if (phnsw_rows_add(&batch->rows, vector, heap_tid))
+			return true;
+	}
+	if (pi->meta.nodes.limit != 0)
 		return false;
-	note_subtransaction(index, batch);
-	phnsw_rows_add(&batch->rows, vector, heap_tid);
+	phnsw_batch_flush(index);
+	phnsw_insert_now(index, vector, heap_tid);
 	return true;
 }
 

@@ -44,7 +44,8 @@ typedef struct PhnswRows
 
 /* The memory that all share is a part (a half, a quarter) of maintenance_work_mem, but each has some. */
 extern void phnsw_rows_init(PhnswRows *rows, MemoryContext context, uint32 dims, uint32 part, Size *memory_used);
-extern void phnsw_rows_add(PhnswRows *rows, const float *vector, ItemPointer tid);
+/* false: the file has no room for it. */
+extern bool phnsw_rows_add(PhnswRows *rows, const float *vector, ItemPointer tid);
 /* Forgets all rows but the first n. */
 extern void phnsw_rows_truncate(PhnswRows *rows, uint64 n);
 /* A record, valid until the next call. */

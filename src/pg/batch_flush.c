@@ -4,7 +4,7 @@
  *
  *    the index is empty, rows are many enough       bulk build (build.c)
  *    the index has nodes, rows are many enough      merge, a portion at a time (batch_merge.c)
- *    else, and what is left                         row by row (insert.c)
+ *    else, what is left, what there is no memory for     row by row (insert.c)
  *
  * Two writers.  An index goes from empty to not empty once in the life of its file, under a tuple lock (block 0, offset 1)
  * that both a bulk build and the insert of a first row hold; who comes second finds the index filled.  Readers take no
@@ -113,37 +113,43 @@ feed_rows(PhnswBuild *build, void *arg)
 	{
 		char	   *record = wanted_record(flush, row);
 
-		if (record != NULL)
-			phnsw_build_add(build, phnsw_record_vector(record), phnsw_record_tid(record));
+		if (record != NULL && !phnsw_build_add(build, phnsw_record_vector(record), phnsw_record_tid(record)))
+			break;
 	}
 	phnsw_filter_end(&flush->filter);
 	return flush->kept;
 }
 
-/* The bulk build into the empty index; false when it is not empty, or the rows are few. */
+/* The bulk build into the empty index; false when it is not empty, the rows are few, or there is no memory. */
 static bool
 flush_bulk(Relation heap, Relation index, Flush *flush)
 {
 	PhnswBatch *batch = flush->batch;
-	bool		empty;
+	bool		built = false;
 
 	if (batch->rows.n < PHNSW_BATCH_BULK_ROWS || phnsw_index_open(index)->meta.nodes.limit != 0)
 		return false;
 	lock_index(index, PHNSW_LOCK_EMPTY);
-	empty = phnsw_index_open(index)->meta.nodes.limit == 0;
-	if (empty)
+	if (phnsw_index_open(index)->meta.nodes.limit == 0)
 	{
-		PhnswIndexStats *stats;
-
 		batch->built = batch->rows.n;
-		phnsw_bulk_replace(heap, index, batch->rows.n, feed_rows, flush, &batch->build_id);
-		batch->flushed = batch->rows.n;
-		stats = phnsw_stats_of(RelationGetRelid(index));
-		stats->bulk_flushes++;
-		stats->inserts_bulk += flush->kept;
+		built = phnsw_bulk_replace(heap, index, batch->rows.n, feed_rows, flush, &batch->build_id);
+		if (built)
+		{
+			PhnswIndexStats *stats = phnsw_stats_of(RelationGetRelid(index));
+
+			batch->flushed = batch->rows.n;
+			stats->bulk_flushes++;
+			stats->inserts_bulk += flush->kept;
+		}
+		else
+			ereport(phnsw_log_build ? LOG : DEBUG1,
+					(errmsg("phnsw build of " UINT64_FORMAT " rows into index \"%s\" has no memory, they go one by one", batch->rows.n,
+							RelationGetRelationName(index)),
+					 errhidestmt(true)));
 	}
 	unlock_index(index, PHNSW_LOCK_EMPTY);
-	return empty;
+	return built;
 }
 
 /*

@@ -3,7 +3,8 @@
  *    Rows of a bulk insert while they wait: in memory, then in a temporary file of PostgreSQL's.
  *
  * All batches of a transaction share half of maintenance_work_mem, a quarter if the index has nodes (the build or the merge
- * has the rest).  Room doubles while the budget has some; after that rows go to the file, through a buffer of some rows.  The file counts for temp_file_limit.
+ * has the rest).  Room doubles while the budget has some; after that rows go to the file, through a buffer of some rows.  The file
+ * counts for temp_file_limit; a row that it has no room for is refused, and its caller inserts it.
  *
  * An error leaves the rows as they were before the call, so that a subtransaction that ends with it loses only its own: file
  * positions are given with every access, and the buffer is emptied after it has been written.
@@ -11,6 +12,7 @@
  * Ownership: memory belongs to the context, the file to the transaction's resource owner.  One thread.
  */
 #include "batch.h"
+#include "spill.h"
 
 #include "commands/tablespace.h"
 #include "miscadmin.h"
@@ -87,23 +89,18 @@ phnsw_rows_file_bytes(const PhnswRows *rows)
 	return rows->file < 0 ? 0 : file_offset(rows, rows->n);
 }
 
-static void
+static bool
 write_tail(PhnswRows *rows)
 {
 	int			bytes = (rows->n - rows->tail_first) * rows->record_bytes;
-	int			written = FileWrite(rows->file, rows->tail, bytes, file_offset(rows, rows->tail_first), WAIT_EVENT_BUFFILE_WRITE);
 
-	if (written != bytes)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 written < 0
-				 ? errmsg("could not write to file \"%s\": %m", FilePathName(rows->file))
-				 : errmsg("could not write to file \"%s\": wrote only %d of %d bytes", FilePathName(rows->file), written, bytes),
-				 errhint("Raise maintenance_work_mem, or free space in the temporary tablespace.")));
+	if (phnsw_spill_write(rows->file, rows->tail, bytes, file_offset(rows, rows->tail_first)) != bytes)
+		return false;
 	rows->tail_first = rows->n;
+	return true;
 }
 
-void
+bool
 phnsw_rows_add(PhnswRows *rows, const float *vector, ItemPointer tid)
 {
 	char	   *record;
@@ -114,8 +111,8 @@ phnsw_rows_add(PhnswRows *rows, const float *vector, ItemPointer tid)
 		record = rows->memory + rows->n * rows->record_bytes;
 	else
 	{
-		if (rows->n - rows->tail_first == rows->buffer_rows)
-			write_tail(rows);
+		if (rows->n - rows->tail_first == rows->buffer_rows && !write_tail(rows))
+			return false;
 		record = rows->tail + (rows->n - rows->tail_first) * rows->record_bytes;
 	}
 	memcpy(record, tid, sizeof(phnsw_tid));
@@ -125,6 +122,7 @@ phnsw_rows_add(PhnswRows *rows, const float *vector, ItemPointer tid)
 	else
 		rows->highest = *tid;
 	rows->n++;
+	return true;
 }
 
 void

@@ -166,6 +166,8 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 	instr_time	write;
 
 	counts->heap_tuples = phnsw_build_feed(build);
+	if (build->refused)
+		return;
 	if (*build->core == NULL)
 	{
 		if (build->replace || build->trial != NULL)
@@ -175,6 +177,8 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 		return;
 	}
 	phnsw_build_graph(build);
+	if (build->refused)
+		return;
 	phnsw_ensure(phnsw_build_result_get(*build->core, &result, &error), &error);
 	counts->index_tuples = result.tids;
 	if (build->trial != NULL)
@@ -188,6 +192,8 @@ phnsw_build_steps(PhnswBuild *build, IndexBuildResult *counts)
 		phnsw_build_write_over(build, &result);
 	else
 		phnsw_build_write(build, &result);
+	if (build->refused)
+		return;
 	INSTR_TIME_SET_CURRENT(write);
 	INSTR_TIME_SUBTRACT(write, start);
 	/* With the calibration's time. */
@@ -237,7 +243,7 @@ phnsw_ambuild(Relation heap, Relation index, IndexInfo *info)
 	return counts;
 }
 
-void
+bool
 phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg, uint64 *build_id)
 {
 	IndexBuildResult counts;
@@ -250,6 +256,7 @@ phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource so
 	build.params.memory_bytes /= 2;
 	*build_id = build.params.build_id;
 	phnsw_build_run(&build, &counts);
+	return !build.refused;
 }
 
 bool

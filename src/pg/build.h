@@ -30,6 +30,8 @@ struct PhnswBuild
 	bool		replace;		/* an empty index in use, not a new file */
 	phnsw_build_result *trial;	/* wanted instead of an index; NULL: an index is */
 
+	bool		refused;		/* `replace` only: no memory, thread or temporary file; what is left is to end the core */
+
 	/* The core's build, NULL until the first row; owned by the context that the build runs in. */
 	phnsw_build **core;
 
@@ -56,8 +58,10 @@ extern uint32 phnsw_build_threads(Relation heap);
 /*
  * Builds the rows of `source` into an empty index that is in use.  REQUIRES: a lock that keeps other writers out.  *build_id
  * is set first: after an error, the meta page has it if the rows are in the index nevertheless.
+ *
+ * false: there was no memory, thread or temporary file for it, and the index is as empty as before.
  */
-extern void phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg,
+extern bool phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg,
 							   uint64 *build_id);
 
 /*
@@ -69,15 +73,23 @@ extern bool phnsw_build_trial(Relation heap, const phnsw_build_params *wanted, P
 
 /* build_feed.c */
 
-/* One row for the core, which starts with the first. */
-extern void phnsw_build_add(PhnswBuild *build, const float *vector, ItemPointer tid);
+/*
+ * What a status of the core means for the build: an error, or go on.  false: it is a bulk insert that has been refused memory; its rows
+ * will go one by one, and the caller returns.
+ */
+extern bool phnsw_build_goes_on(PhnswBuild *build, phnsw_status status, const phnsw_error *error);
+/* One row for the core, which starts with the first.  false: refused, and so will the others be. */
+extern bool phnsw_build_add(PhnswBuild *build, const float *vector, ItemPointer tid);
 /* The rows of a table scan; arg: IndexInfo. */
 extern double phnsw_build_scan(PhnswBuild *build, void *arg);
 /* Feeds all rows of the source.  Returns its rows; *build->core is NULL when none came. */
 extern double phnsw_build_feed(PhnswBuild *build);
-/* Waits until the graph is complete. */
+/* Waits until the graph is complete, or refused. */
 extern void phnsw_build_graph(PhnswBuild *build);
-/* Interrupts, progress, spill file: to be called at least every 50 ms or so.  PHNSW_OK: the graph is complete. */
+/*
+ * Interrupts, progress, spill file: to be called at least every 50 ms or so.  PHNSW_OK: the graph is complete; PHNSW_OUT_OF_MEMORY:
+ * refused.
+ */
 extern phnsw_status phnsw_build_poll(PhnswBuild *build, uint32 milliseconds);
 extern void phnsw_build_report(PhnswBuild *build, phnsw_build_phase phase, uint64 done, uint64 total);
 
@@ -92,7 +104,7 @@ extern void phnsw_build_wal_nudge(void);
 
 /* Writes all pages of a complete graph. */
 extern void phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result);
-/* The same into an empty index that others may be reading: the meta page comes last. */
+/* The same into an empty index that others may be reading: the meta page comes last, and not at all if the build is refused. */
 extern void phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result);
 /* Writes the meta page of an index without rows into an empty fork. */
 extern void phnsw_build_write_empty(Relation index, ForkNumber fork, const phnsw_meta *meta);

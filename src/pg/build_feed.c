@@ -30,13 +30,30 @@ phnsw_build_report(PhnswBuild *build, phnsw_build_phase phase, uint64 done, uint
 	pgstat_progress_update_multi_param(lengthof(parameters), parameters, values);
 }
 
+bool
+phnsw_build_goes_on(PhnswBuild *build, phnsw_status status, const phnsw_error *error)
+{
+	if (status == PHNSW_OUT_OF_MEMORY && build->replace)
+		build->refused = true;
+	else
+		phnsw_ensure(status, error);
+	return !build->refused;
+}
+
 static void
 phnsw_build_spill(PhnswBuild *build, uint64 bytes)
 {
 	phnsw_error error = {0};
 
-	phnsw_spill_extend(&build->spill, &build->spill_bytes, bytes);
-	phnsw_ensure(phnsw_build_map_spill(*build->core, FileGetRawDesc(build->spill), build->spill_bytes, &error), &error);
+	if (!build->replace)
+		phnsw_spill_extend(&build->spill, &build->spill_bytes, bytes);
+	else if (!phnsw_spill_try(&build->spill, &build->spill_bytes, bytes))
+	{
+		build->refused = true;
+		return;
+	}
+	phnsw_build_goes_on(build, phnsw_build_map_spill(*build->core, FileGetRawDesc(build->spill), build->spill_bytes, &error),
+						&error);
 }
 
 phnsw_status
@@ -46,55 +63,68 @@ phnsw_build_poll(PhnswBuild *build, uint32 milliseconds)
 	phnsw_error error = {0};
 	phnsw_status status = phnsw_build_wait(*build->core, milliseconds, &progress, &error);
 
-	if (status != PHNSW_RUNNING)
-		phnsw_ensure(status, &error);
+	if (status != PHNSW_RUNNING && !phnsw_build_goes_on(build, status, &error))
+		return status;
 	build->points = progress.points;
 	phnsw_build_report(build, progress.phase, progress.done, progress.total);
 	if (progress.spill_bytes > build->spill_bytes)
 		phnsw_build_spill(build, progress.spill_bytes);
 	CHECK_FOR_INTERRUPTS();
-	return status;
+	return build->refused ? PHNSW_OUT_OF_MEMORY : status;
 }
 
-static void
+static bool
 phnsw_build_begin(PhnswBuild *build)
 {
 	phnsw_error error = {0};
 
-	phnsw_ensure(phnsw_build_create(&build->params, build->core, &error), &error);
-	phnsw_ensure(phnsw_build_start(*build->core, &error), &error);
+	return phnsw_build_goes_on(build, phnsw_build_create(&build->params, build->core, &error), &error) &&
+		phnsw_build_goes_on(build, phnsw_build_start(*build->core, &error), &error);
 }
 
-/* Hands over the full chunk and waits for a free one. */
-static void
+static bool
+phnsw_build_submit_filled(PhnswBuild *build)
+{
+	phnsw_error error = {0};
+	uint32		filled = build->filled;
+
+	build->filled = 0;
+	return phnsw_build_goes_on(build, phnsw_build_submit(*build->core, filled, &error), &error);
+}
+
+/* Hands over the full chunk and waits for a free one.  false: refused. */
+static bool
 phnsw_build_next_chunk(PhnswBuild *build)
 {
 	phnsw_error error = {0};
 	phnsw_status status;
 
-	if (*build->core == NULL)
-		phnsw_build_begin(build);
-	if (build->filled > 0)
-	{
-		phnsw_ensure(phnsw_build_submit(*build->core, build->filled, &error), &error);
-		build->filled = 0;
-	}
+	if (*build->core == NULL && !phnsw_build_begin(build))
+		return false;
+	if (build->filled > 0 && !phnsw_build_submit_filled(build))
+		return false;
 	phnsw_build_poll(build, 0);
-	while ((status = phnsw_build_chunk(*build->core, &build->vectors, &build->tids, &build->chunk_rows, &error)) == PHNSW_RUNNING)
+	while (!build->refused)
+	{
+		status = phnsw_build_chunk(*build->core, &build->vectors, &build->tids, &build->chunk_rows, &error);
+		if (status != PHNSW_RUNNING)
+			return phnsw_build_goes_on(build, status, &error);
 		phnsw_build_poll(build, PHNSW_POLL_MS);
-	phnsw_ensure(status, &error);
+	}
+	return false;
 }
 
-void
+bool
 phnsw_build_add(PhnswBuild *build, const float *vector, ItemPointer tid)
 {
 	uint32		dims = build->params.dims;
 
-	if (build->filled == build->chunk_rows)
-		phnsw_build_next_chunk(build);
+	if (build->filled == build->chunk_rows && !phnsw_build_next_chunk(build))
+		return false;
 	memcpy(build->vectors + (Size) build->filled * dims, vector, dims * sizeof(float));
 	memcpy(&build->tids[build->filled], tid, sizeof(phnsw_tid));
 	build->filled++;
+	return true;
 }
 
 /* IndexBuildCallback: one row of the table. */
@@ -124,11 +154,8 @@ phnsw_build_feed(PhnswBuild *build)
 	phnsw_error error = {0};
 	double		rows = build->source(build, build->source_arg);
 
-	if (*build->core != NULL)
-	{
-		phnsw_ensure(phnsw_build_submit(*build->core, build->filled, &error), &error);
-		phnsw_ensure(phnsw_build_finish_rows(*build->core, &error), &error);
-	}
+	if (*build->core != NULL && !build->refused && phnsw_build_submit_filled(build))
+		phnsw_build_goes_on(build, phnsw_build_finish_rows(*build->core, &error), &error);
 	return rows;
 }
 

@@ -102,15 +102,28 @@ phnsw_aligned_pages(uint32 n)
 	return (char *) TYPEALIGN(PHNSW_WRITE_ALIGN, memory);
 }
 
-static void
+/* The same; NULL: there is no memory, and a bulk insert can do without. */
+static char *
+phnsw_pages_to_format(PhnswBuild *build, uint32 n)
+{
+	char	   *memory;
+
+	if (!build->replace)
+		return phnsw_aligned_pages(n);
+	memory = MemoryContextAllocExtended(CurrentMemoryContext, (Size) n * BLCKSZ + PHNSW_WRITE_ALIGN, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	return memory == NULL ? NULL : (char *) TYPEALIGN(PHNSW_WRITE_ALIGN, memory);
+}
+
+/* false, here and below: refused. */
+static bool
 phnsw_format_begin(PhnswBuild *build, BlockNumber first, uint32 n, char *pages)
 {
 	phnsw_error error = {0};
 
-	phnsw_ensure(phnsw_build_format_begin(*build->core, first, n, pages, &error), &error);
+	return phnsw_build_goes_on(build, phnsw_build_format_begin(*build->core, first, n, pages, &error), &error);
 }
 
-static void
+static bool
 phnsw_format_finish(PhnswBuild *build)
 {
 	phnsw_error error = {0};
@@ -118,31 +131,31 @@ phnsw_format_finish(PhnswBuild *build)
 
 	while ((status = phnsw_build_format_wait(*build->core, PHNSW_POLL_MS, &error)) == PHNSW_RUNNING)
 		CHECK_FOR_INTERRUPTS();
-	phnsw_ensure(status, &error);
+	return phnsw_build_goes_on(build, status, &error);
 }
 
 /* Takes formatted pages away. */
 typedef void (*PhnswPageSink) (PhnswWriter *writer, BlockNumber first, uint32 n, char *pages);
 
 /* Has the pages from block `first` on formatted, and puts them while the next ones are. */
-static void
+static bool
 phnsw_write_pages(PhnswBuild *build, const phnsw_build_result *result, PhnswWriter *writer, BlockNumber first, PhnswPageSink put)
 {
 	BlockNumber blocks = result->total_blocks;
 	uint32		n = Min(blocks - first, PHNSW_WRITE_PAGES);
-	char	   *ready = phnsw_aligned_pages(PHNSW_WRITE_PAGES);
-	char	   *next = phnsw_aligned_pages(PHNSW_WRITE_PAGES);
+	char	   *ready = phnsw_pages_to_format(build, PHNSW_WRITE_PAGES);
+	char	   *next = phnsw_pages_to_format(build, PHNSW_WRITE_PAGES);
 
-	if (n > 0)
-		phnsw_format_begin(build, first, n, ready);
+	build->refused = ready == NULL || next == NULL;
+	if (build->refused || (n > 0 && !phnsw_format_begin(build, first, n, ready)))
+		return false;
 	while (first < blocks)
 	{
 		uint32		following = Min(blocks - first - n, PHNSW_WRITE_PAGES);
 		char	   *swap = ready;
 
-		phnsw_format_finish(build);
-		if (following > 0)
-			phnsw_format_begin(build, first + n, following, next);
+		if (!phnsw_format_finish(build) || (following > 0 && !phnsw_format_begin(build, first + n, following, next)))
+			return false;
 		put(writer, first, n, ready);
 
 		first += n;
@@ -151,6 +164,7 @@ phnsw_write_pages(PhnswBuild *build, const phnsw_build_result *result, PhnswWrit
 		next = swap;
 		phnsw_build_report(build, PHNSW_PHASE_WRITE, (uint64) result->nodes * first / blocks, result->nodes);
 	}
+	return true;
 }
 
 /* The place of block 0, whose content is known last. */
@@ -245,7 +259,8 @@ phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result)
 
 	phnsw_writer_begin(&writer, index, MAIN_FORKNUM, result->total_blocks, &result->meta);
 	writer.blocks_in_file = RelationGetNumberOfBlocks(index);
-	phnsw_write_pages(build, result, &writer, 1, phnsw_put_buffers);
+	if (!phnsw_write_pages(build, result, &writer, 1, phnsw_put_buffers))
+		return;
 
 	buffer = ReadBuffer(index, 0);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);

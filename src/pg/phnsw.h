@@ -529,7 +529,7 @@ extern void phnsw_explain_init(void);	/* from _PG_init */
 /* ---- batch.c: rows that are collected until they are worth a bulk build or a merge --------------------------------------- */
 
 /*
- * true: the row was taken and will be in the index before anybody can see it; false: insert it now.  validation: the row
+ * true: the row is in the index, or will be before anybody can see it; false: insert it now.  validation: the row
  * comes from the second pass of a concurrent build, and need not be of this transaction.
  */
 extern bool phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid, Relation heap,

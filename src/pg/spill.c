@@ -1,7 +1,7 @@
 /*
  * spill.c
  *    Memory of the core's that is a mapped file: one of PostgreSQL's temporary files, so that it counts for temp_file_limit and
- *    log_temp_files, follows temp_tablespaces, and goes however the transaction ends.
+ *    log_temp_files, follows temp_tablespaces, and goes however the transaction ends.  And how to ask for such a file and not fail.
  */
 #include "spill.h"
 
@@ -11,9 +11,35 @@
 
 #define PHNSW_ZERO_BYTES  (1024 * 1024)
 
-/* The bytes that the last write did, of n; its errors are the caller's, but for that of temp_file_limit. */
+int
+phnsw_spill_write(File file, char *data, int bytes, off_t offset)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+	uint32		cancel_holdoff = QueryCancelHoldoffCount;
+	volatile int written = -1;
+
+	PG_TRY();
+	{
+		written = FileWrite(file, data, bytes, offset, WAIT_EVENT_BUFFILE_WRITE);
+	}
+	PG_CATCH();
+	{
+		/* It is raised before anything is done: there is nothing to roll back. */
+		if (geterrcode() != ERRCODE_CONFIGURATION_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		InterruptHoldoffCount = holdoff;
+		QueryCancelHoldoffCount = cancel_holdoff;
+	}
+	PG_END_TRY();
+	return written;
+}
+
+/* The bytes that the last write did, of n; its errors are the caller's, but for that of temp_file_limit unless `tries`. */
 static int
-extend(File *file, uint64 *size, uint64 bytes, int *n)
+extend(File *file, uint64 *size, uint64 bytes, int *n, bool tries)
 {
 	char	   *zeros = palloc0(PHNSW_ZERO_BYTES);
 	int			written = 0;
@@ -29,7 +55,7 @@ extend(File *file, uint64 *size, uint64 bytes, int *n)
 	{
 		CHECK_FOR_INTERRUPTS();
 		*n = Min(bytes - *size, PHNSW_ZERO_BYTES);
-		written = FileWrite(*file, zeros, *n, *size, WAIT_EVENT_BUFFILE_WRITE);
+		written = tries ? phnsw_spill_write(*file, zeros, *n, *size) : FileWrite(*file, zeros, *n, *size, WAIT_EVENT_BUFFILE_WRITE);
 		if (written != *n)
 			return written;		/* errno says why */
 		*size += *n;
@@ -42,7 +68,7 @@ void
 phnsw_spill_extend(File *file, uint64 *size, uint64 bytes)
 {
 	int			n;
-	int			written = extend(file, size, bytes, &n);
+	int			written = extend(file, size, bytes, &n, false);
 
 	if (written != n)
 		ereport(ERROR,
@@ -56,29 +82,10 @@ phnsw_spill_extend(File *file, uint64 *size, uint64 bytes)
 bool
 phnsw_spill_try(File *file, uint64 *size, uint64 bytes)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	uint32		holdoff = InterruptHoldoffCount;
-	uint32		cancel_holdoff = QueryCancelHoldoffCount;
-	volatile bool done = false;
+	int			n;
+	bool		done = extend(file, size, bytes, &n, true) == n;
 
-	PG_TRY();
-	{
-		int			n;
-
-		done = extend(file, size, bytes, &n) == n;
-	}
-	PG_CATCH();
-	{
-		/* FileWrite() raises it before it does anything: there is nothing to roll back. */
-		if (geterrcode() != ERRCODE_CONFIGURATION_LIMIT_EXCEEDED)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(caller);
-		FlushErrorState();
-		InterruptHoldoffCount = holdoff;
-		QueryCancelHoldoffCount = cancel_holdoff;
-	}
-	PG_END_TRY();
-	if (!done && *file >= 0)
+	if (!done)
 	{
 		FileClose(*file);
 		*file = -1;
