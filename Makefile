@@ -41,6 +41,7 @@ include $(PGXS)
 # The core is compiled with the C++ flags of its own: the shims' warnings are C's.
 src/core/%.o: override CPPFLAGS := -Isrc/core -MMD -MP -D_GNU_SOURCE
 src/core/%_avx2.o: override CXXFLAGS += -mavx2 -mfma -mf16c
+src/core/%_avxvnni.o: override CXXFLAGS += -mavx2 -mfma -mf16c -mavxvnni
 src/core/%_avx512.o: override CXXFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
 src/core/build/%.o src/core/merge/%.o src/core/kernel/%.o src/core/codec/%.o: override CXXFLAGS += -O3
 

@@ -76,6 +76,7 @@ run_unit() { # LEVEL
 simd_levels() {
 	echo scalar
 	! grep -qw avx2 /proc/cpuinfo || echo avx2
+	! grep -qw avx_vnni /proc/cpuinfo || echo avxvnni
 	! grep -qw avx512_vnni /proc/cpuinfo || echo avx512
 }
 run_regress() { # TARGET-VARIABLES...

@@ -68,6 +68,19 @@ constexpr std::size_t kLoads = 256;
   }
 }
 
+[[gnu::target("avxvnni")]] void int8_avxvnni() {
+  __m256i sum[kStreams], a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(5);
+#pragma GCC unroll 16
+  for (auto &s : sum) s = _mm256_setzero_si256();
+  for (int i = 0; i < kSteps; i++) {
+#pragma GCC unroll 16
+    for (auto &s : sum) {
+      s = _mm256_dpbusd_avx_epi32(s, a, b);
+      KEEP(s);
+    }
+  }
+}
+
 [[gnu::target("avx2,fma")]] void f32_avx2() {
   __m256 sum[kStreams], a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(0.25f);
 #pragma GCC unroll 16
@@ -110,6 +123,8 @@ Peak measure() {
   const auto load = [](auto kernel) { return [kernel] { kernel(bytes); }; };
   if (std::strcmp(phnsw::kernels().name, "avx512") == 0)
     return {best_rate(64 * streams, int8_avx512), best_rate(16 * streams, f32_avx512), best_rate(loaded, load(load_avx512))};
+  if (std::strcmp(phnsw::kernels().name, "avxvnni") == 0)
+    return {best_rate(32 * streams, int8_avxvnni), best_rate(8 * streams, f32_avx2), best_rate(loaded, load(load_avx2))};
   if (std::strcmp(phnsw::kernels().name, "avx2") == 0)
     return {best_rate(16 * streams, int8_avx2), best_rate(8 * streams, f32_avx2), best_rate(loaded, load(load_avx2))};
   return {};

@@ -45,7 +45,7 @@ phnsw_simd_check(char **value, void **extra, GucSource source)
 	if (!known)
 	{
 		GUC_check_errdetail("This machine has no such instruction set, or phnsw has no kernels for it.");
-		GUC_check_errhint("Available values: auto, scalar, avx2, avx512.");
+		GUC_check_errhint("Available values: auto, scalar, avx2, avxvnni, avx512.");
 	}
 	return known;
 }
@@ -99,7 +99,7 @@ phnsw_define_developer_settings(void)
 							&phnsw_merge_threshold, -1, -1, INT_MAX, PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 
 	DefineCustomStringVariable("phnsw.simd",
-							   "Instruction set of the distance kernels: auto, scalar, avx2 or avx512.",
+							   "Instruction set of the distance kernels: auto, scalar, avx2, avxvnni or avx512.",
 							   "For tests: auto chooses the best that the machine has.",
 							   &phnsw_simd, "auto", PGC_USERSET, GUC_NOT_IN_SAMPLE,
 							   phnsw_simd_check, phnsw_simd_assign, NULL);

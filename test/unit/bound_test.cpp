@@ -27,7 +27,7 @@ std::uint64_t setting(const char *name, std::uint64_t value) {
 std::vector<std::string> simd_names() {
   std::vector<std::string> names;
   const std::string before = phnsw_simd_name();
-  for (const char *name : {"scalar", "avx2", "avx512"}) {
+  for (const char *name : {"scalar", "avx2", "avxvnni", "avx512"}) {
     if (phnsw_simd_force(name)) names.push_back(name);
   }
   EXPECT_TRUE(phnsw_simd_force(before.c_str()));

@@ -174,7 +174,7 @@ TEST(CodecEncode, CodesAreTheSameOnEveryInstructionSet) {
         Slot want(p), got(p);
         ASSERT_TRUE(phnsw_simd_force("scalar"));
         ASSERT_EQ(phnsw_codec_encode(codec.get(), v.data(), want.get(), &error), PHNSW_OK);
-        for (const char *name : {"avx2", "avx512"}) {
+        for (const char *name : {"avx2", "avxvnni", "avx512"}) {
           if (!phnsw_simd_force(name)) continue;
           ASSERT_EQ(phnsw_codec_encode(codec.get(), v.data(), got.get(), &error), PHNSW_OK);
           ASSERT_TRUE(phnsw_codec_equal(codec.get(), want.get(), got.get())) << name << " " << dims;

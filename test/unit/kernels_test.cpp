@@ -24,6 +24,7 @@ std::vector<const Kernels *> tables() {
   std::vector<const Kernels *> found{&phnsw::kScalarKernels};
 #if defined(__x86_64__)
   if (phnsw::cpu_has(phnsw::Simd::kAvx2)) found.push_back(&phnsw::kAvx2Kernels);
+  if (phnsw::cpu_has(phnsw::Simd::kAvxVnni)) found.push_back(&phnsw::kAvxVnniKernels);
   if (phnsw::cpu_has(phnsw::Simd::kAvx512)) found.push_back(&phnsw::kAvx512Kernels);
 #endif
   return found;

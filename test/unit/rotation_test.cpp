@@ -132,7 +132,7 @@ TEST(RotationTest, IsFrozenAndTheSameEverywhere) {
     std::vector<float> want = v;
     ASSERT_TRUE(phnsw::force_kernels("scalar"));
     rotation.apply(want.data());
-    for (const char *name : {"avx2", "avx512"}) {
+    for (const char *name : {"avx2", "avxvnni", "avx512"}) {
       if (!phnsw::force_kernels(name)) continue;
       std::vector<float> got = v;
       rotation.apply(got.data());

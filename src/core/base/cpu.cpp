@@ -37,6 +37,10 @@ bool cpu_has(Simd simd) noexcept {
   constexpr std::uint64_t kSavedYmm = 0x6;  // xmm, upper halves of ymm
   if (!all(b, kAvx2) || !all(saved, kSavedYmm)) return false;
   if (simd == Simd::kAvx2) return true;
+  if (simd == Simd::kAvxVnni) {
+    constexpr std::uint64_t kAvxVnni = 1u << 4;  // in eax of leaf 7's second part, which a has the number of
+    return a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && all(a, kAvxVnni);
+  }
 
   constexpr std::uint64_t kF = 1u << 16, kDq = 1u << 17, kBw = 1u << 30, kVl = 1u << 31;
   constexpr std::uint64_t kVnni = 1u << 11;  // in ecx

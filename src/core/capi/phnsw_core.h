@@ -57,7 +57,7 @@ typedef struct phnsw_error
 
 /* ---- instruction sets ------------------------------------------------------------------------------------------ */
 
-/* Name of the kernels in use: "scalar", "avx2", "avx512". */
+/* Name of the kernels in use: "scalar", "avx2", "avxvnni", "avx512". */
 PHNSW_API const char *phnsw_simd_name(void) PHNSW_NOEXCEPT;
 
 /* Forces kernels by name; "auto" chooses the best.  false: unknown, or not supported by this machine. */

@@ -109,6 +109,7 @@ const GemmKernels &gemm_kernels() noexcept;
 
 extern const GemmKernels kScalarGemm;
 extern const GemmKernels kAvx2Gemm;
+extern const GemmKernels kAvxVnniGemm;
 extern const GemmKernels kAvx512Gemm;
 
 inline void clear_nearest(const GemmNearest &nearest, std::uint32_t n) noexcept {

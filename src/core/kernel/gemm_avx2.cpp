@@ -2,8 +2,7 @@
 //
 // vpmaddubsw would saturate, so both operands are widened to 16 bits: the panels hold int16, the rows are widened once per
 // block.  A step of two dimensions is 2 loads of columns, 6 broadcasts, 12 vpmaddwd and 12 vpaddd.
-#include <immintrin.h>
-
+#include "kernel/avx2.hpp"
 #include "kernel/gemm_driver.hpp"
 
 namespace phnsw {
@@ -46,7 +45,7 @@ class Tile256 {
     for (std::uint32_t r = 0; r < kRows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
     const std::int32_t *a = a_;
     for (std::uint32_t i = 0; i < pairs_; i++, b += 64, a += kRows) {
-      const __m256i b0 = load256(b), b1 = load256(b + 32);
+      const __m256i b0 = load32(b), b1 = load32(b + 32);
 #pragma GCC unroll 6
       for (std::uint32_t r = 0; r < kRows; r++) {
         const __m256i x = _mm256_set1_epi32(a[r]);
@@ -73,9 +72,6 @@ class Tile256 {
     return static_cast<std::int32_t>((static_cast<std::uint32_t>(static_cast<std::uint16_t>(two[1])) << 16) |
                                      static_cast<std::uint16_t>(two[0]));
   }
-  static __m256i load256(const std::uint8_t *from) noexcept {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from));
-  }
 
   std::int32_t *a_;
   std::uint32_t pairs_;
@@ -84,23 +80,23 @@ class Tile256 {
 std::int32_t dot256(const std::int8_t *a, const std::int8_t *b, std::uint32_t bytes) noexcept {
   __m256i acc0 = _mm256_setzero_si256(), acc1 = acc0;
   const auto wide = [](const std::int8_t *from) {
-    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+    return _mm256_cvtepi8_epi16(load16(from));
   };
   for (std::uint32_t at = 0; at < bytes; at += 32) {
     acc0 = _mm256_add_epi32(acc0, _mm256_madd_epi16(wide(a + at), wide(b + at)));
     acc1 = _mm256_add_epi32(acc1, _mm256_madd_epi16(wide(a + at + 16), wide(b + at + 16)));
   }
-  acc0 = _mm256_add_epi32(acc0, acc1);
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(acc0), _mm256_extracti128_si256(acc0, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xB1));
-  return _mm_cvtsi128_si32(sum);
+  return reduce(_mm256_add_epi32(acc0, acc1));
 }
 
 void dots256(const std::int8_t *a, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n, std::uint32_t bytes,
              std::int32_t *dots) {
   for (std::uint32_t i = 0; i < n; i++) dots[i] = dot256(a, from.row(ids[i]), bytes);
 }
+
+}  // namespace
+
+namespace avx2 {
 
 std::uint32_t find_low_bits(const std::uint64_t *numbers, std::uint32_t n, std::uint64_t bits, std::uint64_t mask) {
   const __m256i wanted = _mm256_set1_epi64x(static_cast<std::int64_t>(bits));
@@ -122,9 +118,9 @@ std::uint32_t find_largest(const std::uint64_t *numbers, std::uint32_t n) {
   return place;
 }
 
-}  // namespace
+}  // namespace avx2
 
 extern const GemmKernels kAvx2Gemm;
-const GemmKernels kAvx2Gemm = make_gemm<Tile256>("avx2", dots256, find_low_bits, find_largest);
+const GemmKernels kAvx2Gemm = make_gemm<Tile256>("avx2", dots256, avx2::find_low_bits, avx2::find_largest);
 
 }  // namespace phnsw

@@ -13,7 +13,7 @@ std::atomic<const Kernels *> table_in_use{nullptr};
 // Best first.
 constexpr const Kernels *kTables[] = {
 #if defined(__x86_64__)
-    &kAvx512Kernels, &kAvx2Kernels,
+    &kAvx512Kernels, &kAvxVnniKernels, &kAvx2Kernels,
 #endif
     &kScalarKernels};
 

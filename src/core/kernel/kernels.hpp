@@ -6,7 +6,7 @@
 // quantise: the same roundings in the same order, so that every machine makes the same codes), and within a stated
 // tolerance for the floating-point sums.  No alignment is required.
 //
-// Environment PHNSW_SIMD=scalar|avx2|avx512 forces a table at first use; force_kernels() does so later.
+// Environment PHNSW_SIMD=scalar|avx2|avxvnni|avx512 forces a table at first use; force_kernels() does so later.
 #pragma once
 
 #include <cstdint>
@@ -74,8 +74,9 @@ bool force_kernels(const char *name) noexcept;
 
 extern const Kernels kScalarKernels;
 #if defined(__x86_64__)
-extern const Kernels kAvx2Kernels;    // needs AVX2 and FMA
-extern const Kernels kAvx512Kernels;  // needs AVX-512 F, BW, VL, DQ and VNNI
+extern const Kernels kAvx2Kernels;     // needs AVX2 and FMA
+extern const Kernels kAvxVnniKernels;  // needs AVX-VNNI, too
+extern const Kernels kAvx512Kernels;   // needs AVX-512 F, BW, VL, DQ and VNNI
 #endif
 
 }  // namespace phnsw

@@ -1,52 +1,20 @@
-// AVX2 and FMA kernels.
+// AVX2 products of codes, and the table; what has floats in it is in floats_avx2.cpp.
 //
 // vpmaddubsw would saturate (255 * 127 * 2 > 32767), so that 8-bit codes are widened to 16 bits and multiplied by
 // vpmaddwd; with 4-bit ones it does not.
-// AVX2 has no masked byte loads: the last n % 16 coordinates are summed one by one, nothing beyond n is ever read.
+// AVX2 has no masked byte loads: nothing beyond n is ever read, so the last coordinates come by a load that ends with the range
+// and is masked, or one by one where the range is shorter than a load.
 // This file is compiled for a machine that the rest of the program may not run on, so nothing in it may be emitted with
 // external linkage but the table: no std:: templates, no inline functions of our own headers (the linker would be free
 // to keep these copies for everyone).
 #if defined(__x86_64__)
-#include <immintrin.h>
-
+#include "kernel/avx2.hpp"
 #include "kernel/kernels.hpp"
-#include "kernel/tails.hpp"
 
 namespace phnsw {
 namespace {
 
-std::int32_t reduce(__m256i v) {
-  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
-  return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
-}
-
-float reduce(__m256 v) {
-  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
-}
-
-double reduce(__m256d v) {
-  const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
-  return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
-}
-
-float reduce_max(__m256 v) {
-  __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
-}
-
-__m256 absolute(__m256 v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
-
-__m128i load16(const void *p) { return _mm_loadu_si128(static_cast<const __m128i *>(p)); }
-__m128i load8bytes(const void *p) { return _mm_loadl_epi64(static_cast<const __m128i *>(p)); }
-
-// ---- integer dot products: 16 coordinates as 16-bit integers a register
-
-__m256i signed16(const std::int8_t *p) { return _mm256_cvtepi8_epi16(load16(p)); }
-__m256i unsigned16(const std::uint8_t *p) { return _mm256_cvtepu8_epi16(load16(p)); }
+__m256i add_products(__m256i sum, __m256i a, __m256i b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
 
 // 8 bytes to 16 nibbles in order, minus 8.
 __m256i nibbles16(const std::uint8_t *p) {
@@ -55,32 +23,25 @@ __m256i nibbles16(const std::uint8_t *p) {
   return _mm256_cvtepi8_epi16(_mm_sub_epi8(spread, _mm_set1_epi8(8)));
 }
 
-std::int32_t nibble(const std::uint8_t *b, std::uint32_t i) { return ((b[i / 2] >> ((i & 1) * 4)) & 15) - 8; }
-
-// Sources of coordinates: 16 as 16-bit integers, 8 as float32, one.
+// Sources of coordinates: 16 as 16-bit integers; the 16 that end at n, of which the last `rest` count; one.
+__m128i last16(const void *end, std::uint32_t rest) {
+  return _mm_and_si128(load16(static_cast<const char *>(end) - 16), _mm256_extracti128_si256(last32(rest), 1));
+}
 struct Unsigned {
   const std::uint8_t *p;
-  __m256i wide(std::uint32_t i) const { return unsigned16(p + i); }
+  __m256i wide(std::uint32_t i) const { return _mm256_cvtepu8_epi16(load16(p + i)); }
+  __m256i last(std::uint32_t n, std::uint32_t rest) const { return _mm256_cvtepu8_epi16(last16(p + n, rest)); }
   std::int32_t one(std::uint32_t i) const { return p[i]; }
 };
 struct Bytes {
   const std::int8_t *p;
-  __m256i wide(std::uint32_t i) const { return signed16(p + i); }
-  __m256 floats(std::uint32_t i) const { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load8bytes(p + i))); }
+  __m256i wide(std::uint32_t i) const { return _mm256_cvtepi8_epi16(load16(p + i)); }
+  __m256i last(std::uint32_t n, std::uint32_t rest) const { return _mm256_cvtepi8_epi16(last16(p + n, rest)); }
   std::int32_t one(std::uint32_t i) const { return p[i]; }
 };
 struct Nibbles {
   const std::uint8_t *p;
   __m256i wide(std::uint32_t i) const { return nibbles16(p + i / 2); }
-  __m256 floats(std::uint32_t i) const {
-    const std::uint8_t *b = p + i / 2;
-    const std::int32_t bytes =
-        static_cast<std::int32_t>(static_cast<std::uint32_t>(b[0]) | (static_cast<std::uint32_t>(b[1]) << 8) |
-                                  (static_cast<std::uint32_t>(b[2]) << 16) | (static_cast<std::uint32_t>(b[3]) << 24));
-    const __m128i wide = _mm_cvtepu8_epi16(_mm_cvtsi32_si128(bytes));
-    const __m128i spread = _mm_and_si128(_mm_or_si128(wide, _mm_slli_epi16(wide, 4)), _mm_set1_epi8(15));
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_sub_epi8(spread, _mm_set1_epi8(8))));
-  }
   std::int32_t one(std::uint32_t i) const { return nibble(p, i); }
 };
 
@@ -92,12 +53,18 @@ std::int32_t dot_integer(A a, B b, std::uint32_t n) {
   __m256i s3 = s0;
   std::uint32_t i = 0;
   for (; i + 64 <= n; i += 64) {
-    s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(a.wide(i), b.wide(i)));
-    s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(a.wide(i + 16), b.wide(i + 16)));
-    s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(a.wide(i + 32), b.wide(i + 32)));
-    s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(a.wide(i + 48), b.wide(i + 48)));
+    s0 = add_products(s0, a.wide(i), b.wide(i));
+    s1 = add_products(s1, a.wide(i + 16), b.wide(i + 16));
+    s2 = add_products(s2, a.wide(i + 32), b.wide(i + 32));
+    s3 = add_products(s3, a.wide(i + 48), b.wide(i + 48));
   }
-  for (; i + 16 <= n; i += 16) s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(a.wide(i), b.wide(i)));
+  for (; i + 16 <= n; i += 16) s0 = add_products(s0, a.wide(i), b.wide(i));
+  if constexpr (requires { b.last(n, 0); }) {
+    if (i < n && n >= 16) {
+      s1 = add_products(s1, a.last(n, n - i), b.last(n, n - i));
+      i = n;
+    }
+  }
   std::int32_t sum = reduce(_mm256_add_epi32(_mm256_add_epi32(s0, s1), _mm256_add_epi32(s2, s3)));
   for (; i < n; i++) sum += a.one(i) * b.one(i);
   return sum;
@@ -107,19 +74,42 @@ std::int32_t dot_u8s8(const std::uint8_t *a, const std::int8_t *b, std::uint32_t
   return dot_integer(Unsigned{a}, Bytes{b}, n);
 }
 
+// Four codes: the query is widened once.
+void dots4_u8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots) {
+  const Unsigned query{a};
+  const Bytes b0{b[0]}, b1{b[1]}, b2{b[2]}, b3{b[3]};
+  __m256i s0 = _mm256_setzero_si256();
+  __m256i s1 = s0;
+  __m256i s2 = s0;
+  __m256i s3 = s0;
+  std::uint32_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m256i q = query.wide(i);
+    s0 = add_products(s0, q, b0.wide(i));
+    s1 = add_products(s1, q, b1.wide(i));
+    s2 = add_products(s2, q, b2.wide(i));
+    s3 = add_products(s3, q, b3.wide(i));
+  }
+  if (i < n) {
+    const std::uint32_t rest = n - i;
+    const __m256i q = query.last(n, rest);
+    s0 = add_products(s0, q, b0.last(n, rest));
+    s1 = add_products(s1, q, b1.last(n, rest));
+    s2 = add_products(s2, q, b2.last(n, rest));
+    s3 = add_products(s3, q, b3.last(n, rest));
+  }
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(dots), reduce4(s0, s1, s2, s3));
+}
+
 void dots_u8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
                std::int32_t *dots) {
-  for (std::uint32_t i = 0; i < count; i++) dots[i] = dot_u8s8(a, b[i], n);
+  std::uint32_t i = 0;
+  for (; n >= 16 && i + 4 <= count; i += 4) dots4_u8s8(a, b + i, n, dots + i);
+  for (; i < count; i++) dots[i] = dot_u8s8(a, b[i], n);
 }
+
 std::int32_t dot_s8s8(const std::int8_t *a, const std::int8_t *b, std::uint32_t n) {
   return dot_integer(Bytes{a}, Bytes{b}, n);
-}
-// 16 bytes to 32 stored nibbles (0 ... 15), in order.
-__m256i spread32(const std::uint8_t *p) {
-  const __m128i bytes = load16(p);
-  const __m128i low = _mm_and_si128(bytes, _mm_set1_epi8(15));
-  const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
-  return _mm256_set_m128i(_mm_unpackhi_epi8(low, high), _mm_unpacklo_epi8(low, high));
 }
 
 // vpmaddubsw does not saturate here: 2 * 255 * 8 < 32,767.
@@ -130,12 +120,10 @@ std::int32_t dot_u8s4(const std::uint8_t *a, const std::uint8_t *b, std::uint32_
   __m256i s1 = s0;
   std::uint32_t i = 0;
   for (; i + 64 <= n; i += 64) {
-    const __m256i a0 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(a + i));
-    const __m256i a1 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(a + i + 32));
-    const __m256i p0 = _mm256_maddubs_epi16(a0, _mm256_sub_epi8(spread32(b + i / 2), eight));
-    const __m256i p1 = _mm256_maddubs_epi16(a1, _mm256_sub_epi8(spread32(b + i / 2 + 16), eight));
-    s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(p0, ones));
-    s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(p1, ones));
+    const __m256i p0 = _mm256_maddubs_epi16(load32(a + i), _mm256_sub_epi8(spread32(b + i / 2), eight));
+    const __m256i p1 = _mm256_maddubs_epi16(load32(a + i + 32), _mm256_sub_epi8(spread32(b + i / 2 + 16), eight));
+    s0 = add_products(s0, p0, ones);
+    s1 = add_products(s1, p1, ones);
   }
   return reduce(_mm256_add_epi32(s0, s1)) + dot_integer(Unsigned{a + i}, Nibbles{b + i / 2}, n - i);
 }
@@ -150,327 +138,19 @@ std::int32_t dot_s4s4(const std::uint8_t *a, const std::uint8_t *b, std::uint32_
     const __m256i b0 = _mm256_sub_epi8(spread32(b + i / 2), eight);
     const __m256i pairs =
         _mm256_sub_epi16(_mm256_maddubs_epi16(spread32(a + i / 2), b0), _mm256_maddubs_epi16(eight, b0));
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+    sum = add_products(sum, pairs, ones);
   }
   return reduce(sum) + dot_integer(Nibbles{a + i / 2}, Nibbles{b + i / 2}, n - i);
 }
 
-// ---- float32 against codes
-
-template <class Codes>
-float square(const float *q, float scale, Codes codes, std::uint32_t n) {
-  const __m256 s = _mm256_set1_ps(scale);
-  __m256 s0 = _mm256_setzero_ps();
-  __m256 s1 = s0;
-  std::uint32_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const __m256 d0 = _mm256_fnmadd_ps(s, codes.floats(i), _mm256_loadu_ps(q + i));
-    const __m256 d1 = _mm256_fnmadd_ps(s, codes.floats(i + 8), _mm256_loadu_ps(q + i + 8));
-    s0 = _mm256_fmadd_ps(d0, d0, s0);
-    s1 = _mm256_fmadd_ps(d1, d1, s1);
-  }
-  float rest = 0.0f;
-  for (; i < n; i++) {
-    const float d = q[i] - scale * static_cast<float>(codes.one(i));
-    rest += d * d;
-  }
-  return reduce(_mm256_add_ps(s0, s1)) + rest;
-}
-
-template <class Codes>
-float dot(const float *q, Codes codes, std::uint32_t n) {
-  __m256 s0 = _mm256_setzero_ps();
-  __m256 s1 = s0;
-  std::uint32_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    s0 = _mm256_fmadd_ps(_mm256_loadu_ps(q + i), codes.floats(i), s0);
-    s1 = _mm256_fmadd_ps(_mm256_loadu_ps(q + i + 8), codes.floats(i + 8), s1);
-  }
-  float rest = 0.0f;
-  for (; i < n; i++) rest += q[i] * static_cast<float>(codes.one(i));
-  return reduce(_mm256_add_ps(s0, s1)) + rest;
-}
-
-float square_f32s8(const float *q, float scale, const std::int8_t *c, std::uint32_t n) {
-  return square(q, scale, Bytes{c}, n);
-}
-float dot_f32s8(const float *q, const std::int8_t *c, std::uint32_t n) { return dot(q, Bytes{c}, n); }
-float square_f32s4(const float *q, float scale, const std::uint8_t *c, std::uint32_t n) {
-  return square(q, scale, Nibbles{c}, n);
-}
-float dot_f32s4(const float *q, const std::uint8_t *c, std::uint32_t n) { return dot(q, Nibbles{c}, n); }
-
-// ---- the operators' sums in float64
-
-__m256d load4(const float *x) { return _mm256_cvtps_pd(_mm_loadu_ps(x)); }
-
-struct L2 {
-  static __m256d add(__m256d sum, __m256d a, __m256d b) {
-    const __m256d d = _mm256_sub_pd(a, b);
-    return _mm256_fmadd_pd(d, d, sum);
-  }
-  static double add(double sum, double a, double b) { return sum + (a - b) * (a - b); }
-};
-struct Ip {
-  static __m256d add(__m256d sum, __m256d a, __m256d b) { return _mm256_fmadd_pd(a, b, sum); }
-  static double add(double sum, double a, double b) { return sum + a * b; }
-};
-struct L1 {
-  static __m256d add(__m256d sum, __m256d a, __m256d b) {
-    return _mm256_add_pd(sum, _mm256_andnot_pd(_mm256_set1_pd(-0.0), _mm256_sub_pd(a, b)));
-  }
-  static double add(double sum, double a, double b) { return sum + __builtin_fabs(a - b); }
-};
-
-template <class Term>
-double sum_f64(const float *a, const float *b, std::uint32_t n) {
-  __m256d s0 = _mm256_setzero_pd();
-  __m256d s1 = s0;
-  __m256d s2 = s0;
-  __m256d s3 = s0;
-  std::uint32_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    s0 = Term::add(s0, load4(a + i), load4(b + i));
-    s1 = Term::add(s1, load4(a + i + 4), load4(b + i + 4));
-    s2 = Term::add(s2, load4(a + i + 8), load4(b + i + 8));
-    s3 = Term::add(s3, load4(a + i + 12), load4(b + i + 12));
-  }
-  for (; i + 4 <= n; i += 4) s0 = Term::add(s0, load4(a + i), load4(b + i));
-  double sum = reduce(_mm256_add_pd(_mm256_add_pd(s0, s1), _mm256_add_pd(s2, s3)));
-  for (; i < n; i++) sum = Term::add(sum, static_cast<double>(a[i]), static_cast<double>(b[i]));
-  return sum;
-}
-
-double l2_f32(const float *a, const float *b, std::uint32_t n) { return sum_f64<L2>(a, b, n); }
-double ip_f32(const float *a, const float *b, std::uint32_t n) { return sum_f64<Ip>(a, b, n); }
-double l1_f32(const float *a, const float *b, std::uint32_t n) { return sum_f64<L1>(a, b, n); }
-
-void cosine_f32(const float *a, const float *b, std::uint32_t n, double *ab, double *aa, double *bb) {
-  __m256d s[2][3] = {};
-  std::uint32_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (std::uint32_t j = 0; j < 2; j++) {
-      const __m256d u = load4(a + i + 4 * j);
-      const __m256d v = load4(b + i + 4 * j);
-      s[j][0] = _mm256_fmadd_pd(u, v, s[j][0]);
-      s[j][1] = _mm256_fmadd_pd(u, u, s[j][1]);
-      s[j][2] = _mm256_fmadd_pd(v, v, s[j][2]);
-    }
-  }
-  double sums[3];
-  for (std::uint32_t j = 0; j < 3; j++) sums[j] = reduce(_mm256_add_pd(s[0][j], s[1][j]));
-  for (; i < n; i++) {
-    const double u = static_cast<double>(a[i]);
-    const double v = static_cast<double>(b[i]);
-    sums[0] += u * v;
-    sums[1] += u * u;
-    sums[2] += v * v;
-  }
-  *ab = sums[0];
-  *aa = sums[1];
-  *bb = sums[2];
-}
-
-// ---- the steps of encoding
-
-void scale_by(const float *x, double factor, float *out, std::uint32_t n) {
-  const __m256d f = _mm256_set1_pd(factor);
-  std::uint32_t i = 0;
-  for (; i + 4 <= n; i += 4) _mm_storeu_ps(out + i, _mm256_cvtpd_ps(_mm256_mul_pd(load4(x + i), f)));
-  for (; i < n; i++) out[i] = static_cast<float>(static_cast<double>(x[i]) * factor);
-}
-
-float greater(float a, float b) { return a > b ? a : b; }
-
-float subtract(float *x, const float *y, std::uint32_t n) {
-  __m256 max = _mm256_setzero_ps();
-  std::uint32_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const __m256 d = _mm256_sub_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i));
-    _mm256_storeu_ps(x + i, d);
-    max = _mm256_max_ps(max, absolute(d));
-  }
-  float rest = reduce_max(max);
-  for (; i < n; i++) {
-    x[i] -= y[i];
-    rest = greater(rest, __builtin_fabsf(x[i]));
-  }
-  return rest;
-}
-
-void flip(float *x, const float *signs, std::uint32_t n) {
-  std::uint32_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(signs + i)));
-  }
-  for (; i < n; i++) x[i] *= signs[i];
-}
-
-__m256 reverse(__m256 v) { return _mm256_permutevar8x32_ps(v, _mm256_set_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
-
-void mix(float *x, std::uint32_t n) {
-  const __m256 root = _mm256_set1_ps(kHalfRoot);
-  std::uint32_t i = 0;
-  for (; i + 8 <= n / 2; i += 8) {
-    float *end = x + (n - 8 - i);
-    const __m256 a = _mm256_loadu_ps(x + i);
-    const __m256 b = reverse(_mm256_loadu_ps(end));
-    _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_add_ps(a, b), root));
-    _mm256_storeu_ps(end, reverse(_mm256_mul_ps(_mm256_sub_ps(a, b), root)));
-  }
-  mix_tail(x, i, n);
-}
-
-// Transforms Registers x 8 floats, scaled first.  In the stages inside a register sign * v is exact, so that the fused
-// operation rounds as the reference's addition does.
-template <std::uint32_t Registers>
-void transform_block(float *x, __m256 factor) {
-  const __m256 sign1 = _mm256_set_ps(-1, 1, -1, 1, -1, 1, -1, 1);
-  const __m256 sign2 = _mm256_set_ps(-1, -1, 1, 1, -1, -1, 1, 1);
-  const __m256 sign4 = _mm256_set_ps(-1, -1, -1, -1, 1, 1, 1, 1);
-  __m256 r[Registers];
-#pragma GCC unroll 8
-  for (std::uint32_t i = 0; i < Registers; i++) {
-    __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), factor);
-    v = _mm256_fmadd_ps(v, sign1, _mm256_permute_ps(v, 0xB1));
-    v = _mm256_fmadd_ps(v, sign2, _mm256_permute_ps(v, 0x4E));
-    r[i] = _mm256_fmadd_ps(v, sign4, _mm256_permute2f128_ps(v, v, 0x01));
-  }
-#pragma GCC unroll 4
-  for (std::uint32_t h = 1; h < Registers; h *= 2) {
-#pragma GCC unroll 8
-    for (std::uint32_t i = 0; i < Registers; i++) {
-      if ((i & h) != 0) continue;
-      const __m256 a = r[i];
-      const __m256 b = r[i + h];
-      r[i] = _mm256_add_ps(a, b);
-      r[i + h] = _mm256_sub_ps(a, b);
-    }
-  }
-#pragma GCC unroll 8
-  for (std::uint32_t i = 0; i < Registers; i++) _mm256_storeu_ps(x + 8 * i, r[i]);
-}
-
-// Two stages, h and 2h, in one pass over memory.
-void two_stages(float *x, std::uint32_t n, std::uint32_t h) {
-  for (std::uint32_t i = 0; i < n; i += 4 * h) {
-    for (std::uint32_t j = i; j < i + h; j += 8) {
-      const __m256 a = _mm256_loadu_ps(x + j);
-      const __m256 b = _mm256_loadu_ps(x + j + h);
-      const __m256 c = _mm256_loadu_ps(x + j + 2 * h);
-      const __m256 d = _mm256_loadu_ps(x + j + 3 * h);
-      const __m256 ab = _mm256_add_ps(a, b);
-      const __m256 a_b = _mm256_sub_ps(a, b);
-      const __m256 cd = _mm256_add_ps(c, d);
-      const __m256 c_d = _mm256_sub_ps(c, d);
-      _mm256_storeu_ps(x + j, _mm256_add_ps(ab, cd));
-      _mm256_storeu_ps(x + j + h, _mm256_add_ps(a_b, c_d));
-      _mm256_storeu_ps(x + j + 2 * h, _mm256_sub_ps(ab, cd));
-      _mm256_storeu_ps(x + j + 3 * h, _mm256_sub_ps(a_b, c_d));
-    }
-  }
-}
-
-void fwht(float *x, std::uint32_t log2n) {
-  if (log2n < 3) return fwht_small(x, log2n);
-  const std::uint32_t n = 1u << log2n;
-  const __m256 f = _mm256_set1_ps(fwht_factor(log2n));
-  switch (log2n) {
-    case 3:
-      transform_block<1>(x, f);
-      return;
-    case 4:
-      transform_block<2>(x, f);
-      return;
-    case 5:
-      transform_block<4>(x, f);
-      return;
-    default:
-      break;
-  }
-  for (std::uint32_t i = 0; i < n; i += 64) transform_block<8>(x + i, f);
-  std::uint32_t h = 64;
-  for (; 4 * h <= n; h *= 4) two_stages(x, n, h);
-  if (h < n) {
-    for (std::uint32_t j = 0; j < h; j += 8) {
-      const __m256 a = _mm256_loadu_ps(x + j);
-      const __m256 b = _mm256_loadu_ps(x + j + h);
-      _mm256_storeu_ps(x + j, _mm256_add_ps(a, b));
-      _mm256_storeu_ps(x + j + h, _mm256_sub_ps(a, b));
-    }
-  }
-}
-
-float quantise(const float *x, float inverse_scale, std::int32_t limit, std::int8_t *codes, std::uint32_t n) {
-  std::uint32_t i = 0;
-  if (codes == nullptr) {
-    __m256 max = _mm256_setzero_ps();
-    for (; i + 8 <= n; i += 8) max = _mm256_max_ps(max, absolute(_mm256_loadu_ps(x + i)));
-    float rest = reduce_max(max);
-    for (; i < n; i++) rest = greater(rest, __builtin_fabsf(x[i]));
-    return rest;
-  }
-  const __m256 bound = _mm256_set1_ps(static_cast<float>(limit));
-  const __m256 below = _mm256_set1_ps(static_cast<float>(-limit));
-  const __m256 inverse = _mm256_set1_ps(inverse_scale);
-  for (; i + 8 <= n; i += 8) {
-    const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), inverse);
-    const __m256i r = _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(v, bound), below));
-    const __m128i r16 = _mm_packs_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1));
-    _mm_storel_epi64(reinterpret_cast<__m128i *>(codes + i), _mm_packs_epi16(r16, r16));
-  }
-  constexpr float kRound = 12582912.0f;  // see scalar.cpp
-  for (; i < n; i++) {
-    float v = x[i] * inverse_scale;
-    v = v < static_cast<float>(limit) ? v : static_cast<float>(limit);
-    v = v > static_cast<float>(-limit) ? v : static_cast<float>(-limit);
-    codes[i] = static_cast<std::int8_t>(static_cast<std::int32_t>((v + kRound) - kRound));
-  }
-  return 0.0f;
-}
-
-void code_sums(const float *x, float scale, const std::int8_t *c, std::uint32_t n, std::int32_t *sum,
-               std::int32_t *squares, double *residual2) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  const double s = static_cast<double>(scale);
-  const __m256d wide_s = _mm256_set1_pd(s);
-  __m256i total = _mm256_setzero_si256();
-  __m256i total2 = total;
-  __m256d s0 = _mm256_setzero_pd();
-  __m256d s1 = s0;
-  std::uint32_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const __m256i b = signed16(c + i);
-    total = _mm256_add_epi32(total, _mm256_madd_epi16(b, ones));
-    total2 = _mm256_add_epi32(total2, _mm256_madd_epi16(b, b));
-    for (std::uint32_t j = 0; j < 16; j += 8) {
-      const __m256i w = _mm256_cvtepi8_epi32(load8bytes(c + i + j));
-      const __m256d d0 = _mm256_fnmadd_pd(wide_s, _mm256_cvtepi32_pd(_mm256_castsi256_si128(w)), load4(x + i + j));
-      const __m256d d1 =
-          _mm256_fnmadd_pd(wide_s, _mm256_cvtepi32_pd(_mm256_extracti128_si256(w, 1)), load4(x + i + j + 4));
-      s0 = _mm256_fmadd_pd(d0, d0, s0);
-      s1 = _mm256_fmadd_pd(d1, d1, s1);
-    }
-  }
-  std::int32_t rest = reduce(total);
-  std::int32_t rest2 = reduce(total2);
-  double rest_residual2 = reduce(_mm256_add_pd(s0, s1));
-  for (; i < n; i++) {
-    rest += c[i];
-    rest2 += c[i] * c[i];
-    const double d = static_cast<double>(x[i]) - s * static_cast<double>(c[i]);
-    rest_residual2 += d * d;
-  }
-  *sum = rest;
-  *squares = rest2;
-  *residual2 = rest_residual2;
-}
-
 }  // namespace
 
-constinit const Kernels kAvx2Kernels = {"avx2",    Simd::kAvx2,  dot_u8s8,  dot_s8s8, dots_u8s8, dot_u8s4, dot_s4s4, square_f32s8,
-                                        dot_f32s8, square_f32s4, dot_f32s4, l2_f32,   ip_f32,   l1_f32,   cosine_f32,
-                                        scale_by,  subtract,     flip,      mix,      fwht,     quantise, code_sums};
+constinit const Kernels kAvx2Kernels = {"avx2",           Simd::kAvx2,        dot_u8s8,           dot_s8s8,
+                                        dots_u8s8,        dot_u8s4,           dot_s4s4,           avx2::square_f32s8,
+                                        avx2::dot_f32s8,  avx2::square_f32s4, avx2::dot_f32s4,    avx2::l2_f32,
+                                        avx2::ip_f32,     avx2::l1_f32,       avx2::cosine_f32,   avx2::scale_by,
+                                        avx2::subtract,   avx2::flip,         avx2::mix,          avx2::fwht,
+                                        avx2::quantise,   avx2::code_sums};
 
 }  // namespace phnsw
 #endif  // __x86_64__
