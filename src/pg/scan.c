@@ -335,14 +335,20 @@ check_bound(IndexScanDesc scan, PhnswScan *so)
 		GetPerTupleExprContext(estate)->ecxt_scantuple = slot;
 		FormIndexDatum(info, slot, estate, values, isnull);
 		if (isnull[0])
-			elog(ERROR, "index \"%s\" returned row (%u,%u), whose value is NULL", RelationGetRelationName(so->index),
-				 ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid));
+			ereport(ERROR,
+					(errcode(ERRCODE_INDEX_CORRUPTED),
+					 errmsg("index \"%s\" returned row (%u,%u), whose value is NULL", RelationGetRelationName(so->index),
+							ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid)),
+					 errhint("Run phnsw_check() on the index, and REINDEX it.")));
 		distance = DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, values[0],
 													orderby->sk_argument));
 		if (float8_gt(so->current.bound, distance))
-			elog(ERROR, "index \"%s\" returned bound %.17g for row (%u,%u) at distance %.17g",
-				 RelationGetRelationName(so->index), so->current.bound,
-				 ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), distance);
+			ereport(ERROR,
+					(errcode(ERRCODE_INDEX_CORRUPTED),
+					 errmsg("index \"%s\" returned bound %.17g for row (%u,%u) at distance %.17g",
+							RelationGetRelationName(so->index), so->current.bound,
+							ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), distance),
+					 errhint("Run phnsw_check() on the index, and REINDEX it.")));
 		FreeExecutorState(estate);
 	}
 	table_index_fetch_end(fetch);
