@@ -51,6 +51,22 @@ SELECT id, vector_dims(v) AS dims, pg_column_compression(v) IS NOT NULL AS compr
 	pg_column_size(v) < 8 + 4 * vector_dims(v) AS smaller FROM stored WHERE id IN (1, 6, 11, 13, 16, 19) ORDER BY id;
 SELECT differences('stored');
 
+-- a build takes its rows from wherever they are stored, those out of line without a copy in between
+CREATE TABLE built (id int, v vector(700)) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+INSERT INTO built SELECT i, vector_of(i, 700) FROM generate_series(1, 400) i;
+ALTER TABLE built ALTER v SET STORAGE plain;
+INSERT INTO built SELECT i, vector_of(i, 700) FROM generate_series(401, 410) i;
+ALTER TABLE built ALTER v SET STORAGE main;
+INSERT INTO built SELECT i, array_fill(i::real, ARRAY[700])::vector FROM generate_series(411, 420) i;
+ALTER TABLE built ALTER v SET STORAGE extended;
+INSERT INTO built SELECT i, array_fill(i::real, ARRAY[200])::vector || vector_of(i, 500) FROM generate_series(421, 430) i;
+ALTER TABLE built ALTER v SET STORAGE external;
+INSERT INTO built SELECT i, CASE WHEN i % 3 <> 0 THEN vector_of(i, 700) END FROM generate_series(431, 900) i;
+UPDATE built SET v = vector_of(id, 700, 1) WHERE id % 7 = 0;
+CREATE INDEX built_v ON built USING phnsw (v) WITH (m = 4);
+SELECT phnsw_check('built_v', true, true);
+DROP TABLE built;
+
 -- many of them: a tree of more than one level, holes, values replaced, in a transaction that is rolled back too
 CREATE TABLE many (id int PRIMARY KEY, v vector(600)) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
 INSERT INTO many SELECT i, vector_of(i, 600) FROM generate_series(1, 500) i;

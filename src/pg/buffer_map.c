@@ -11,6 +11,9 @@
 #include "storage/lockdefs.h"
 #include "utils/memutils.h"
 
+/* How far behind the buffer of a block that of the next one is looked for: pages of the table, its TOAST table and its index come together. */
+#define PHNSW_MAP_NEIGHBOURS 6
+
 /* Every so many pins go through ReadBuffer, whose usage count keeps hot pages in the cache. */
 #define PHNSW_MAP_USAGE_PERIOD 16
 
@@ -84,6 +87,28 @@ phnsw_buffer_map_pin(PhnswBufferMap *map, BlockNumber block)
 		buffer = InvalidBuffer;
 	relation_close(relation, NoLock);
 	return buffer;
+}
+
+Buffer
+phnsw_buffer_map_next(PhnswBufferMap *map, BlockNumber block)
+{
+	Buffer		at = phnsw_buffer_map_look(map, block);
+	Buffer		next = phnsw_buffer_map_look(map, block + 1);
+	BufferTag	tag;
+
+	if (next != InvalidBuffer || at <= InvalidBuffer)
+		return next;
+	PhnswInitBufferTag(&tag, &map->file, block + 1);
+	for (next = at + 1; next <= Min(at + PHNSW_MAP_NEIGHBOURS, NBuffers); next++)
+	{
+		/* Without a lock: a hint, as all that the map says. */
+		if (PhnswBufferTagsEqual(&tag, &GetBufferDescriptor(next - 1)->tag))
+		{
+			remember(map, block + 1, next);
+			return next;
+		}
+	}
+	return InvalidBuffer;
 }
 
 Buffer

@@ -49,6 +49,9 @@ extern Buffer phnsw_buffer_map_pin(PhnswBufferMap *map, BlockNumber block);
 /* Where a block is now, if it is in shared buffers: looks in the buffer table, and remembers.  Reads nothing. */
 extern Buffer phnsw_buffer_map_find(PhnswBufferMap *map, BlockNumber block);
 
+/* Where the block behind this one might be: known already, or in one of the next buffers, where what was loaded together is. */
+extern Buffer phnsw_buffer_map_next(PhnswBufferMap *map, BlockNumber block);
+
 /* Forgets everything and frees it. */
 extern void phnsw_buffer_map_clear(PhnswBufferMap *map);
 

@@ -114,16 +114,31 @@ phnsw_build_next_chunk(PhnswBuild *build)
 	return false;
 }
 
+/* The place of the next row in the chunk; NULL: the build is refused. */
+static inline float *
+phnsw_build_place(PhnswBuild *build)
+{
+	if (build->filled == build->chunk_rows && !phnsw_build_next_chunk(build))
+		return NULL;
+	return build->vectors + (Size) build->filled * build->params.dims;
+}
+
+static inline void
+phnsw_build_placed(PhnswBuild *build, ItemPointer tid)
+{
+	memcpy(&build->tids[build->filled], tid, sizeof(phnsw_tid));
+	build->filled++;
+}
+
 bool
 phnsw_build_add(PhnswBuild *build, const float *vector, ItemPointer tid)
 {
-	uint32		dims = build->params.dims;
+	float	   *place = phnsw_build_place(build);
 
-	if (build->filled == build->chunk_rows && !phnsw_build_next_chunk(build))
+	if (place == NULL)
 		return false;
-	memcpy(build->vectors + (Size) build->filled * dims, vector, dims * sizeof(float));
-	memcpy(&build->tids[build->filled], tid, sizeof(phnsw_tid));
-	build->filled++;
+	memcpy(place, vector, build->params.dims * sizeof(float));
+	phnsw_build_placed(build, tid);
 	return true;
 }
 
@@ -133,9 +148,16 @@ phnsw_build_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bo
 {
 	PhnswBuild *build = arg;
 	const Vector *vector;
+	float	   *place;
 
 	if (isnull[0])
 		return;
+	place = phnsw_build_place(build);	/* only a bulk insert is refused */
+	if (phnsw_detoast_run((struct varlena *) DatumGetPointer(values[0]), build->params.dims, place))
+	{
+		phnsw_build_placed(build, tid);
+		return;
+	}
 	vector = phnsw_detoast(values[0], 0);
 	phnsw_check_expected_dim(build->params.dims, vector->dim);
 	phnsw_build_add(build, vector->x, tid);

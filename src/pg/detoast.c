@@ -12,6 +12,9 @@
  * again only when no chunk has them), so a chunk that says all this is the right one, whatever led there.  A pin keeps its bytes in
  * place while they are copied.
  *
+ * A build, which wants every value once and in order, has the coordinates put straight into its own memory, and the pages to come
+ * asked for.
+ *
  * Everything else is left to PostgreSQL's detoast_attr(): compressed values, TOAST tables in local buffers or of another access method,
  * snapshots that may expire, and every value whose chunks are not found, so that errors are PostgreSQL's own.
  */
@@ -34,6 +37,7 @@
 /* The bytes of a stored value: what follows the length word. */
 #define PHNSW_STORED_MIN ((int32) (PHNSW_VECTOR_SIZE(1) - VARHDRSZ))
 #define PHNSW_STORED_MAX ((int32) (PHNSW_VECTOR_SIZE(PHNSW_DIMS_MAX) - VARHDRSZ))
+#define PHNSW_LINE 64			/* of the processor's caches */
 #define PHNSW_CHUNKS_MAX (PHNSW_STORED_MAX / TOAST_MAX_CHUNK_SIZE + 1)
 
 static Vector *spaces[PHNSW_DETOAST_SPACES];
@@ -105,10 +109,54 @@ visible_tuple(Buffer buffer, OffsetNumber offset, HeapTuple tuple)
 	return HeapTupleSatisfiesVisibility(tuple, &toast, buffer);
 }
 
+/* Where the bytes of a value go. */
+typedef struct Target
+{
+	char	   *head;			/* the first few */
+	uint32		head_bytes;		/* fewer than a chunk has */
+	char	   *rest;
+	bool		run;			/* the values behind this one will be wanted next */
+} Target;
+
+/* Copies a chunk; returns where the next one goes. */
+static inline char *
+copy_chunk(const Target *target, char *to, const char *data, int32 size, bool first)
+{
+	if (first && target->head_bytes != 0)
+	{
+		memcpy(target->head, data, target->head_bytes);
+		data += target->head_bytes;
+		size -= target->head_bytes;
+	}
+	/* Of a size that it knows to be small gcc copies with a string instruction, which takes a third longer than the library. */
+	__asm__("":"+r"(size));
+	memcpy(to, data, size);
+	return to + size;
+}
+
+/*
+ * Asks for the whole of the page behind this one.  What reads pages in order waits for each of their lines otherwise: tuples stand
+ * from a page's end to its beginning, and the processor looks ahead in one direction, and not into another page.
+ */
+static void
+ask_next_page(PhnswToastSource *source, BlockNumber block)
+{
+	Buffer		next = phnsw_buffer_map_next(&source->table, block);
+	const char *page;
+
+	if (next <= InvalidBuffer)
+		return;
+	page = BufferGetPage(next);
+	for (uint32 line = 0; line < BLCKSZ; line += PHNSW_LINE)
+		__builtin_prefetch(page + line, 0, 2);
+}
+
 /* Reads n chunks, which make up `bytes` bytes, from where they might be.  false: not all of them are there. */
 static bool
-read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, uint32 n, char *to, int32 bytes)
+read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, uint32 n, const Target *target, int32 bytes)
 {
+	static BlockNumber asked = InvalidBlockNumber;	/* the page behind this one */
+	char	   *to = target->rest;
 	Buffer		buffer = InvalidBuffer;
 	BlockNumber at = InvalidBlockNumber;	/* which a damaged index may name */
 	uint32		i;
@@ -129,6 +177,11 @@ read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, 
 			at = block;
 			if (!BufferIsValid(buffer))
 				return false;
+			if (target->run && block != asked)
+			{
+				ask_next_page(source, block);
+				asked = block;
+			}
 		}
 		tuple.t_tableOid = source->table.relid;
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -137,8 +190,7 @@ read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, 
 		data = visible ? chunk_data(&tuple, value, (int32) i, size) : NULL;
 		if (data == NULL)
 			break;
-		memcpy(to, data, size);
-		to += size;
+		to = copy_chunk(target, to, data, size, i == 0);
 		bytes -= size;
 	}
 	if (BufferIsValid(buffer))
@@ -203,14 +255,29 @@ phnsw_ahead_places(PhnswAhead *look)
 	return entry->n == look->n;
 }
 
-/* A value out of line.  NULL: PostgreSQL has to read it. */
+/* A value out of line that has that many bytes.  false: PostgreSQL has to read it. */
+static bool
+read_value(const varatt_external *pointer, PhnswToastSource *source, uint32 n, const Target *target)
+{
+	Oid			value = pointer->va_valueid;
+	int32		bytes = VARATT_EXTERNAL_GET_EXTSIZE(*pointer);
+	const Ahead *entry = ahead_of(pointer);
+	ItemPointerData places[PHNSW_CHUNKS_MAX];
+
+	if (entry->value == value && entry->relid == pointer->va_toastrelid && entry->n == n &&
+		read_chunks(source, value, entry->places, n, target, bytes))
+		return true;
+	return phnsw_toast_find(&source->tree, value, n, places, InvalidBlockNumber, false) == n &&
+		read_chunks(source, value, places, n, target, bytes);
+}
+
+/* A value out of line, in a space.  NULL: PostgreSQL has to read it. */
 static const Vector *
 read_external(const struct varlena *datum, int space)
 {
 	varatt_external pointer;
-	ItemPointerData places[PHNSW_CHUNKS_MAX];
 	PhnswToastSource *source;
-	Ahead	   *entry;
+	Target		target = {0};
 	uint32		n;
 	int32		bytes;
 	Vector	   *vector;
@@ -224,15 +291,26 @@ read_external(const struct varlena *datum, int space)
 	bytes = VARATT_EXTERNAL_GET_EXTSIZE(pointer);
 	vector = space_of(space, bytes + VARHDRSZ);
 	SET_VARSIZE(vector, bytes + VARHDRSZ);
+	target.rest = VARDATA(vector);
+	return read_value(&pointer, source, n, &target) ? vector : NULL;
+}
 
-	entry = ahead_of(&pointer);
-	if (entry->value == pointer.va_valueid && entry->relid == pointer.va_toastrelid && entry->n == n &&
-		read_chunks(source, pointer.va_valueid, entry->places, n, VARDATA(vector), bytes))
-		return vector;
-	if (phnsw_toast_find(&source->tree, pointer.va_valueid, n, places, InvalidBlockNumber, false) == n &&
-		read_chunks(source, pointer.va_valueid, places, n, VARDATA(vector), bytes))
-		return vector;
-	return NULL;
+bool
+phnsw_detoast_run(const struct varlena *datum, uint32 dims, float *to)
+{
+	varatt_external pointer;
+	PhnswToastSource *source;
+	Vector		header;
+	Target		target = {.head = VARDATA(&header),.head_bytes = offsetof(Vector, x) - VARHDRSZ,.rest = (char *) to,.run = true};
+	uint32		n;
+
+	if (!VARATT_IS_EXTERNAL_ONDISK(datum))
+		return false;
+	VARATT_EXTERNAL_GET_POINTER(pointer, datum);
+	if (!read_here(&pointer, &n) || VARATT_EXTERNAL_GET_EXTSIZE(pointer) != PHNSW_VECTOR_SIZE(dims) - VARHDRSZ)
+		return false;
+	source = phnsw_toast_source(pointer.va_toastrelid);
+	return source != NULL && read_value(&pointer, source, n, &target) && header.dim == dims;
 }
 
 /* ---- vectors ------------------------------------------------------------------------------------------------------------- */

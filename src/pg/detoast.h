@@ -28,6 +28,12 @@ phnsw_detoast(Datum datum, int space)
 	return phnsw_detoast_extended(datum, space);
 }
 
+/*
+ * A vector's coordinates, if it is out of line, has so many and can be read here; false: the vector has to be asked for as above, and
+ * `to` may have been written to.  For whoever reads a table from its beginning to its end: pages are asked for ahead.
+ */
+extern bool phnsw_detoast_run(const struct varlena *datum, uint32 dims, float *to);
+
 /* A look at where the chunks of a value are, before it is read. */
 typedef struct PhnswAhead
 {
