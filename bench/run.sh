@@ -57,7 +57,7 @@ fi
 
 # The settings of every system in the cluster; bench/README.md lists them.
 memory_mb=$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)
-buffers_mb=$((memory_mb / 4 < 8192 ? memory_mb / 4 : 8192))
+buffers_mb=${PHNSW_BUFFERS_MB:-$((memory_mb / 4 < 8192 ? memory_mb / 4 : 8192))} # PHNSW_BUFFERS_MB: for tests
 
 # Shared memory in huge pages, which the system sets aside meanwhile.
 huge_pages() {

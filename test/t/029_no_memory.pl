@@ -1,5 +1,5 @@
 # Bulk inserts into an empty index for which there is no memory, thread or temporary file: the rows go one by one, and none is lost.
-# Each allocation of the build fails in turn (fail_alloc.c), the process has few addresses, temp_file_limit is small.
+# Each allocation of the build fails in turn (memory_shim.c), the process has few addresses, temp_file_limit is small.
 #
 # PHNSW_TEST_EVERY=1: really each; otherwise the first 30, and of the others fewer and fewer.
 
@@ -9,45 +9,21 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use BulkTest;
+use MemoryShim;
 use PhnswTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 use constant ROWS => 700;
 
-my $dir = PostgreSQL::Test::Utils::tempdir();
-my $control = "$dir/control";
-
-# What fail_alloc.c reads: process, allocations that succeed.
-sub fail_after
-{
-	my ($pid, $left) = @_;
-
-	open my $file, '+<', $control or die;
-	syswrite $file, pack('q3', $pid, $left, 0);
-	close $file;
-	return;
-}
-
-sub failed
-{
-	return (unpack 'q3', slurp_file($control))[2];
-}
-
-append_to_file($control, pack('q3', 0, 0, 0));
-my $compiler = $^O eq 'linux' && system('cc --version >/dev/null 2>&1') == 0;
-system_or_bail('cc', '-shared', '-fPIC', '-O2', '-o', "$dir/fail_alloc.so", "$FindBin::RealBin/fail_alloc.c", '-ldl') if $compiler;
-
-my $node;
-{
-	local $ENV{PHNSW_FAIL_FILE} = $control;
-	local $ENV{LD_PRELOAD} = "$dir/fail_alloc.so" if $compiler;
-	$node = bulk_node('no_memory', 'autovacuum = off', 'phnsw.log_build = on', 'maintenance_work_mem = 64MB', 'max_parallel_maintenance_workers = 1');
-}
+my $make = sub {
+	return bulk_node('no_memory', 'autovacuum = off', 'phnsw.log_build = on', 'maintenance_work_mem = 64MB', 'max_parallel_maintenance_workers = 1');
+};
+my $node = shim_available() ? shim_node($make) : $make->();
 
 SKIP:
 {
-	skip 'no C compiler', 1 if !$compiler;
+	skip 'no C compiler', 1 if !shim_available();
 	my $s = $node->background_psql('postgres', on_error_stop => 0);
 	my $pid = $s->query_safe('SELECT pg_backend_pid()');
 	my $statistics = q{SELECT bulk_flushes || ' ' || inserts FROM phnsw_stats WHERE index = 't_v'::regclass};
@@ -59,10 +35,10 @@ SKIP:
 	while (1)
 	{
 		$s->query_safe('TRUNCATE t; SELECT phnsw_stats_reset(); BEGIN;' . rows('t', 1, ROWS));
-		fail_after($pid, $at);
+		shim($pid, left => $at);
 		my (undef, $error) = $s->query('COMMIT');
-		my $failures = failed();
-		fail_after(0, 0);
+		my $failures = shim_failed();
+		shim(0);
 		my ($flushes, $inserts) = split / /, $s->query_safe($statistics);
 		my ($rows, $found) = split /\|/, $s->query_safe("SELECT (SELECT count(*) FROM t), (SELECT rows FROM phnsw_index_info('t_v'))");
 		my (undef, $damage) = $s->query("SELECT phnsw_check('t_v')");
@@ -84,6 +60,48 @@ SKIP:
 	like(slurp_file($node->logfile), qr/phnsw build of 700 rows into index "t_v" has no memory, they go one by one/, 'the log says so');
 	$s->quit;
 }
+
+# A scan that takes rows out of the index (kill.c, which allocates nothing itself) while each allocation of the scan fails in turn, the
+# server's own as well: it has an answer or says why it has none, leaves no lock behind, and the next one returns every row.
+SKIP:
+{
+	skip 'no C compiler', 1 if !shim_available();
+	my $s = $node->background_psql('postgres', on_error_stop => 0);
+	my $pid = $s->query_safe('SELECT pg_backend_pid()');
+	my $scan = "SELECT count(*) FROM (SELECT id FROM k ORDER BY v <-> $query OFFSET 0) x";
+	my $killed = q{SELECT killed FROM phnsw_stats WHERE index = 'k_v'::regclass};
+	my ($at, $tried, $refused, $left) = (0, 0, 0, 9000);
+
+	run('CREATE TABLE k (id int, v vector(8)) WITH (fillfactor = 100);' . rows('k', 1, $left) . 'CREATE INDEX k_v ON k USING phnsw (v); VACUUM ANALYZE k');
+	$s->query_safe("SET enable_seqscan = off; SET enable_sort = off; SET phnsw.iterative_scan = relaxed_order; $scan");
+	while (1)
+	{
+		run("DELETE FROM k WHERE id BETWEEN $tried * 60 + 1 AND $tried * 60 + 60");
+		$tried++;
+		$left -= 60;
+		shim($pid, everyone => 1, left => $at);
+		my ($out, $error) = $s->query($scan);
+		my $failures = shim_failed();
+		shim(0);
+		$refused++ if $error;
+		if ($error ? $s->{stderr} !~ /ERROR:  out of memory/ : $out ne $left)
+		{
+			fail("allocation $at: $out of $left rows; $s->{stderr}");
+			last;
+		}
+		$s->{stderr} = '';
+		run("SET lock_timeout = '10s'; SELECT phnsw_check('k_v'); BEGIN; INSERT INTO k SELECT id, v FROM k WHERE id = 9000; ROLLBACK");
+		last if $failures == 0 || $tried == 140;
+		$at++;
+	}
+	note("$tried scans, $refused without memory, " . $s->query_safe($killed) . ' rows taken out');
+	cmp_ok($refused, '>', 5, 'a scan without memory says so');
+	is($s->query_safe($scan), $left, 'the next one returns every row');
+	cmp_ok($s->query_safe($killed), '>', 100, 'rows that are gone were taken out');
+	$s->quit;
+	complete('k', $left, 'rows taken out');
+}
+
 # How an index got its rows: "bulk builds and merges, rows in them, rows one by one".
 sub how
 {

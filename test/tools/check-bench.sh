@@ -46,6 +46,18 @@ print("\n".join(map(json.dumps, faults)))
 sys.exit(1 if faults else 0)
 PYTHON
 
+# Huge pages: they are used and the file says so, or it is said why not; the system has as many as before.
+huge_before=$(cat /proc/sys/vm/nr_hugepages 2>/dev/null || true)
+mkdir "$place/huge"
+if PHNSW_RESULTS=$place/huge PHNSW_BUFFERS_MB=64 bench/run.sh words20k --rows 500 --repeat 1 --seconds 0.05 --queries 20 --ef 20 --clients 1 \
+	--only build,search --huge-pages --json --save >"$place/huge/lines.json" 2>"$place/huge/log"; then
+	grep -q '^# huge_pages: on' "$place"/huge/*-hugepages.csv || { echo "the file of a run with huge pages does not say so"; exit 1; }
+else
+	grep -E -- '--huge-pages needs root, and pages of 2 MB|the system has no memory for [0-9]+ huge pages' "$place/huge/log" ||
+		{ echo "run.sh --huge-pages fails, and does not say why"; cat "$place/huge/log"; exit 1; }
+fi
+[[ $(cat /proc/sys/vm/nr_hugepages 2>/dev/null || true) == "$huge_before" ]] || { echo "run.sh --huge-pages leaves huge pages set aside"; exit 1; }
+
 # Speed at a recall: measured at or above it, interpolated, or nothing; never extrapolated.
 python3 - <<'PYTHON'
 import sys
