@@ -123,6 +123,46 @@ TEST(Arena, WarmPiecesGoToTheSpanThatGrows) {
   EXPECT_EQ(std::count(c.data(), c.data() + c.size(), 'c'), static_cast<std::ptrdiff_t>(c.size()));
 }
 
+// What a span leaves goes to the next ones, before what is warm and piece by piece, with what stood there; a span that has a part of the
+// file leaves nothing.
+TEST(Arena, WhatASpanLeavesGoesToOthers) {
+  FileSource source;
+  Workers workers;
+  Arena arena(7 * Arena::kPiece, source);
+  ArenaArray<char> a, b, c, d;
+  ASSERT_TRUE(a.reserve(arena, 20 * Arena::kPiece).ok());
+  ASSERT_TRUE(a.grow(2 * Arena::kPiece).ok());
+  ASSERT_TRUE(arena.warm(workers.team));
+  ASSERT_TRUE(a.grow(3 * Arena::kPiece).ok()) << "moved";
+  ASSERT_TRUE(a.grow(5 * Arena::kPiece).ok());
+  std::fill_n(a.data(), a.size(), 'a');
+  ASSERT_TRUE(arena.warm(workers.team));
+  a.release();
+  EXPECT_EQ(arena.anonymous_bytes(), 0u);
+  EXPECT_EQ(arena.warm_bytes(), 6 * Arena::kPiece);
+
+  ASSERT_TRUE(b.allocate(arena, Arena::kPiece).ok());
+  ASSERT_TRUE(c.allocate(arena, 3 * Arena::kPiece).ok());
+  EXPECT_EQ(std::count(b.data(), b.data() + b.size(), 'a'), static_cast<std::ptrdiff_t>(b.size()));
+  EXPECT_EQ(std::count(c.data(), c.data() + c.size(), 'a'), static_cast<std::ptrdiff_t>(c.size()));
+  std::fill_n(b.data(), b.size(), 'b');
+  std::fill_n(c.data(), c.size(), 'c');
+  ASSERT_TRUE(d.allocate(arena, 4 * Arena::kPiece).ok()) << "one left, one warm, one of the budget, one of the file";
+  EXPECT_EQ(arena.warm_bytes(), 0u);
+  EXPECT_EQ(arena.anonymous_bytes(), 7 * Arena::kPiece);
+  EXPECT_EQ(arena.file_bytes(), Arena::kPiece);
+  EXPECT_EQ(std::count(d.data(), d.data() + d.size(), 'a'), static_cast<std::ptrdiff_t>(Arena::kPiece));
+  std::fill_n(d.data(), d.size(), 'd');
+  EXPECT_EQ(std::count(b.data(), b.data() + b.size(), 'b'), static_cast<std::ptrdiff_t>(b.size()));
+  EXPECT_EQ(std::count(c.data(), c.data() + c.size(), 'c'), static_cast<std::ptrdiff_t>(c.size()));
+  d.release();
+  EXPECT_EQ(arena.warm_bytes(), 0u);
+  c.release();
+  EXPECT_EQ(arena.warm_bytes(), 3 * Arena::kPiece);
+  arena.cool();
+  EXPECT_EQ(arena.warm_bytes(), 0u);
+}
+
 // Where a piece was before it was moved, somebody else may live when the arena ends.
 TEST(Arena, GivesBackNoAddressesOfOthers) {
   void *other = MAP_FAILED;

@@ -17,6 +17,8 @@ constexpr std::size_t kWarmReserve = std::size_t{1} << 36;
 constexpr std::size_t kPage = 4096;
 // A piece that takes a thread longer is dear: clearing it is a tenth of a millisecond to a half.
 constexpr double kDearSeconds = 2e-3;
+// Mappings that may wait; more are given back.
+constexpr std::size_t kLeftMax = 1024;
 constexpr std::size_t kDearPieces = 2;  // of each thread at once
 
 double thread_seconds() noexcept {
@@ -43,6 +45,23 @@ void Arena::unmap(Span &span) noexcept {
   span.data_ = nullptr;
 }
 
+bool Arena::leave(Span &span) noexcept {
+  if (span.anonymous_ == 0 || !span.huge_ || !span.file_.empty() ||
+      left_.size() + span.moved_at_once_.size() > left_.capacity()) {
+    return false;
+  }
+  char *begin = span.data_;
+  for (const std::size_t bytes : span.moved_at_once_) {
+    left_.push_back({begin, bytes});
+    begin += bytes;
+  }
+  left_bytes_ += span.anonymous_;
+  if (span.reserved_ > span.backed_) munmap(begin, span.reserved_ - span.backed_);
+  anonymous_ -= span.anonymous_;
+  span.data_ = nullptr;
+  return true;
+}
+
 bool Arena::addresses_are_limited() noexcept {
   rlimit limit{};
   return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
@@ -51,6 +70,7 @@ bool Arena::addresses_are_limited() noexcept {
 Status Arena::reserve(std::size_t bytes_max, Span **span) {
   auto owned = std::make_unique<Span>();
   spans_.reserve(spans_.size() + 1);
+  left_.reserve(kLeftMax);
   const std::size_t bytes = round_up(std::max<std::size_t>(bytes_max, 1));
   // One piece more, so that the range can begin at a huge page's boundary.
   void *base = mmap(nullptr, bytes + kPiece, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -70,18 +90,23 @@ Status Arena::grow(Span *span, std::size_t bytes) {
   if (bytes <= span->backed_) return {};
   if (bytes > span->reserved_) return {PHNSW_LIMIT, "the rows do not fit into the address space of one build"};
   std::size_t more = round_up(bytes - span->backed_);
+  more -= back_with_left(span, more);
   more -= back_with_warm(span, more);
   const std::size_t used = anonymous_ + warm_bytes();
   const std::size_t room = memory_bytes_ > used ? (memory_bytes_ - used) & ~(kPiece - 1) : 0;
   const std::size_t anonymous = std::min(more, room);
   if (anonymous != 0) {
     char *begin = span->data_ + span->backed_;
+    span->moved_at_once_.reserve(span->moved_at_once_.size() + 1);
     if (mmap(begin, anonymous, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
         MAP_FAILED) {
       return kNoMemory;
     }
     // Of a few small pages the first touch clears no more than these.
-    madvise(begin, anonymous, bytes >= kPiece / 4 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    const bool huge = bytes >= kPiece / 4;
+    madvise(begin, anonymous, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    span->huge_ &= huge;
+    span->moved_at_once_.push_back(anonymous);
     span->backed_ += anonymous;
     span->anonymous_ += anonymous;
     anonymous_ += anonymous;
@@ -123,17 +148,40 @@ void Arena::cool() noexcept {
   if (warm_ != nullptr) munmap(warm_ + warm_begin_, kWarmReserve - warm_begin_);
   warm_ = nullptr;
   warm_begin_ = warm_end_ = 0;
+  for (const Left &left : left_) munmap(left.begin, left.bytes);
+  left_.clear();
+  left_bytes_ = 0;
 }
 
-std::size_t Arena::back_with_warm(Span *span, std::size_t bytes) noexcept {
-  const std::size_t take = std::min(bytes, warm_bytes());
-  if (take == 0) return 0;
+bool Arena::move(Span *span, char *from, std::size_t bytes) {
+  span->moved_at_once_.reserve(span->moved_at_once_.size() + 1);
   char *begin = span->data_ + span->backed_;
-  if (mremap(warm_ + warm_begin_, take, take, MREMAP_MAYMOVE | MREMAP_FIXED, begin) == MAP_FAILED) return 0;
+  if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, begin) == MAP_FAILED) return false;
+  span->moved_at_once_.push_back(bytes);
+  span->backed_ += bytes;
+  span->anonymous_ += bytes;
+  anonymous_ += bytes;
+  return true;
+}
+
+std::size_t Arena::back_with_left(Span *span, std::size_t bytes) {
+  std::size_t done = 0;
+  while (done < bytes && !left_.empty()) {
+    Left &left = left_.back();
+    const std::size_t take = std::min(bytes - done, left.bytes);
+    if (!move(span, left.begin + (left.bytes - take), take)) break;
+    left.bytes -= take;
+    if (left.bytes == 0) left_.pop_back();
+    left_bytes_ -= take;
+    done += take;
+  }
+  return done;
+}
+
+std::size_t Arena::back_with_warm(Span *span, std::size_t bytes) {
+  const std::size_t take = std::min(bytes, warm_end_ - warm_begin_);
+  if (take == 0 || !move(span, warm_ + warm_begin_, take)) return 0;
   warm_begin_ += take;
-  span->backed_ += take;
-  span->anonymous_ += take;
-  anonymous_ += take;
   return take;
 }
 
@@ -183,7 +231,7 @@ Status Arena::allocate(std::size_t bytes, Span **span) {
 
 void Arena::release(Span *span) noexcept {
   if (span == nullptr) return;
-  unmap(*span);
+  if (!leave(*span)) unmap(*span);
   for (const Span::FilePiece &piece : span->file_) {
     // A piece that finds no room in the list is lost to reuse, nothing else.
     if (file_free_.size() < file_free_.capacity()) file_free_.push_back(piece);

@@ -2,13 +2,15 @@
 //
 // A Span is one contiguous range of reserved addresses that is backed piece by piece as it grows, so that pointers into
 // it never move.  Each piece is anonymous memory (huge pages asked for) while the sum stays within the budget; else it is
-// a piece of the spill file, which the arena's owner extends on request.  Released pieces are used again.
+// a piece of the spill file, which the arena's owner extends on request.  Released pieces are used again, of either kind.
 //
 // Fresh memory costs the time of the system's clearing it, and in a virtual machine up to a hundred times that, while its host
 // finds a page.  warm() has it done ahead, when nobody has anything better to do; what is warm is moved, by its page tables, to
 // the span that grows next, whichever that is.  Of dear memory a whole team clears pieces side by side.
 //
-// Used by one thread, the conductor.  New bytes read as zero, except in pieces of the file that are used again.
+// What a span leaves waits like what is warm, and is used before it: it need not be cleared again.
+//
+// Used by one thread, the conductor.  New bytes read as zero, except in pieces that are used again.
 #pragma once
 
 #include <cstddef>
@@ -55,6 +57,9 @@ class Arena {
       std::size_t bytes;
     };
     std::vector<FilePiece> file_;
+    // Lengths, in order, of what can be moved at once (it has one mapping); all of it is `huge` as long as there is no file.
+    std::vector<std::size_t> moved_at_once_;
+    bool huge_ = true;
   };
 
   // memory_bytes: of anonymous memory at most.  REQUIRES: spill outlives the arena.
@@ -79,8 +84,8 @@ class Arena {
   static Status touch(Team &team, char *begin, std::size_t bytes);
   // Gives back what waits.
   void cool() noexcept;
-  // Bytes that wait for a span.
-  [[nodiscard]] std::size_t warm_bytes() const noexcept { return warm_end_ - warm_begin_; }
+  // Bytes that wait for a span, left by others or cleared.
+  [[nodiscard]] std::size_t warm_bytes() const noexcept { return left_bytes_ + (warm_end_ - warm_begin_); }
   // ... and where.
   [[nodiscard]] const char *warm_place() const noexcept { return warm_ + warm_begin_; }
 
@@ -88,8 +93,12 @@ class Arena {
   [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_end_; }
 
  private:
-  // Backs at most `bytes` behind what the span has; returns how many.
-  std::size_t back_with_warm(Span *span, std::size_t bytes) noexcept;
+  // Each backs at most `bytes` behind what the span has; returns how many.
+  std::size_t back_with_left(Span *span, std::size_t bytes);
+  std::size_t back_with_warm(Span *span, std::size_t bytes);
+  bool move(Span *span, char *from, std::size_t bytes);
+  // Puts a span's memory by for others; false: that cannot be done.
+  bool leave(Span &span) noexcept;
   Status back_with_file(Span *span, std::size_t bytes);
   void unmap(Span &span) noexcept;
 
@@ -100,6 +109,12 @@ class Arena {
   char *warm_ = nullptr;
   std::size_t warm_begin_ = 0, warm_end_ = 0;
   bool dear_ = false;  // the last piece took long
+  struct Left {
+    char *begin;
+    std::size_t bytes;
+  };
+  std::vector<Left> left_;
+  std::size_t left_bytes_ = 0;
   std::uint64_t file_end_ = 0;
   std::vector<Span::FilePiece> file_free_;
   std::vector<Span *> spans_;

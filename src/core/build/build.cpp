@@ -179,9 +179,9 @@ void Build::conduct() noexcept {
   try {
     status = load();
     if (status.ok()) status = build_graph();
-    arena_.cool();
     if (status.ok()) {
       fill_result();
+      arena_.cool();
       status = serve();
     }
   } catch (const std::bad_alloc &) {

@@ -47,17 +47,8 @@ std::uint32_t Rows::sample_rows_max() const noexcept {
 Status Rows::add(const float *vectors, const phnsw_tid *tids, std::uint32_t n, bool alone) {
   if (codec_ == nullptr) {
     const std::uint32_t most = sample_rows_max();
-    if (sample_.size() == 0) {
-      const std::uint32_t first = std::clamp(rows_expected_, std::min(n, most), most);
-      sample_.reset(std::size_t{first} * params_.dims);
-      sample_tids_.reset(first);
-    }
+    if (const Status status = grow_sample(n); !status.ok()) return status;
     const std::uint32_t take = std::min(n, most - sampled_);
-    if (sampled_ + take > sample_tids_.size()) {
-      const std::uint32_t grown = std::min(most, 2 * (sampled_ + take));
-      sample_.resize(std::size_t{grown} * params_.dims);
-      sample_tids_.resize(grown);
-    }
     std::memcpy(sample_.data() + std::size_t{sampled_} * params_.dims, vectors, std::size_t{take} * params_.dims * sizeof(float));
     std::memcpy(sample_tids_.data() + sampled_, tids, take * sizeof(phnsw_tid));
     for (std::uint32_t i = 0; i < take; i++) norms_.push_back(norm_of(vectors + std::size_t{i} * params_.dims, params_.dims));
@@ -72,6 +63,21 @@ Status Rows::add(const float *vectors, const phnsw_tid *tids, std::uint32_t n, b
   context_.team.set_alone(alone);
   const Status status = encode(vectors, tids, n, alone);
   context_.team.set_alone(false);
+  return status;
+}
+
+// Room for n more, or as many as the sample takes.  In the arena, whose other arrays get this memory afterwards.
+Status Rows::grow_sample(std::uint32_t n) {
+  const std::uint32_t most = sample_rows_max(), wanted = std::min(most, sampled_ + std::min(n, most));
+  Status status;
+  if (sample_.data() == nullptr) {
+    status = sample_.reserve(context_.arena, std::size_t{most} * params_.dims);
+    if (status.ok()) status = sample_.grow(std::size_t{std::clamp(rows_expected_, wanted, most)} * params_.dims);
+    sample_tids_.reset(most);
+  }
+  if (status.ok() && std::size_t{wanted} * params_.dims > sample_.size()) {
+    status = sample_.grow(std::size_t{std::min(most, 2 * wanted)} * params_.dims);
+  }
   return status;
 }
 
@@ -115,7 +121,7 @@ Status Rows::fix_codec() {
   stride_ = code_stride();
   if (status = reserve(); !status.ok()) return status;
   status = sampled_ == 0 ? Status() : encode(sample_.data(), sample_tids_.data(), sampled_, false);
-  sample_.reset(0);
+  sample_.release();
   sample_tids_.reset(0);
   return status;
 }

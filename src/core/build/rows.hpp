@@ -51,6 +51,7 @@ class Rows {
 
  private:
   [[nodiscard]] std::uint32_t sample_rows_max() const noexcept;
+  Status grow_sample(std::uint32_t n);
   Status fix_codec();
   // Addresses for so many rows; for as many as ids can name, if the system has them to spare.
   Status reserve(std::size_t rows);
@@ -76,7 +77,7 @@ class Rows {
   std::unique_ptr<Codec> codec_;
   std::size_t stride_ = 0;
 
-  Array<float> sample_;  // until the codec is fixed
+  ArenaArray<float> sample_;  // until the codec is fixed
   Array<phnsw_tid> sample_tids_;
   std::vector<double> norms_;  // of the sample
   std::uint32_t sampled_ = 0;
