@@ -10,13 +10,14 @@ namespace {
 
 using points_test::World;
 
-GraphParams params_of(std::uint32_t leaf) { return {leaf, 2, 4, 8, 3, 64, 99}; }
+GraphParams params_of(std::uint32_t leaf, std::uint32_t carve_dims = 1000) { return {leaf, 2, 4, 8, 3, 64, carve_dims, 99}; }
 
-TEST(Partition, GivesEveryPointNearCandidates) {
+// carve_dims: of 20 coordinates, those that the points are carved by.
+void expect_near_candidates(std::uint32_t carve_dims) {
   World world(5000, 20, 1);
   Reservoirs reservoirs;
   ASSERT_TRUE(reservoirs.allocate(world.context, 5000, 68).ok());
-  const GraphParams params = params_of(256);
+  const GraphParams params = params_of(256, carve_dims);
   Partition partition(world.context, world.points, params, reservoirs);
   ASSERT_TRUE(partition.run().ok());
 
@@ -38,6 +39,43 @@ TEST(Partition, GivesEveryPointNearCandidates) {
     for (std::uint32_t k = 0; k < n; k++) found += neighbour_index(keys[k]) == nearest;
   }
   EXPECT_GE(found, 95u);  // of 100
+}
+
+TEST(Partition, GivesEveryPointNearCandidates) { expect_near_candidates(20); }
+
+// Half of the coordinates is enough to carve by, if the sums and norms are those of that half: by whole ones a point would go
+// where the other half's sum takes it.
+TEST(Partition, CarvesByHalfOfTheCoordinates) { expect_near_candidates(12); }
+
+// What lies beyond carve_dims has no say in which parts a point belongs to.
+TEST(Partition, CarvesByTheFirstCoordinatesOnly) {
+  World world(5000, 40, 5), other(5000, 40, 5);
+  std::mt19937 random(6);
+  for (std::uint32_t i = 0; i < 5000; i++) {
+    std::int32_t sum = 0, squares = 0;
+    for (std::uint32_t j = 0; j < 40; j++) {
+      std::int8_t &x = other.codes[i * 64 + j];
+      if (j >= 20) x = static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127);
+      sum += x;
+      squares += x * x;
+    }
+    other.heads[i] = {0.01f, 0.0001f * static_cast<float>(squares), sum, 0};
+  }
+  std::vector<std::vector<std::uint32_t>> homes[2];  // in no particular order: that is a tour by all coordinates
+  for (World *one : {&world, &other}) {
+    Reservoirs reservoirs;
+    ASSERT_TRUE(reservoirs.allocate(one->context, 5000, 68).ok());
+    const GraphParams params = params_of(256, 20);
+    Partition partition(one->context, one->points, params, reservoirs);
+    ASSERT_TRUE(partition.run().ok());
+    const std::uint32_t *order = partition.home_order().data();
+    const std::vector<std::uint32_t> &begin = partition.home_begin();
+    std::vector<std::vector<std::uint32_t>> &home = homes[one == &other];
+    for (std::size_t i = 0; i + 1 < begin.size(); i++) home.emplace_back(order + begin[i], order + begin[i + 1]);
+    std::sort(home.begin(), home.end());
+  }
+  EXPECT_GT(homes[0].size(), 10u);
+  EXPECT_EQ(homes[0], homes[1]);
 }
 
 // All distances are alike, so that carving never ends by itself.

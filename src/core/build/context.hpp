@@ -81,6 +81,7 @@ struct GraphParams {
   std::uint32_t fanout_top;       // parts that a point belongs to on the first level of the partition
   std::uint32_t fanout_below;     // ... on the second
   std::uint32_t reservoir;        // candidates that a point remembers
+  std::uint32_t carve_dims;       // so many coordinates, the first, tell which parts a point is in: all, or a multiple of 4
   std::uint64_t seed;
 };
 

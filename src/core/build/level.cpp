@@ -59,6 +59,8 @@ GraphParams graph_params(std::uint32_t dims, std::uint32_t ef_construction, std:
   params.fanout_top = few ? std::clamp(ef_construction / 8, 4u, 8u) : std::clamp(ef_construction * 5 / 64, 3u, 8u);
   params.fanout_below = std::clamp(ef_construction / (few ? 21 : 32), 1u, 8u);
   params.far_leaves = few ? 4 : 2;
+  // Rotated coordinates: half of them know the distances well enough to say which leaders are near (README.md).
+  params.carve_dims = few ? dims : (dims / 2 + 3) & ~3u;
   params.reservoir = Reservoirs::capacity_for(std::clamp(ef_construction - 2, 30u, Reservoirs::kCapacityMax));
   params.seed = seed;
   return params;

@@ -6,6 +6,8 @@
 
 #include "base/rng.hpp"
 #include "build/prune.hpp"
+#include "codec/codec.hpp"
+#include "kernel/kernels.hpp"
 
 namespace phnsw {
 namespace {
@@ -20,6 +22,25 @@ constexpr std::uint32_t kSliceRows = 8192;
 constexpr std::uint32_t kSmallShare = 32, kMergedShare = 4;
 
 }  // namespace
+
+Status Partition::shorten() {
+  const std::uint32_t dims = params_.carve_dims;
+  if (dims >= points_.dims) return {};
+  if (const Status status = carved_heads_.allocate(context_.arena, points_.n); !status.ok()) return status;
+  carved_ = {{points_.rows.codes, carved_heads_.data(), points_.rows.stride}, points_.n, dims};
+  Array<std::uint8_t> ones(dims);
+  std::fill_n(ones.data(), dims, std::uint8_t{1});
+  constexpr std::uint32_t kBlock = 1024;
+  return context_.team.for_each((points_.n + kBlock - 1) / kBlock, [&](std::size_t block, unsigned) {
+    const std::uint32_t begin = static_cast<std::uint32_t>(block) * kBlock, end = std::min(points_.n, begin + kBlock);
+    for (std::uint32_t i = begin; i < end; i++) {
+      const std::int8_t *code = points_.rows.row(i);
+      const float scale = points_.rows.heads[i].scale;
+      const float norm2 = coded_norm2(scale, kernels().dot_s8s8(code, code, dims));
+      carved_heads_[i] = {scale, norm2, kernels().dot_u8s8(ones.data(), code, dims), 0.0f};
+    }
+  });
+}
 
 std::uint32_t Partition::leader_count(const Part &part, std::uint32_t *fanout) const noexcept {
   const std::uint32_t wanted = part.depth == 0 ? params_.fanout_top : part.depth == 1 ? params_.fanout_below : 1;
@@ -46,7 +67,7 @@ void Partition::pack_leaders(const Part &part, const std::uint32_t *places, std:
     if (places != nullptr) ids[i] = places[ids[i]];
   }
   if (part.depth == 0) tour(&ids);
-  gemm_.pack(points_.rows, ids.data(), 0, leaders, points_.groups(), panels);
+  gemm_.pack(carved_.rows, ids.data(), 0, leaders, carved_.groups(), panels);
 }
 
 void Partition::tour(std::vector<std::uint32_t> *ids) const {
@@ -64,7 +85,7 @@ void Partition::tour(std::vector<std::uint32_t> *ids) const {
 }
 
 std::uint32_t Partition::rows_per_step(std::uint32_t leaders) const noexcept {
-  const std::uint64_t per_row = std::uint64_t{leaders} * points_.groups() * 4;
+  const std::uint64_t per_row = std::uint64_t{leaders} * carved_.groups() * 4;
   const std::uint64_t rows = std::min<std::uint64_t>(kMultiplyAddsPerStep / per_row, std::min(512u, params_.leaf_points));
   return std::max<std::uint32_t>(static_cast<std::uint32_t>(rows) / gemm_.rows, 1) * gemm_.rows;
 }
@@ -84,7 +105,7 @@ void Partition::assign(const Part &part, const std::uint32_t *places, std::uint3
       ids = work.ids.data();
       first = 0;
     }
-    gemm_.few_nearest(k, points_.rows, ids, first, first + n, leaders, points_.groups(), work.scratch.data(),
+    gemm_.few_nearest(k, carved_.rows, ids, first, first + n, leaders, carved_.groups(), work.scratch.data(),
                       work.keys.data());
     for (std::uint32_t i = 0; i < n; i++) {
       for (std::uint32_t x = 0; x < fanout; x++) {
@@ -176,7 +197,7 @@ Status Partition::carve_with_team(const Part &part, ArenaArray<std::uint32_t> *m
   std::uint32_t fanout;
   const std::uint32_t leaders = leader_count(part, &fanout);
   LeafWorkspace packed;
-  packed.allocate(gemm_, points_.groups(), leaders);
+  packed.allocate(gemm_, carved_.groups(), leaders);
   pack_leaders(part, nullptr, leaders, &packed.panels);
   ArenaArray<std::uint16_t> assigned;
   if (const Status status = assigned.allocate(context_.arena, std::size_t{part.n} * fanout); !status.ok()) return status;
@@ -199,6 +220,7 @@ Status Partition::carve_with_team(const Part &part, ArenaArray<std::uint32_t> *m
 }
 
 Status Partition::run() {
+  if (const Status status = shorten(); !status.ok()) return status;
   work_.resize(context_.team.threads());
   for (LeafWorkspace &work : work_) work.allocate(gemm_, points_.groups(), params_.leaf_points);
 

@@ -18,6 +18,7 @@ class Partition {
         points_(points),
         params_(params),
         reservoirs_(reservoirs),
+        carved_(points),
         sketches_(points),
         leaves_(context.team, points),
         gemm_(gemm_kernels()) {}
@@ -39,6 +40,8 @@ class Partition {
   };
   using Merged = std::vector<std::vector<std::uint32_t>>;
 
+  // What the points are carved by: their first params_.carve_dims coordinates.
+  Status shorten();
   [[nodiscard]] std::uint32_t leader_count(const Part &part, std::uint32_t *fanout) const noexcept;
   // places: the part's ids are places in this.
   void pack_leaders(const Part &part, const std::uint32_t *places, std::uint32_t leaders, GemmPanels *panels) const;
@@ -60,6 +63,8 @@ class Partition {
   const Points &points_;
   const GraphParams &params_;
   Reservoirs &reservoirs_;
+  ArenaArray<phnsw_code_head> carved_heads_;  // unless those are all coordinates
+  Points carved_;
   const Sketches sketches_;
   Leaves leaves_;
   const GemmKernels &gemm_;
