@@ -124,11 +124,14 @@ def floor_line(axes, rows, column, draw):
 
 
 def recall_qps(axes, all_rows):
-    rows = [row for row in all_rows if row["measure"] == "search" and row["clients"] == 1 and row["ef"] > 0]
+    rows = [row for row in all_rows if row["measure"] == "search" and row["clients"] == 1 and (row["ef"] > 0 or "target" in row)]
     for system in systems_of(rows):
-        points = sorted((r["recall"], r["qps"], r["qps_min"], r["qps_max"]) for r in rows if r["system"] == system)
-        x, y, low, high = zip(*points)
-        points_with_spread(axes, [nines(recall) for recall in x], y, low, high, label=system, color=colour(system))
+        for style, by, chosen in (("-", "", False), ("--", ", by target_recall", True)):
+            points = sorted((r["recall"], r["qps"], r["qps_min"], r["qps_max"]) for r in rows
+                            if r["system"] == system and (r["ef"] == 0) == chosen)
+            if points:
+                x, y, low, high = zip(*points)
+                points_with_spread(axes, [nines(recall) for recall in x], y, low, high, label=system + by, color=colour(system), linestyle=style)
     axes.set_yscale("log")
     if rows:
         floor_line(axes, all_rows, "qps", axes.axhline)

@@ -118,20 +118,31 @@ class Report:
 def speed_at_recall(rows, target):
     """QPS of one connection at a recall of at least the target: the fastest measured point that has it, or, where that is faster,
     the speed interpolated (log QPS over recall) to the target between the largest ef below and the smallest above it.  Nothing
-    is extrapolated: a system that is above the target at its smallest ef gets a measured point."""
+    is extrapolated: a system that is above the target at its smallest ef gets a measured point.  phnsw has two ways to reach a recall,
+    phnsw.ef_search and phnsw.target_recall: the faster one counts."""
     found = {}
     for system in dict.fromkeys(row["system"] for row in rows):
-        points = [(r["recall"], r["qps"], r["ef"]) for r in rows if r["system"] == system and r["clients"] == 1 and r["ef"] > 0]
-        above = [p for p in points if p[0] >= target]
-        below = [p for p in points if p[0] < target]
-        if not above:
-            continue
-        found[system] = max(p[1] for p in above)
-        if below:
-            (r0, q0, _), (r1, q1, _) = max(below, key=lambda p: p[2]), min(above, key=lambda p: p[2])
-            share = (target - r0) / (r1 - r0)
-            found[system] = max(found[system], math.exp(math.log(q0) + share * (math.log(q1) - math.log(q0))))
+        mine = [r for r in rows if r["system"] == system and r["clients"] == 1]
+        curves = [[(r["recall"], r["qps"], r["ef"]) for r in mine if r["ef"] > 0],
+                  [(r["recall"], r["qps"], r["target"]) for r in mine if r["ef"] == 0 and "target" in r]]
+        speeds = [speed for speed in (curve_speed(curve, target) for curve in curves) if speed]
+        if speeds:
+            found[system] = max(speeds)
     return found
+
+
+def curve_speed(points, target):
+    """Of points (recall, QPS, what was set) of one way to set it; None: it is not reached."""
+    above = [p for p in points if p[0] >= target]
+    below = [p for p in points if p[0] < target]
+    if not above:
+        return None
+    speed = max(p[1] for p in above)
+    if below:
+        (r0, q0, _), (r1, q1, _) = max(below, key=lambda p: p[2]), min(above, key=lambda p: p[2])
+        share = (target - r0) / (r1 - r0)
+        speed = max(speed, math.exp(math.log(q0) + share * (math.log(q1) - math.log(q0))))
+    return speed
 
 
 def number(text):

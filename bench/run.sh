@@ -3,7 +3,7 @@
 #
 # usage: bench/run.sh DATASET [--rows N] [--only build,search,insert,mixed,copy,update,vacuum,cold,filter]
 #                     [--peers hnswlib,faiss,pgvector] [--threads N] [--json] [--save] [--metric l2|ip|cosine] [--k N,N]
-#                     [--ef N,N,...] [--repeat N] [--seconds S] [--clients N,N] [--queries N] [--changes N]
+#                     [--ef N,N,...] [--target R,R,...] [--repeat N] [--seconds S] [--clients N,N] [--queries N] [--changes N]
 #                     [--write-seconds S] [--write-clients N,N] [--batches N,N] [--commits off,on] [--cycles N] [--disk-us N]
 #                     [--m N] [--ef-construction N] [--maintenance-work-mem SIZE] [--huge-pages]
 #

@@ -189,7 +189,9 @@ class Extension:
         return int(psql(self.database, "SELECT pg_relation_size('items_v')"))
 
     def settings(self, ef):
-        return "SET %s = %d; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan" % (self.ef_setting, ef)
+        """ef, or, below 1, the recall that phnsw is to choose it by."""
+        width = "SET phnsw.target_recall = %g" % ef if 0 < ef < 1 else "SET %s = %d" % (self.ef_setting, ef)
+        return width + "; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
 
     def search_sql(self, where=""):
         return "SELECT id FROM items %s ORDER BY v %s $1::vector LIMIT %d" % (where, self.operator, self.k)

@@ -50,11 +50,14 @@
 
 /*
  * The smallest ef that misses no more: the share of missed neighbours falls about as a power of ef, so the logarithm of one
- * is linear in the logarithm of the other, between two measurements and for a while beyond the last.
+ * is linear in the logarithm of the other, between two measurements and for a while beyond the last.  stop: what finds as much as
+ * this ef does, by the same rule; none beyond the last measurement, where nobody knows which slack would suffice.
  */
 static uint32
-phnsw_ef_for_miss(const phnsw_calibration *c, uint32 n, double miss)
+phnsw_ef_for_miss(const phnsw_meta *meta, double miss, phnsw_stop *stop)
 {
+	const phnsw_calibration *c = meta->calibration;
+	uint32		n = meta->calibrations;
 	uint32		i = 0;
 	double		before;
 	double		after;
@@ -62,33 +65,67 @@ phnsw_ef_for_miss(const phnsw_calibration *c, uint32 n, double miss)
 
 	while (i + 1 < n && 1.0 - c[i].recall > miss)
 		i++;
+	*stop = meta->stop[i];
 	if (i == 0)
 		return c[0].ef;
 
 	before = Max(1.0 - c[i - 1].recall, 1e-6);
 	after = Max(1.0 - c[i].recall, before / 100);
 	steps = log(before / miss) / Max(log(before / after), 0.1);
+	if (steps > 1 || stop->slack == 0 || meta->stop[i - 1].slack == 0)
+		*stop = (phnsw_stop) {0, 0};
+	else
+	{
+		stop->wider = meta->stop[i - 1].wider * pow(stop->wider / meta->stop[i - 1].wider, steps);
+		stop->slack = meta->stop[i - 1].slack + (stop->slack - meta->stop[i - 1].slack) * steps;
+	}
 	return (uint32) ceil(c[i - 1].ef * pow((double) c[i].ef / c[i - 1].ef, Min(steps, PHNSW_STEPS_MAX)));
 }
 
-uint32
-phnsw_choose_ef(const phnsw_meta *meta)
+/* What the target takes by the calibration: ef, and what finds as much for less, as far as that is known. */
+static uint32
+phnsw_target_search(const phnsw_meta *meta, phnsw_stop *stop)
 {
-	return phnsw_ef_search > 0 ? phnsw_ef_search : Max(PHNSW_EF_TEN_ROWS, phnsw_target_ef(meta));
+	bool		ip = meta->codec.metric == PHNSW_IP;
+	double		worse = ip ? PHNSW_QUERY_MISS_IP : PHNSW_QUERY_MISS;
+	uint32		ef;
+
+	*stop = (phnsw_stop) {0, 0};
+	if (meta->calibrations == 0)
+		return PHNSW_EF_UNKNOWN;
+	ef = phnsw_ef_for_miss(meta, (1.0 - phnsw_target_recall) / worse, stop);
+	if (meta->nodes.limit / PHNSW_GROWN > Max(meta->built_nodes, meta->calibrated_nodes))
+	{
+		ef = Max(ef, PHNSW_EF_UNKNOWN);
+		*stop = (phnsw_stop) {0, 0};
+	}
+	/* Rows have the coordinate that completes their norm, queries have not: their distances grow more slowly. */
+	if (ip)
+		*stop = (phnsw_stop) {0, 0};
+	return Max(1, Min(ef, PHNSW_EF_MAX));
 }
 
 uint32
 phnsw_target_ef(const phnsw_meta *meta)
 {
-	double		worse = meta->codec.metric == PHNSW_IP ? PHNSW_QUERY_MISS_IP : PHNSW_QUERY_MISS;
-	uint32		ef;
+	phnsw_stop	stop;
 
-	if (meta->calibrations == 0)
-		return PHNSW_EF_UNKNOWN;
-	ef = phnsw_ef_for_miss(meta->calibration, meta->calibrations, (1.0 - phnsw_target_recall) / worse);
-	if (meta->nodes.limit / PHNSW_GROWN > Max(meta->built_nodes, meta->calibrated_nodes))
-		ef = Max(ef, PHNSW_EF_UNKNOWN);
-	return Max(1, Min(ef, PHNSW_EF_MAX));
+	return phnsw_target_search(meta, &stop);
+}
+
+uint32
+phnsw_choose_search(const phnsw_meta *meta, phnsw_stop *stop)
+{
+	*stop = (phnsw_stop) {0, 0};
+	if (phnsw_ef_search > 0)
+		return phnsw_ef_search;
+	return Max(PHNSW_EF_TEN_ROWS, phnsw_target_search(meta, stop));
+}
+
+uint32
+phnsw_stop_ef(uint32 ef, const phnsw_stop *stop)
+{
+	return stop->slack > 0 ? Min(ceil(ef * stop->wider), PHNSW_EF_MAX) : ef;
 }
 
 /* Nodes evaluated and lists read by a search with ef candidates: calibration, in proportion to ef beyond its points. */
@@ -165,6 +202,7 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	double		hops;
 	Cost		touch_cost;
 	phnsw_meta	meta;
+	phnsw_stop	stop;
 
 	*correlation = 0;
 	*pages = info->pages;
@@ -180,7 +218,8 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	}
 
 	phnsw_read_meta(info, &meta);
-	phnsw_search_work(&meta, phnsw_choose_ef(&meta), nodes, &touches, &hops);
+	/* Stopping by distance saves a share of this that is less than what is unknown of the rest. */
+	phnsw_search_work(&meta, phnsw_choose_search(&meta, &stop), nodes, &touches, &hops);
 	if (phnsw_max_scan_tuples > 0)
 		wanted = Min(wanted, phnsw_max_scan_tuples);
 

@@ -157,8 +157,11 @@ calibration_json(const phnsw_meta *meta)
 	{
 		const phnsw_calibration *c = &meta->calibration[i];
 
-		appendStringInfo(&json, "%s{\"ef\": %u, \"recall\": %.4f, \"touches\": %.1f, \"hops\": %.1f}",
+		appendStringInfo(&json, "%s{\"ef\": %u, \"recall\": %.4f, \"touches\": %.1f, \"hops\": %.1f",
 						 i > 0 ? ", " : "", c->ef, c->recall, c->touches, c->hops);
+		if (meta->stop[i].slack > 0)
+			appendStringInfo(&json, ", \"stop\": {\"wider\": %.3f, \"slack\": %.4f}", meta->stop[i].wider, meta->stop[i].slack);
+		appendStringInfoChar(&json, '}');
 	}
 	appendStringInfoChar(&json, ']');
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));

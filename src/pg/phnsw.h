@@ -145,8 +145,13 @@ extern bool phnsw_amvalidate(Oid opclass);
 /* The least that is chosen: with less, a query for ten rows uses up its window and goes on searching, which takes longer. */
 #define PHNSW_EF_TEN_ROWS 20
 
-/* ef for a scan of this index: phnsw.ef_search, or from the calibration by phnsw.target_recall. */
-extern uint32 phnsw_choose_ef(const phnsw_meta *meta);
+/*
+ * ef for a scan of this index: phnsw.ef_search, or from the calibration by phnsw.target_recall; and what finds as many of the first
+ * ten rows for less, {0, 0}: nothing, as ever with phnsw.ef_search.
+ */
+extern uint32 phnsw_choose_search(const phnsw_meta *meta, phnsw_stop *stop);
+/* Candidates that such a search begins with. */
+extern uint32 phnsw_stop_ef(uint32 ef, const phnsw_stop *stop);
 /* What recall would take by the calibration, whatever phnsw.ef_search is. */
 extern uint32 phnsw_target_ef(const phnsw_meta *meta);
 

@@ -417,6 +417,7 @@ phnsw_recall(PG_FUNCTION_ARGS)
 	Recall		r = {.k = argument(fcinfo, 1, "k", 1, RECALL_K_MAX)};
 	int			sample = argument(fcinfo, 2, "sample", 1, RECALL_QUERIES_MAX);
 	int			ef = argument(fcinfo, 3, "ef", 0, PHNSW_EF_MAX);
+	phnsw_stop	stop;
 	Estimate	estimate = {0};
 	TupleDesc	desc;
 	Datum		values[6];
@@ -446,7 +447,7 @@ phnsw_recall(PG_FUNCTION_ARGS)
 	else
 		take_queries(&r, PG_GETARG_ARRAYTYPE_P(4));
 	measure(&r, &estimate);
-	ef = phnsw_choose_ef(&phnsw_index_open(r.index)->meta);
+	ef = phnsw_choose_search(&phnsw_index_open(r.index)->meta, &stop);
 
 	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(user, security);
@@ -456,7 +457,7 @@ phnsw_recall(PG_FUNCTION_ARGS)
 	table_close(r.heap, AccessShareLock);
 
 	values[0] = Int32GetDatum(r.k);
-	values[1] = Int32GetDatum(ef);
+	values[1] = Int32GetDatum(phnsw_stop_ef(ef, &stop));
 	values[2] = Float8GetDatum(estimate.recall);
 	values[3] = Float8GetDatum(estimate.low);
 	values[4] = Float8GetDatum(estimate.high);

@@ -127,6 +127,16 @@ leave_out(PhnswScan *so, phnsw_candidate *entry)
 		phnsw_ensure(phnsw_search_fresh(so->search, &id, 1, fresh, &n, &error), &error);
 }
 
+/* Searches on; what is then found are the candidates in front of the first that was too far away to be expanded. */
+static void
+search_window(PhnswScan *so)
+{
+	phnsw_search_level(so->index, so->pi, so->search, so->query, 0);
+	so->found = phnsw_search_window(so->search, &so->n_found);
+	so->n_found = phnsw_search_settled(so->search);
+	so->next_found = 0;
+}
+
 /* Searches the graph for the first time; false when it has no entry. */
 static bool
 enter_graph(PhnswScan *so)
@@ -138,14 +148,14 @@ enter_graph(PhnswScan *so)
 		so->search = phnsw_search_borrow(so->pi, so->search_context);
 	if (phnsw_descend(so->index, so->pi, so->search, so->query, 0, &entry) == 0)
 		return false;
-	phnsw_ensure(phnsw_search_begin(so->search, so->ef, so->pi->meta.nodes.limit, true, &error), &error);
+	phnsw_ensure(phnsw_search_begin(so->search, phnsw_stop_ef(so->ef, &so->stop), so->pi->meta.nodes.limit, true, &error), &error);
 	if (so->left_out == PHNSW_NONE)
 		phnsw_ensure(phnsw_search_offer(so->search, &entry.id, &entry.score, &entry.version, 1, &error), &error);
 	else
 		leave_out(so, &entry);
-	phnsw_search_level(so->index, so->pi, so->search, so->query, 0);
-	so->found = phnsw_search_window(so->search, &so->n_found);
-	so->next_found = 0;
+	if (so->stop.slack > 0)
+		phnsw_search_stop_beyond(so->search, PHNSW_STOP_RANK, so->stop.slack, phnsw_query_offset(so->query));
+	search_window(so);
 	so->phase = PHNSW_SCAN_GRAPH;
 	return true;
 }
@@ -188,8 +198,9 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	scan->xs_recheck = false;
 	set_query(so, &scan->orderByData[0]);
 
-	so->ef = phnsw_choose_ef(&pi->meta);
-	phnsw_stats_begin(&so->account, RelationGetRelid(so->index), so->ef);
+	so->ef = phnsw_choose_search(&pi->meta, &so->stop);
+	so->narrowed = false;
+	phnsw_stats_begin(&so->account, RelationGetRelid(so->index), phnsw_stop_ef(so->ef, &so->stop));
 	small = Max(PHNSW_SWEEP_NODES, so->ef * PHNSW_SWEEP_NODES_EF);
 	if (so->kind != PHNSW_QUERY_VECTOR || pi->meta.nodes.limit <= small || !enter_graph(so))
 		phnsw_sweep_begin(so);
@@ -213,20 +224,40 @@ remember_emitted(PhnswScan *so, uint32 id)
 	so->emitted[so->n_emitted++] = id;
 }
 
+/*
+ * What was calibrated is a search for ten rows.  Who wants more gets a search with ef candidates, those that have been taken
+ * being of the first ef: with slack 0 a search is over when so many as its rank are expanded.
+ */
+static void
+next_window(PhnswScan *so)
+{
+	uint32		rank = so->ef;
+	phnsw_error error;
+
+	so->narrowed |= so->stop.slack > 0;
+	if (so->stop.slack > 0 && so->n_found < so->ef)
+	{
+		phnsw_search_drop(so->search, so->n_found);
+		rank -= so->n_found;
+	}
+	else
+		phnsw_ensure(phnsw_search_take(so->search, so->n_found, &error), &error);
+	so->stop = (phnsw_stop) {0, 0};
+	if (so->narrowed)
+		phnsw_search_stop_beyond(so->search, rank, 0, phnsw_query_offset(so->query));
+	search_window(so);
+}
+
 /* Goes on with the search behind its present window; false when a sweep is better or the graph has ended. */
 static bool
 resume_search(PhnswScan *so)
 {
 	Size		memory = phnsw_search_memory(so->search) + so->hits_max * sizeof(PhnswHit) +
 		so->emitted_max * sizeof(uint32);
-	phnsw_error error;
 
 	if (memory > (Size) work_mem * 1024 || so->n_emitted > so->pi->meta.nodes.limit / PHNSW_GRAPH_SHARE)
 		return false;
-	phnsw_ensure(phnsw_search_take(so->search, so->n_found, &error), &error);
-	phnsw_search_level(so->index, so->pi, so->search, so->query, 0);
-	so->found = phnsw_search_window(so->search, &so->n_found);
-	so->next_found = 0;
+	next_window(so);
 	return so->n_found > 0;
 }
 

@@ -68,6 +68,8 @@ typedef struct PhnswScan
 	PhnswQueryKind kind;
 	PhnswScanPhase phase;
 	uint32		ef;
+	bool		narrowed;		/* the search's window is wider than ef, of which it is to expand ef */
+	phnsw_stop	stop;			/* for the first rows; {0, 0} when there is none, and from the second window on */
 	uint64		returned;		/* rows */
 
 	/* hits that wait: a binary heap with the first of phnsw_hit_before() at the root */

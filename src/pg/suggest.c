@@ -45,7 +45,7 @@ PG_FUNCTION_INFO_V1(phnsw_suggest);
 /*
  * Options by the ef that the defaults need.  Up to 100 nothing else pays: the same queries compare as many vectors with more links,
  * at twice the build time.  Above, lists of 24 or 32 links need 0.6 or 0.5 times the ef for the same recall, 15 % fewer distances
- * and half the hops; above 400, where the calibration ends, the default graph does not reach high targets at all.
+ * and half the hops; above 400 the default graph does not reach high targets at all.
  */
 #define EF_OF_DEFAULTS 100
 #define EF_OF_24_LINKS 400

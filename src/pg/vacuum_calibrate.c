@@ -27,7 +27,7 @@
 #define CALIBRATE_NODES_MIN 2000
 #define CALIBRATE_ENOUGH  0.999
 
-static const uint32 calibrate_widths[] = {10, 16, 24, 40, 64, 100, 160, 256, 400};
+static const uint32 calibrate_widths[] = {10, 16, 24, 40, 64, 100, 160, 256, 400, 640};
 
 StaticAssertDecl(lengthof(calibrate_widths) <= PHNSW_CALIBRATION_MAX, "the meta page holds every measurement");
 
@@ -161,16 +161,30 @@ search_level(Calibrate *c, const CalibrateQuery *query, uint32 level)
 	}
 }
 
-/* True neighbours among the first that a search with ef returns. */
 static uint32
-count_found(Calibrate *c, const CalibrateQuery *query, uint32 ef)
+count_found(const Calibrate *c, const CalibrateQuery *query)
+{
+	uint32		n;
+	uint32		found = 0;
+	const phnsw_candidate *window = phnsw_search_window(c->search, &n);
+
+	for (uint32 i = 0; i < n && window[i].score <= query->truth.distances[0]; i++)
+		found += window[i].id != query->id;
+	return Min(found, query->truth.n);
+}
+
+/*
+ * One query with one ef: what a search finds that is stopped by the smallest slack, goes on to the next, and so on to its end.
+ * Touches and hops are those of the descent, too.
+ */
+static void
+measure_query(Calibrate *c, const CalibrateQuery *query, uint32 ef, phnsw_tallies *tallies)
 {
 	phnsw_candidate entries[PHNSW_DESCENT_EF] = {{.id = c->pi->meta.entry}};
-	const phnsw_candidate *window;
 	uint32		n = 1;
-	uint32		found = 0;
 	phnsw_error error;
 
+	c->hops = c->touches = 0;
 	score(c, query->slot, &entries[0].id, 1, &entries[0].score, &entries[0].version);
 	for (uint32 level = c->pi->meta.entry_level; level > 0; level--)
 	{
@@ -180,42 +194,50 @@ count_found(Calibrate *c, const CalibrateQuery *query, uint32 ef)
 	}
 	phnsw_ensure(phnsw_search_begin(c->search, ef, c->pi->meta.nodes.limit, false, &error), &error);
 	phnsw_ensure(phnsw_search_offer(c->search, &entries[0].id, &entries[0].score, &entries[0].version, 1, &error), &error);
-	search_level(c, query, 0);
-	window = phnsw_search_window(c->search, &n);
-	for (uint32 i = 0; i < n && window[i].score <= query->truth.distances[0]; i++)
-		found += window[i].id != query->id;
-	return Min(found, query->truth.n);
+	for (uint32 slack = 0; slack <= PHNSW_STOP_SLACKS; slack++)
+	{
+		bool		whole = slack == PHNSW_STOP_SLACKS;
+		phnsw_tally *tally = whole ? &tallies->whole : &tallies->stopped[slack];
+
+		phnsw_search_stop_beyond(c->search, whole ? 0 : PHNSW_STOP_RANK, whole ? 0 : phnsw_stop_slack(slack), 0);
+		search_level(c, query, 0);
+		tally->found += count_found(c, query);
+		tally->touches += c->touches;
+		tally->hops += c->hops;
+	}
 }
 
 static uint32
-measure(Calibrate *c, phnsw_calibration *calibration)
+measure(Calibrate *c, phnsw_calibration *calibration, phnsw_stop *stops)
 {
-	for (uint32 i = 0; i < lengthof(calibrate_widths); i++)
-	{
-		uint32		found = 0;
-		uint32		wanted = 0;
+	phnsw_tallies *tallies = palloc0(lengthof(calibrate_widths) * sizeof(phnsw_tallies));
+	uint32		wanted = 0;
+	uint32		n = 0;
 
-		c->hops = c->touches = 0;
+	for (uint32 q = 0; q < c->n; q++)
+		wanted += c->queries[q].truth.n;
+	do
+	{
+		const phnsw_tally *whole = &tallies[n].whole;
+
 		for (uint32 q = 0; q < c->n; q++)
 		{
 			PhnswVacuumDelay();
-			found += count_found(c, &c->queries[q], calibrate_widths[i]);
-			wanted += c->queries[q].truth.n;
+			measure_query(c, &c->queries[q], calibrate_widths[n], &tallies[n]);
 		}
-		calibration[i].ef = calibrate_widths[i];
-		calibration[i].recall = (float) found / wanted;
-		calibration[i].touches = (float) c->touches / c->n;
-		calibration[i].hops = (float) c->hops / c->n;
-		if (calibration[i].recall >= CALIBRATE_ENOUGH)
-			return i + 1;
-	}
-	return lengthof(calibrate_widths);
+		calibration[n].ef = calibrate_widths[n];
+		calibration[n].recall = (float) whole->found / wanted;
+		calibration[n].touches = (float) whole->touches / c->n;
+		calibration[n].hops = (float) whole->hops / c->n;
+	} while (calibration[n++].recall < CALIBRATE_ENOUGH && n < lengthof(calibrate_widths));
+	phnsw_find_stops(calibration, tallies, n, wanted, stops);
+	return n;
 }
 
 /* ---- the meta page --------------------------------------------------------------------------------------------------------------- */
 
 static void
-write_calibration(Calibrate *c, const phnsw_calibration *calibration, uint32 n)
+write_calibration(Calibrate *c, const phnsw_calibration *calibration, const phnsw_stop *stops, uint32 n)
 {
 	Buffer		buffer = ReadBuffer(c->index, 0);
 	phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
@@ -229,6 +251,7 @@ write_calibration(Calibrate *c, const phnsw_calibration *calibration, uint32 n)
 		meta = phnsw_page_meta(phnsw_wal_register(wal, buffer, PHNSW_WAL_WHOLE));
 		meta->calibrations = n;
 		memcpy(meta->calibration, calibration, n * sizeof(phnsw_calibration));
+		memcpy(meta->stop, stops, n * sizeof(phnsw_stop));
 		meta->calibrated_nodes = c->limit;
 		meta->change++;
 		phnsw_wal_finish(wal);
@@ -242,6 +265,7 @@ phnsw_vacuum_calibrate(IndexVacuumInfo *info)
 	PhnswIndex *pi = phnsw_index_open(info->index);
 	uint32		measured = Max(pi->meta.built_nodes, pi->meta.calibrated_nodes);
 	phnsw_calibration calibration[PHNSW_CALIBRATION_MAX];
+	phnsw_stop	stops[PHNSW_CALIBRATION_MAX];
 	MemoryContext context;
 	MemoryContext caller;
 	Calibrate  *c;
@@ -263,9 +287,9 @@ phnsw_vacuum_calibrate(IndexVacuumInfo *info)
 	find_truth(c);
 	if (c->n > 0 && c->queries[0].truth.n == CALIBRATE_WANTED)
 	{
-		uint32		n = measure(c, calibration);
+		uint32		n = measure(c, calibration, stops);
 
-		write_calibration(c, calibration, n);
+		write_calibration(c, calibration, stops, n);
 		phnsw_index_refresh(info->index, pi);
 		ereport(DEBUG1,
 				(errmsg("phnsw index \"%s\" was calibrated for %u nodes: recall %.3f at ef %u",

@@ -15,7 +15,7 @@ use constant { BLOCK => 8192, HEADER => 24, ROWS => 600, DIMS => 16 };
 # Offsets of src/core/capi/phnsw_format.h.
 use constant {
 	META_VERSION => 4, META_CODEC_DIMS => 16, META_CODEC_BITS => 30, META_SLOT_BYTES => 64, META_SLOTS_PER_PAGE => 68,
-	META_AUX_BYTES => 72, META_ENTRY => 88, META_CALIBRATIONS => 108, META_NODES => 432,
+	META_AUX_BYTES => 72, META_ENTRY => 88, META_CALIBRATIONS => 108, META_STOP => 312, META_NODES => 432,
 	SLOT_TID => 0, SLOT_STATE => 6, SLOT_LEVEL => 7, SLOT_UPPER => 12, SLOT_COUNT => 20, SLOT_SCALE => 24,
 	SLOT_SUM => 32, SLOT_CODE => 40, OPAQUE_KIND => BLOCK - 8, OPAQUE_COUNT => BLOCK - 6, OPAQUE_ID => BLOCK - 2,
 	PAGE_AUX => 4, AUX_TIDS => 2, AUX_COUNT => 14, AUX_TID_OFFSET => 20
@@ -66,6 +66,7 @@ sub known_faults
 		[ 'aux bytes', 0, HEADER + META_AUX_BYTES, pack('L', 7777) ],
 		[ 'entry', 0, HEADER + META_ENTRY, pack('L', 4000000) ],
 		[ 'calibrations', 0, HEADER + META_CALIBRATIONS, pack('L', 1000) ],
+		[ 'stop', 0, HEADER + META_STOP, pack('ff', 0.5, 9) ],
 		[ 'limit', 0, HEADER + META_NODES, pack('L', 1 << 30) ],
 		[ 'extents', 0, HEADER + META_NODES + 4, pack('L', 5000) ],
 		[ 'extent beyond the file', 0, HEADER + META_NODES + 12, pack('L', 1 << 20) ],

@@ -51,6 +51,7 @@ phnsw_meta valid_meta(phnsw_metric metric = PHNSW_IP, std::uint32_t dims = 100, 
   meta.calibrations = 2;
   meta.calibration[0] = {20, 0.9f, 500.0f, 30.0f};
   meta.calibration[1] = {40, 0.97f, 900.0f, 50.0f};
+  meta.stop[1] = {1.25f, 0.08f};  // the first line has none, as in indexes that are older than stops
   return meta;
 }
 
@@ -145,6 +146,14 @@ TEST(Meta, EveryBrokenFieldIsNamed) {
       {"recall of a calibration", [](phnsw_meta &m) { m.calibration[0].recall = 1.5f; }},
       {"touches of a calibration", [nan](phnsw_meta &m) { m.calibration[0].touches = nan; }},
       {"hops of a calibration", [](phnsw_meta &m) { m.calibration[1].hops = -1.0f; }},
+      {"stop of a calibration", [](phnsw_meta &m) { m.stop[1].wider = 0.5f; }},
+      {"stop of a calibration", [](phnsw_meta &m) { m.stop[1].wider = PHNSW_STOP_WIDER_MAX + 1; }},
+      {"stop of a calibration", [nan](phnsw_meta &m) { m.stop[1].wider = nan; }},
+      {"stop of a calibration", [](phnsw_meta &m) { m.stop[1].wider = 0; }},
+      {"stop of a calibration", [](phnsw_meta &m) { m.stop[1].slack = 0; }},
+      {"stop of a calibration", [](phnsw_meta &m) { m.stop[1].slack = -0.1f; }},
+      {"stop of a calibration", [](phnsw_meta &m) { m.stop[1].slack = PHNSW_STOP_SLACK_MAX * 1.5f; }},
+      {"stop of a calibration", [nan](phnsw_meta &m) { m.stop[0].slack = nan; }},
   };
   for (const Break &broken : breaks) {
     phnsw_meta meta = valid_meta();

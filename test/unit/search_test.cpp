@@ -186,6 +186,98 @@ TEST(Search, EndsWhereTheNextCandidateIsTooFar) {
   EXPECT_GT(earlier, 50u);
 }
 
+// A search that is stopped by a slack and goes on with a larger one is the search with that one; without any, the whole search.  With
+// slack 0 it is over when it has expanded the nearest `rank`, as a search of that width: the same nodes, the same nearest.
+TEST(Search, AStoppedSearchGoesOn) {
+  Rng rng(35);
+  SearchHandle pieces, whole;
+  for (std::uint32_t round = 0; round < 300; round++) {
+    const std::uint32_t n = 100 + rng.below(2000);
+    Graph graph(rng, n, 12, 1u << 24);
+    const std::uint32_t ef = 10 + rng.below(60), rank = 1 + rng.below(10);
+    const std::vector<std::uint32_t> entries{rng.below(n)};
+    ASSERT_EQ(phnsw_search_begin(pieces, ef, n, true, nullptr), PHNSW_OK);
+    offer(pieces, graph, entries);
+    std::vector<std::uint32_t> expanded;
+    for (const float slack : {0.01f, 0.05f, 0.2f, -1.0f}) {
+      phnsw_search_stop_beyond(pieces, slack < 0 ? 0 : rank, slack < 0 ? 0 : slack, 0);
+      const std::vector<std::uint32_t> more = run(pieces, graph);
+      expanded.insert(expanded.end(), more.begin(), more.end());
+      ASSERT_EQ(phnsw_search_begin(whole, ef, n, true, nullptr), PHNSW_OK);
+      if (slack >= 0) phnsw_search_stop_beyond(whole, rank, slack, 0);
+      offer(whole, graph, entries);
+      ASSERT_EQ(run(whole, graph), expanded) << round << " " << slack;
+      std::uint32_t size, settled = phnsw_search_settled(pieces);
+      const phnsw_candidate *window = phnsw_search_window(pieces, &size);
+      ASSERT_EQ(settled, phnsw_search_settled(whole));
+      for (std::uint32_t i = 0; i < settled; i++) ASSERT_EQ(window[i].expanded, 1u);
+      if (slack < 0) {
+        ASSERT_EQ(settled, size);
+      } else if (settled < size) {
+        ASSERT_EQ(window[settled].expanded, 0u);
+        ASSERT_GE(settled, rank);
+      }
+    }
+
+    const std::uint32_t narrow = 1 + rng.below(ef);
+    ASSERT_EQ(phnsw_search_begin(pieces, ef, n, true, nullptr), PHNSW_OK);
+    phnsw_search_stop_beyond(pieces, narrow, 0, 0);
+    offer(pieces, graph, entries);
+    ASSERT_EQ(phnsw_search_begin(whole, narrow, n, true, nullptr), PHNSW_OK);
+    offer(whole, graph, entries);
+    ASSERT_EQ(run(pieces, graph), run(whole, graph));
+    std::uint32_t size, more;
+    const phnsw_candidate *wanted = phnsw_search_window(whole, &size);
+    const phnsw_candidate *window = phnsw_search_window(pieces, &more);
+    ASSERT_GE(more, size);
+    ASSERT_GE(phnsw_search_settled(pieces), size);
+    for (std::uint32_t i = 0; i < size; i++) ASSERT_EQ(window[i].id, wanted[i].id);
+  }
+}
+
+// Dropping leaves the candidates behind the dropped ones, no more; the next take fills the window again, with what it would have
+// had: nothing is lost, nothing comes twice, every node comes.
+TEST(Search, DroppedPlacesComeBackWithTheNextTake) {
+  Rng rng(37);
+  SearchHandle search;
+  for (std::uint32_t round = 0; round < 200; round++) {
+    const std::uint32_t n = 100 + rng.below(1500), ef = 10 + rng.below(60);
+    Graph graph(rng, n, 12, 1u << 24);
+    const std::vector<std::uint32_t> entries{rng.below(n)};
+    const std::size_t reachable = Oracle(graph, entries, n).found.size();
+    ASSERT_EQ(phnsw_search_begin(search, ef, n, true, nullptr), PHNSW_OK);
+    phnsw_search_stop_beyond(search, 5, 0.05f, 0);
+    offer(search, graph, entries);
+    run(search, graph);
+    std::set<std::uint32_t> seen;
+    std::uint32_t size;
+    const auto collect = [&](std::uint32_t count) {
+      const phnsw_candidate *window = phnsw_search_window(search, &size);
+      for (std::uint32_t i = 0; i < count; i++) ASSERT_TRUE(seen.insert(window[i].id).second) << round;
+    };
+    const std::uint32_t dropped = std::min(phnsw_search_settled(search), ef - 1);
+    collect(dropped);
+    const std::uint32_t before = size;
+    phnsw_search_drop(search, dropped);
+    phnsw_search_window(search, &size);
+    ASSERT_EQ(size, before - dropped);
+    phnsw_search_stop_beyond(search, 0, 0, 0);
+    run(search, graph);
+    phnsw_search_window(search, &size);
+    ASSERT_LE(size, ef - dropped);
+    while (size > 0) {
+      ASSERT_EQ(phnsw_search_settled(search), size);
+      collect(size);
+      ASSERT_EQ(phnsw_search_take(search, size, nullptr), PHNSW_OK);
+      phnsw_search_window(search, &size);
+      ASSERT_LE(size, ef);
+      run(search, graph);
+      phnsw_search_window(search, &size);
+    }
+    ASSERT_EQ(seen.size(), reachable) << round;
+  }
+}
+
 // What the search has passed over: of all nodes scored, those behind the window, nearest first.  Scores in few or many steps, some
 // infinite.  Asking changes nothing: it may be repeated, and the stream goes on as if nobody had asked.
 TEST(Search, PassedIsWhatFollowsTheWindow) {

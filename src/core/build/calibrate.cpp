@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/rng.hpp"
+#include "graph/stops.hpp"
 
 namespace phnsw {
 namespace {
@@ -11,9 +12,9 @@ constexpr std::uint32_t kSamples = 200;
 constexpr std::uint32_t kWanted = 10;
 constexpr std::uint32_t kKept = kWanted + 1;  // the sample itself is always found
 constexpr float kEnough = 0.999f;
-constexpr std::uint32_t kWidths[] = {10, 16, 24, 40, 64, 100, 160, 256, 400};
+constexpr std::uint32_t kWidths[] = {10, 16, 24, 40, 64, 100, 160, 256, 400, 640};
 // One search measures several of them: those before each of these ends.
-constexpr std::uint32_t kGroupEnds[] = {5, 7, 9};
+constexpr std::uint32_t kGroupEnds[] = {5, 7, 10};
 constexpr std::size_t kSliceBytes = std::size_t{2} << 20;
 // Of a step: slices for each worker, samples in all.
 constexpr std::uint32_t kSlicesPerStep = 3, kSamplesPerStep = 25;
@@ -115,11 +116,22 @@ Status Calibrator::measure() {
     walk.aim(samples_[i]);
     if (entries_[i] == PHNSW_NONE) entries_[i] = descend(*walkers_[worker], samples_[i]);
     walk.begin(entries_[i], kWidths[end - 1], samples_[i] != graph_.entry);
-    for (std::uint32_t width = first; width < end; width++) {
+    // Either event, the end of a width or a stop, is the end of the search for all pairs that have not ended yet.
+    for (std::uint32_t width = first, slack = 0; width < end;) {
+      if (slack < PHNSW_STOP_SLACKS) {
+        walk.stop_beyond(PHNSW_STOP_RANK, kStopSlacks[slack]);
+      } else {
+        walk.go_on();
+      }
       walk.widen(graph_.base, kWidths[width]);
-      sums_[width].hits.fetch_add(found(walk.search(), i), std::memory_order_relaxed);
-      sums_[width].touches.fetch_add(walk.touches(), std::memory_order_relaxed);
-      sums_[width].hops.fetch_add(walk.hops(), std::memory_order_relaxed);
+      const std::uint32_t hits = found(walk.search(), i);
+      if (walk.search().expanded() < kWidths[width] && walk.search().stopped()) {
+        for (std::uint32_t wider = width; wider < end; wider++) count(wider, slack, hits, walk);
+        slack++;
+      } else {
+        for (std::uint32_t larger = slack; larger <= PHNSW_STOP_SLACKS; larger++) count(width, larger, hits, walk);
+        width++;
+      }
     }
   });
   measured_ += n;
@@ -142,16 +154,34 @@ std::uint32_t Calibrator::found(const Search &search, std::size_t i) const noexc
   return found;
 }
 
+void Calibrator::count(std::uint32_t width, std::uint32_t slack, std::uint32_t hits, const Walk &walk) noexcept {
+  Sums &sums = sums_[width][slack];
+  sums.hits.fetch_add(hits, std::memory_order_relaxed);
+  sums.touches.fetch_add(walk.touches(), std::memory_order_relaxed);
+  sums.hops.fetch_add(walk.hops(), std::memory_order_relaxed);
+}
+
 // The table's line of its next width.
 void Calibrator::add_line() {
   const std::uint32_t samples = static_cast<std::uint32_t>(samples_.size());
-  const Sums &sums = sums_[table_.n];
+  const Sums &sums = sums_[table_.n][PHNSW_STOP_SLACKS];
   const auto share = [](std::uint64_t sum, std::uint32_t of) { return static_cast<float>(sum) / static_cast<float>(of); };
   phnsw_calibration *entry = &table_.entry[table_.n];
   *entry = {kWidths[table_.n], share(sums.hits, samples * kWanted), share(sums.touches, samples), share(sums.hops, samples)};
   table_.n++;
   if (context_.progress.phase() == PHNSW_PHASE_CALIBRATE) context_.progress.add(1);
   done_ = entry->recall >= kEnough || table_.n == sizeof kWidths / sizeof *kWidths;
+  if (done_) add_stops();
+}
+
+void Calibrator::add_stops() noexcept {
+  phnsw_tallies tallies[PHNSW_CALIBRATION_MAX];
+  const auto tally = [](const Sums &sums) { return phnsw_tally{sums.hits, sums.touches, sums.hops}; };
+  for (std::uint32_t i = 0; i < table_.n; i++) {
+    tallies[i].whole = tally(sums_[i][PHNSW_STOP_SLACKS]);
+    for (std::uint32_t slack = 0; slack < PHNSW_STOP_SLACKS; slack++) tallies[i].stopped[slack] = tally(sums_[i][slack]);
+  }
+  find_stops(table_.entry, tallies, table_.n, samples_.size() * kWanted, table_.stop);
 }
 
 // Down the upper levels to a point of level 0, as the access method does; past the sample (unless that is the entry).

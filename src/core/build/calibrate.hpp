@@ -3,6 +3,9 @@
 // A point's own links are its nearest neighbours, so a search that may expand the sample itself finds them at any ef: for
 // uniform vectors of 16 dimensions recall 0.996 at ef 10 where other queries get 0.90.  So each sample is searched as if it
 // were not in the graph.
+//
+// The same searches tell what they would have found had they been stopped by distance (graph/README.md): one that is
+// stopped by a slack is the beginning of one with a larger slack, as it is of a wider one.
 #pragma once
 
 #include "build/graph.hpp"
@@ -14,6 +17,7 @@ namespace phnsw {
 struct Calibration {
   std::uint32_t n = 0;
   phnsw_calibration entry[PHNSW_CALIBRATION_MAX];
+  phnsw_stop stop[PHNSW_CALIBRATION_MAX];
 };
 
 // In steps of a few milliseconds of the team, so that the conductor can do other things in between.
@@ -43,7 +47,9 @@ class Calibrator {
   void merge_truth();
   Status measure();
   [[nodiscard]] std::uint32_t found(const Search &search, std::size_t i) const noexcept;
+  void count(std::uint32_t width, std::uint32_t slack, std::uint32_t hits, const Walk &walk) noexcept;
   void add_line();
+  void add_stops() noexcept;
   struct Walker {
     explicit Walker(const Points &points) noexcept : walk(points) {}
     Walk walk;
@@ -68,7 +74,7 @@ class Calibrator {
   struct Sums {
     std::atomic<std::uint64_t> hits{0}, touches{0}, hops{0};
   };
-  Sums sums_[PHNSW_CALIBRATION_MAX];  // by width
+  Sums sums_[PHNSW_CALIBRATION_MAX][PHNSW_STOP_SLACKS + 1];  // by width and slack, the last: not stopped
 };
 
 }  // namespace phnsw

@@ -83,6 +83,7 @@ Status Images::prepare(BuildContext &context, const Calibration &calibration, ph
 void set_calibration(const Calibration &calibration, phnsw_meta *meta) noexcept {
   meta->calibrations = calibration.n;
   std::copy(calibration.entry, calibration.entry + calibration.n, meta->calibration);
+  std::copy(calibration.stop, calibration.stop + calibration.n, meta->stop);
 }
 
 void Images::format(std::uint32_t block, std::uint8_t *page) const noexcept {

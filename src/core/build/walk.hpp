@@ -28,6 +28,10 @@ class Walk {
   void begin(std::uint32_t entry, std::uint32_t ef, bool without_target);
   void widen(const LevelLinks &links, std::uint32_t ef);
 
+  // widen() also ends where Search::stop_beyond() says; until go_on().
+  void stop_beyond(std::uint32_t rank, float slack) noexcept { search_.stop_beyond(rank, slack, 0.0f); }
+  void go_on() noexcept { search_.stop_beyond(0, 0.0f, 0.0f); }
+
   [[nodiscard]] const Search &search() const noexcept { return search_; }
   // Of the last run(), or since begin().
   [[nodiscard]] std::uint32_t touches() const noexcept { return touches_; }

@@ -205,13 +205,15 @@ PHNSW_API phnsw_status phnsw_search_begin(phnsw_search *search, uint32_t ef, uin
                                           phnsw_error *error) PHNSW_NOEXCEPT;
 /*
  * After begin: the search also ends when the nearest candidate not yet expanded is more than 1 + slack times as far away as the
- * rank-th of the window (rank >= 1, slack >= 0).  offset: what makes a score a squared distance, phnsw_query_offset(); 0 for
+ * rank-th of the window (rank 0: it does not; slack >= 0).  offset: what makes a score a squared distance, phnsw_query_offset(); 0 for
  * scores of PHNSW_FOR_INSERT.
  */
 PHNSW_API void phnsw_search_stop_beyond(phnsw_search *search, uint32_t rank, float slack, float offset) PHNSW_NOEXCEPT;
 /* Levels above 0 are searched with this ef, and end by distance: rank 1, this slack (graph/README.md). */
 #define PHNSW_DESCENT_EF    16
 #define PHNSW_DESCENT_SLACK 0.05f
+/* The rank by which searches of level 0 are stopped, where they are (phnsw_stop). */
+#define PHNSW_STOP_RANK     10
 /* false: every candidate in the window has been expanded, or what has not is too far away. */
 PHNSW_API bool phnsw_search_pop(phnsw_search *search, uint32_t *node) PHNSW_NOEXCEPT;
 /* Stores the unseen of n <= PHNSW_LINKS_MAX links in fresh and marks them seen; returns how many.  May allocate. */
@@ -221,6 +223,8 @@ PHNSW_API phnsw_status phnsw_search_offer(phnsw_search *search, const uint32_t *
                                           const uint32_t *versions, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
 /* The window, sorted by (score, id); valid until the next call that is not const. */
 PHNSW_API const phnsw_candidate *phnsw_search_window(const phnsw_search *search, uint32_t *n) PHNSW_NOEXCEPT;
+/* So many of the window, from its beginning, have been expanded: all, unless the search was stopped by distance. */
+PHNSW_API uint32_t phnsw_search_settled(const phnsw_search *search) PHNSW_NOEXCEPT;
 /*
  * The nearest *n at most that have fallen out of the window, sorted like it; *n becomes how many there are.  The reserve keeps
  * them; valid as long as the window.
@@ -233,8 +237,34 @@ PHNSW_API phnsw_status phnsw_search_passed(phnsw_search *search, uint32_t *n, co
  * The first take after offers heapifies the reserve, so a scan that may end early takes late, several at a time.
  */
 PHNSW_API phnsw_status phnsw_search_take(phnsw_search *search, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
+/* The same for n < ef candidates, n <= the window's, without the reserve: the window is narrower by n until the next take. */
+PHNSW_API void phnsw_search_drop(phnsw_search *search, uint32_t n) PHNSW_NOEXCEPT;
 /* Bytes held; what a scan compares with work_mem. */
 PHNSW_API size_t phnsw_search_memory(const phnsw_search *search) PHNSW_NOEXCEPT;
+
+/*
+ * Calibration of the rule that stops a search by distance: what searches of the same queries found in all, and cost, with each
+ * slack and without any.  rank is PHNSW_STOP_RANK.
+ */
+#define PHNSW_STOP_SLACKS 12
+typedef struct phnsw_tally
+{
+	uint64_t found;   /* of the true neighbours */
+	uint64_t touches;
+	uint64_t hops;
+} phnsw_tally;
+
+typedef struct phnsw_tallies
+{
+	phnsw_tally whole;
+	phnsw_tally stopped[PHNSW_STOP_SLACKS];
+} phnsw_tallies;
+
+/* The slack of stopped[i]: ascending. */
+PHNSW_API float phnsw_stop_slack(uint32_t i) PHNSW_NOEXCEPT;
+/* stops[i] for each of n <= PHNSW_CALIBRATION_MAX lines, ef ascending; wanted: true neighbours of all queries. */
+PHNSW_API void phnsw_find_stops(const phnsw_calibration *lines, const phnsw_tallies *tallies, uint32_t n, uint64_t wanted,
+                                phnsw_stop *stops) PHNSW_NOEXCEPT;
 
 /* ---- validation ------------------------------------------------------------------------------------------------------ */
 

@@ -50,6 +50,8 @@
 #define PHNSW_LINKS_MAX       (2 * PHNSW_M_MAX) /* of one list */
 #define PHNSW_EXTENTS_MAX     256
 #define PHNSW_CALIBRATION_MAX 12
+#define PHNSW_STOP_WIDER_MAX  8
+#define PHNSW_STOP_SLACK_MAX  1
 
 typedef enum phnsw_metric
 {
@@ -203,6 +205,16 @@ typedef struct phnsw_calibration
 	float    hops;    /* nodes expanded per query */
 } phnsw_calibration;
 
+/*
+ * A search that finds as much as that of a calibration's ef, and ends earlier: `wider` times as many candidates, but it also
+ * ends when the next is more than 1 + slack times as far away as the tenth.  Both 0: there is none.
+ */
+typedef struct phnsw_stop
+{
+	float wider; /* 1 ... PHNSW_STOP_WIDER_MAX */
+	float slack; /* above 0, at most PHNSW_STOP_SLACK_MAX */
+} phnsw_stop;
+
 /* What must be known to encode and compare vectors: frozen at build time. */
 typedef struct phnsw_codec_params
 {
@@ -243,7 +255,8 @@ typedef struct phnsw_meta
 	phnsw_calibration  calibration[PHNSW_CALIBRATION_MAX];
 	uint32_t           calibrated_nodes; /* limit when a vacuum measured it anew, 0: it is the build's */
 	uint32_t           reserved_word;
-	uint64_t           reserved[15];
+	phnsw_stop         stop[PHNSW_CALIBRATION_MAX]; /* of calibration[i]; indexes older than it have zeros */
+	uint64_t           reserved[3];
 	phnsw_space        nodes;
 	phnsw_space        aux;
 } phnsw_meta;

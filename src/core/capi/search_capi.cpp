@@ -2,6 +2,7 @@
 #include "capi/guard.hpp"
 #include "capi/phnsw_core.h"
 #include "graph/search.hpp"
+#include "graph/stops.hpp"
 
 struct phnsw_search {
   phnsw::Search search;
@@ -68,6 +69,17 @@ phnsw_status phnsw_search_passed(phnsw_search *search, std::uint32_t *n, const p
 phnsw_status phnsw_search_take(phnsw_search *search, std::uint32_t n, phnsw_error *) noexcept {
   search->search.take(n);
   return PHNSW_OK;
+}
+
+void phnsw_search_drop(phnsw_search *search, std::uint32_t n) noexcept { search->search.drop(n); }
+
+std::uint32_t phnsw_search_settled(const phnsw_search *search) noexcept { return search->search.expanded(); }
+
+float phnsw_stop_slack(std::uint32_t i) noexcept { return phnsw::kStopSlacks[i]; }
+
+void phnsw_find_stops(const phnsw_calibration *lines, const phnsw_tallies *tallies, std::uint32_t n, std::uint64_t wanted,
+                      phnsw_stop *stops) noexcept {
+  phnsw::find_stops(lines, tallies, n, wanted, stops);
 }
 
 std::size_t phnsw_search_memory(const phnsw_search *search) noexcept { return search->search.memory(); }

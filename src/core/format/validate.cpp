@@ -91,6 +91,11 @@ bool spaces_overlap(const phnsw_space &a, const phnsw_space &b) noexcept {
   return false;
 }
 
+bool valid_stop(const phnsw_stop &stop) noexcept {
+  if (stop.wider == 0 && stop.slack == 0) return true;
+  return stop.wider >= 1 && stop.wider <= PHNSW_STOP_WIDER_MAX && stop.slack > 0 && stop.slack <= PHNSW_STOP_SLACK_MAX;
+}
+
 const char *calibration_fault(const phnsw_meta &meta) noexcept {
   if (meta.calibrations > PHNSW_CALIBRATION_MAX) return "number of calibrations";
   std::uint32_t previous_ef = 0;
@@ -100,6 +105,7 @@ const char *calibration_fault(const phnsw_meta &meta) noexcept {
     if (!(c.recall >= 0 && c.recall <= 1)) return "recall of a calibration";
     if (!std::isfinite(c.touches) || c.touches < 0) return "touches of a calibration";
     if (!std::isfinite(c.hops) || c.hops < 0) return "hops of a calibration";
+    if (!valid_stop(meta.stop[i])) return "stop of a calibration";
     previous_ef = c.ef;
   }
   return nullptr;

@@ -63,7 +63,7 @@ class Candidates {
   void begin(std::uint32_t capacity) {
     const std::size_t wanted = 2 * std::size_t{capacity} + 2 * kBatch;
     if (buffer_.size() < wanted) buffer_.reset(wanted);
-    capacity_ = capacity;
+    capacity_ = whole_ = capacity;
     head_ = 0;
     size_ = 0;
     cursor_ = 0;
@@ -134,6 +134,13 @@ class Candidates {
     while (cursor_ < size_ && window[cursor_].expanded != 0) cursor_++;
   }
 
+  // Removes the first n with their places, until widen().  REQUIRES: n <= size(), n < the capacity.
+  void narrow(std::uint32_t n) noexcept {
+    drop_front(n);
+    capacity_ -= n;
+  }
+  void widen() noexcept { capacity_ = whole_; }
+
  private:
   // First index in window[0 ... end) whose key is above `key`.  The trip count depends on `end` alone and the choice
   // is a mask (gcc 12 makes a branch of a conditional expression here), so the only branch is predicted.
@@ -163,6 +170,7 @@ class Candidates {
 
   Array<Entry> buffer_;
   std::uint32_t capacity_ = 0;
+  std::uint32_t whole_ = 0;  // capacity_, but for narrow()
   std::size_t head_ = 0;
   std::uint32_t size_ = 0;
   std::uint32_t cursor_ = 0;

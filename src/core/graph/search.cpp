@@ -119,6 +119,7 @@ const phnsw_candidate *Search::passed(std::uint32_t *n) {
 
 void Search::take(std::uint32_t n) noexcept {
   window_.drop_front(std::min(n, window_.size()));
+  window_.widen();
   while (!window_.full() && !reserve_.empty()) window_.append(reserve_.take());
 }
 

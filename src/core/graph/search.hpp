@@ -25,7 +25,8 @@ class Search {
   void begin(std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve);
 
   // From now on the search ends when the nearest unexpanded candidate is more than 1 + slack times as far away as the
-  // rank-th of the window.  score + offset is (proportional to) a squared distance.  REQUIRES: rank >= 1, slack >= 0.
+  // rank-th of the window.  score + offset is (proportional to) a squared distance.  rank 0: nor does it.
+  // REQUIRES: slack >= 0.
   void stop_beyond(std::uint32_t rank, float slack, float offset) noexcept {
     rank_ = rank;
     factor_ = (1.0f + slack) * (1.0f + slack);
@@ -34,6 +35,9 @@ class Search {
 
   // The nearest candidate of the window that has not been expanded, now marked so.  false: there is none, or it is beyond.
   bool pop(std::uint32_t *node) noexcept { return (rank_ == 0 || !beyond()) && window_.pop(node); }
+
+  // There is an unexpanded candidate in the window, but it is beyond.
+  [[nodiscard]] bool stopped() const noexcept { return rank_ != 0 && beyond(); }
 
   // So many of the window, from its beginning, are expanded: a search of this width or less would have ended.
   [[nodiscard]] std::uint32_t expanded() const noexcept { return window_.expanded(); }
@@ -53,6 +57,9 @@ class Search {
 
   // Removes the first n (at most all) of the window and refills it from the reserve.
   void take(std::uint32_t n) noexcept;
+
+  // Removes the first n (fewer than ef) with their places, so that nothing has to move up.
+  void drop(std::uint32_t n) noexcept { window_.narrow(n); }
 
   // The nearest n at most of the reserve, which keeps them, nearest first; valid as long as the window.
   [[nodiscard]] const phnsw_candidate *passed(std::uint32_t *n);
