@@ -5,7 +5,7 @@ usage: bench/compare.py OLD.csv NEW.csv [--tolerance 0.05]
 
 A row is found again by everything in it that is not a measurement.  A number that carries its spread (NAME_min, NAME_max) is
 worse when the two ranges do not meet and the medians differ by more than the tolerance: what lies within the repetitions of
-either file is noise.  Recall may fall by 0.005, bytes may grow by 2 %.  A floor (a query without an index) that moved is named, but
+either file is noise.  Recall may fall by 0.005, bytes may grow by 2 %.  A floor (a query or an insert without an index) that moved is named, but
 not counted: it is the server or the machine.  Exits 1 when something is worse, 2 when the files have no row in common.
 """
 import argparse

@@ -24,6 +24,7 @@ REQUIRED = {
     "floor_one_core": ("clients", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
     "insert": ("mode", "clients", "synchronous_commit", "rows_inserted", "rows_per_s", "rows_per_s_min", "rows_per_s_max",
                "wal_bytes_per_row", "wal_image_bytes_per_row", "recall"),
+    "floor_insert": ("mode", "clients", "synchronous_commit", "rows_per_s", "rows_per_s_min", "rows_per_s_max", "p50_us", "rows_timed"),
     "mixed": ("ef", "writers", "p50_us", "p50_us_min", "p50_us_max", "p99_us", "p50_alone_us", "p99_alone_us", "rows_per_s"),
     "update": ("rows_updated", "seconds_per_row", "seconds_per_row_min", "seconds_per_row_max", "index_seconds_per_row",
                "wal_bytes_per_row"),

@@ -216,6 +216,13 @@ class Extension:
         return self.ask("SET plan_cache_mode = force_generic_plan", "SELECT 1::int4 WHERE $1::vector IS NOT NULL", self.query_file,
                         seconds, clients, one_core)[0]
 
+    def without_index(self):
+        """The server alone: this system, which is copied, without its index."""
+        psql(self.database, "DROP INDEX items_v")
+        bare = copy.copy(self)
+        bare.name = "none"
+        return bare
+
     def recall(self, ef, dataset=None):
         """Recall at this ef, against another data set's truth when one is given."""
         return round((dataset or self.dataset).recall(self.search(ef, 0)[1], self.k), 4)

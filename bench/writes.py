@@ -17,6 +17,7 @@ from report import spread
 WRITERS = 4  # beside a reader
 WARM = 25  # rows that each connection of insert writes before the clock starts
 HELD_BACK = 20000  # rows for insert, at most a tenth of the data set
+FLOOR_ROWS = 100000  # of which a table without an index takes 80,000 a second
 
 
 class Wal:
@@ -100,6 +101,7 @@ def loads(options, dataset, servers, report):
             base.build(options)
         if "insert" in options.only:
             insert(options, dataset, servers, report, start, rows_inserted)
+            floor(options, dataset, servers[0], report)
         if "mixed" in options.only:
             mixed(options, dataset, servers, report, start, max(rows_inserted, rows_copied))
         if "copy" in options.only:
@@ -144,6 +146,30 @@ def insert(options, dataset, servers, report, start, count):
                    **spread("rows_per_s", (r["rows_per_s"] for r in runs), 1), **spread("p50_us", (r["p50_us"] for r in runs), 1),
                    p99_us=max(r["p99_us"] for r in runs), rows_timed=medians.pop("rows"), **medians, ef=options.ef_written,
                    **equal[case, system])
+
+
+def floor(options, dataset, system, report):
+    """What the server does without any index, as connections are added: the same client, statements and table as insert's."""
+    vectors = os.path.join(systems.WORK, "floor.f32")
+    rows = min(dataset.rows, FLOOR_ROWS)
+    dataset.base[:rows].tofile(vectors)
+    cases = [(clients, commit) for commit in options.commits for clients in options.write_clients]
+    results = {case: [] for case in cases}
+    for _ in range(options.repeat):
+        for clients, commit in cases:
+            with system.elsewhere(system.name + "_run", None, system.name + "_base") as there:
+                bare = there.without_index()
+                systems.psql("postgres", "CHECKPOINT")
+                results[clients, commit].append(written(start_writing(
+                    there.database, vectors, dataset.dims, dataset.rows, 1, clients, False, commit,
+                    warm=min(WARM, rows // (4 * clients)), seconds=options.write_seconds)))
+    for (clients, commit), runs in results.items():
+        medians = {key: round(statistics.median(r[key] for r in runs), 1) for key in ("rows", "backend_us_per_row")
+                   if all(key in r for r in runs)}
+        report.add("floor_insert", bare, mode="single", clients=clients, synchronous_commit=commit,
+                   **spread("rows_per_s", (r["rows_per_s"] for r in runs), 1), **spread("p50_us", (r["p50_us"] for r in runs), 1),
+                   p99_us=max(r["p99_us"] for r in runs), rows_timed=medians.pop("rows"), **medians)
+    os.unlink(vectors)
 
 
 def mixed(options, dataset, servers, report, start, count):
