@@ -8,7 +8,6 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -40,24 +39,22 @@ class Reserve {
   [[nodiscard]] Entry *tail() noexcept { return entries_.data() + size_; }
   void added(std::size_t n) noexcept { size_ += n; }
 
-  // Stores the first n candidates at most, in the order of precedes(), in *first; returns how many.  Of hundreds in any order:
-  // counted by the upper bits of their keys, since comparisons that cannot be predicted cost more than all the rest.
-  std::uint32_t nearest(std::uint32_t n, Array<Entry> *first) const {
+  // Stores the first n candidates at most, in the order of precedes(), in *first; returns how many.  REQUIRES: none precedes one with
+  // the key `least`.  Of hundreds in any order: counted by the upper bits of their keys, 64 counts an octave of the score, since
+  // comparisons that cannot be predicted cost more than all the rest.
+  std::uint32_t nearest(std::uint32_t n, std::uint64_t least, Array<Entry> *first) const {
     constexpr std::uint32_t kBuckets = 256;
     std::uint32_t counts[kBuckets] = {};
-    std::uint32_t least = ~0u, most = 0;
-    for (std::size_t i = 0; i < size_; i++) {
-      least = std::min(least, upper_bits(entries_[i]));
-      most = std::max(most, upper_bits(entries_[i]));
-    }
-    const int shift = size_ == 0 ? 0 : std::max(0, static_cast<int>(std::bit_width(most - least)) - 8);
-    for (std::size_t i = 0; i < size_; i++) counts[(upper_bits(entries_[i]) - least) >> shift]++;
+    const auto bucket = [least = static_cast<std::uint32_t>(least >> 32)](const Entry &entry) {
+      return std::min((upper_bits(entry) - least) >> kBucketShift, kBuckets - 1);
+    };
+    for (std::size_t i = 0; i < size_; i++) counts[bucket(entries_[i])]++;
     std::uint32_t last = 0, picked = counts[0], written = 0;
     while (picked < n && last + 1 < kBuckets) picked += counts[++last];
     if (first->size() < picked + 1) first->reset(picked + 1);
     for (std::size_t i = 0; i < size_; i++) {
       (*first)[written] = entries_[i];
-      written += (upper_bits(entries_[i]) - least) >> shift <= last;
+      written += bucket(entries_[i]) <= last;
     }
     n = std::min(n, picked);
     std::sort(first->begin(), first->begin() + picked,
@@ -76,6 +73,7 @@ class Reserve {
  private:
   static std::uint32_t upper_bits(const Entry &entry) noexcept { return static_cast<std::uint32_t>(entry.key >> 32); }
 
+  static constexpr std::uint32_t kBucketShift = 17;  // of a float's 23 bits
   static constexpr std::size_t kSizeMin = 1024;
   static constexpr std::size_t kKeptMax = 1u << 16;
 

@@ -112,7 +112,8 @@ const phnsw_candidate *Search::window() const noexcept {
 
 const phnsw_candidate *Search::passed(std::uint32_t *n) {
   if (passed_.size() < *n) passed_.reset(*n);
-  *n = reserve_.nearest(*n, &nearest_passed_);
+  const std::uint64_t least = window_.size() == 0 ? 0 : window_.data()[window_.size() - 1].key;
+  *n = reserve_.nearest(*n, least, &nearest_passed_);
   for (std::uint32_t i = 0; i < *n; i++) passed_[i] = candidate_of(nearest_passed_[i]);
   return passed_.begin();
 }

@@ -6,18 +6,17 @@
 
 #include "build/level.hpp"
 #include "build/prune.hpp"
+#include "merge/fellows.hpp"
 
 namespace phnsw {
 namespace {
 
-constexpr std::uint32_t kChooseBlock = 4;
+constexpr std::uint32_t kChooseBlock = 12;
 constexpr std::uint32_t kOwnerBlock = 32;
 // Fewer offers than one for so many points are sorted, more are counted.
 constexpr std::uint32_t kPointsPerSortedEdge = 8;
 // So many new points at most meet all others, if a cache holds their codes; of more, build_level() finds who is near.
 constexpr std::uint32_t kAllPairsMax = 1024, kAllPairsBytes = 512u << 10;
-// The nearest of them that are candidates.
-constexpr std::uint32_t kFellows = 32;
 // Of a code, what is asked for ahead; the rest comes with it.
 constexpr std::uint32_t kPrefetchBytes = 4 * kCacheLine;
 
@@ -32,26 +31,27 @@ class Linker {
 
   // The M links that every new point chooses among the nodes and the other new points: those in its list of `fresh`.
   Status choose(const LevelLinks &fresh) {
-    return choose_among([&](std::uint32_t place, std::uint64_t *keys) {
+    return each_block(graph_.places(), kChooseBlock, [&](std::uint32_t place, unsigned) {
       std::uint32_t ids[MergeGraph::kFreshMax];
       const std::uint32_t n = std::min<std::uint32_t>(fresh.counts[place], MergeGraph::kFreshMax);
       for (std::uint32_t i = 0; i < n; i++) ids[i] = graph_.limit() + fresh.list(place)[i];
-      return measure_keys(graph_.limit() + place, ids, n, keys);
+      choose_links(place, ids, n);
     });
   }
 
   // The same among the nodes and the nearest of all other new points.
   Status choose_among_all() {
-    Array<std::uint32_t> all(graph_.places());
-    for (std::uint32_t place = 0; place < graph_.places(); place++) all[place] = graph_.limit() + place;
-    return choose_among([&](std::uint32_t place, std::uint64_t *keys) {
-      std::uint64_t found[kAllPairsMax];
-      std::uint32_t n = measure_keys(graph_.limit() + place, all.data(), place, found);
-      n += measure_keys(graph_.limit() + place, all.data() + place + 1, graph_.places() - place - 1, found + n);
-      const std::uint32_t kept = std::min(n, kFellows);
-      if (kept < n) std::nth_element(found, found + kept, found + n);
-      std::copy(found, found + kept, keys);
-      return kept;
+    Fellows fellows(graph_.new_points(), context_.team.threads());
+    return context_.team.for_each((graph_.places() + kChooseBlock - 1) / kChooseBlock, [&](std::size_t block, unsigned worker) {
+      const std::uint32_t begin = static_cast<std::uint32_t>(block) * kChooseBlock;
+      const std::uint32_t end = std::min(graph_.places(), begin + kChooseBlock);
+      fellows.find(begin, end, worker);
+      for (std::uint32_t place = begin; place < end && !context_.team.stopped(); place++) {
+        std::uint32_t ids[Fellows::kMost];
+        const std::uint32_t n = fellows.take(place, worker, ids);
+        for (std::uint32_t i = 0; i < n; i++) ids[i] += graph_.limit();
+        choose_links(place, ids, n);
+      }
     });
   }
 
@@ -132,22 +132,18 @@ class Linker {
     });
   }
 
-  // fellows(place, keys) writes at most kFreshMax candidates and returns how many.
-  template <class Fellows>
-  Status choose_among(Fellows &&fellows) {
-    return each_block(graph_.places(), kChooseBlock, [&](std::uint32_t place, unsigned) {
-      std::uint64_t keys[MergeGraph::kWindowMax + MergeGraph::kFreshMax];
-      const std::uint32_t point = graph_.limit() + place, row = graph_.row_of(place);
-      // The nodes among its candidates come while this one's are looked at.
-      if (place + 1 < graph_.places()) {
-        const std::uint32_t next = graph_.row_of(place + 1);
-        prefetch_candidates(points_, graph_.window(next), graph_.window_size(next));
-      }
-      std::uint32_t n = graph_.window_size(row);
-      std::copy(graph_.window(row), graph_.window(row) + n, keys);
-      n += fellows(place, keys + n);
-      graph_.lists.counts[point] = static_cast<std::uint8_t>(prune(points_, keys, n, graph_.m(), graph_.lists.list(point)));
-    });
+  // Among the row's window and n new points, kFreshMax at most.
+  void choose_links(std::uint32_t place, const std::uint32_t *fellows, std::uint32_t n) noexcept {
+    std::uint64_t keys[MergeGraph::kWindowMax + MergeGraph::kFreshMax];
+    const std::uint32_t point = graph_.limit() + place, row = graph_.row_of(place), known = graph_.window_size(row);
+    // The nodes among its candidates come while this one's are looked at.
+    if (place + 1 < graph_.places()) {
+      const std::uint32_t next = graph_.row_of(place + 1);
+      prefetch_candidates(points_, graph_.window(next), graph_.window_size(next));
+    }
+    std::copy(graph_.window(row), graph_.window(row) + known, keys);
+    n = known + measure_keys(point, fellows, n, keys + known);
+    graph_.lists.counts[point] = static_cast<std::uint8_t>(prune(points_, keys, n, graph_.m(), graph_.lists.list(point)));
   }
 
   template <class Body>
