@@ -17,10 +17,16 @@ constexpr std::uint32_t kPerPanel = 2;
 constexpr std::uint32_t kEntriesMax = kSamplesMax / kPanel * kPerPanel;
 constexpr std::uint32_t kEntryBlock = 32;
 constexpr std::uint32_t kSearchBlock = 8;
-// Eighths of ef_construction: with the new points as further candidates, fewer nodes do (README.md), if they are not too few: one
-// for so many nodes.
-constexpr std::uint32_t kSearchShare = 5;
-constexpr std::uint32_t kNodesPerCandidate = 32;
+// Eighths of ef_construction: with the new points as further candidates, fewer nodes do (README.md).  Of some hundred rows they
+// replace some, of one for so many nodes more.
+constexpr std::uint32_t kSomeRows = 256, kSomeShare = 6;
+constexpr std::uint32_t kNodesPerCandidate = 32, kManyShare = 5;
+
+std::uint32_t search_width(const MergeGraph &graph) noexcept {
+  const std::uint32_t rows = graph.rows();
+  const std::uint32_t share = rows >= graph.limit() / kNodesPerCandidate ? kManyShare : rows >= kSomeRows ? kSomeShare : 8;
+  return std::max(1u, graph.ef() * share / 8);
+}
 
 struct Start {
   std::uint32_t nearest = 0;  // ordinal of the nearest sample
@@ -134,8 +140,7 @@ class Finder {
     while (next_row(&lane.row)) {
       float scores[kEntriesMax];
       const Start &start = starts_[lane.row];
-      const bool few = graph_.rows() < graph_.limit() / kNodesPerCandidate;
-      lane.search.begin(few ? graph_.ef() : std::max(1u, graph_.ef() * kSearchShare / 8), graph_.limit(), true);
+      lane.search.begin(search_width(graph_), graph_.limit(), true);
       score(lane.row, start.ids, start.n, scores);
       lane.search.offer(start.ids, scores, kVersions, start.n);
       pop(lane);
