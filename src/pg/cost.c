@@ -79,7 +79,8 @@ phnsw_ef_for_miss(const phnsw_meta *meta, double miss, phnsw_stop *stop)
 		stop->wider = meta->stop[i - 1].wider * pow(stop->wider / meta->stop[i - 1].wider, steps);
 		stop->slack = meta->stop[i - 1].slack + (stop->slack - meta->stop[i - 1].slack) * steps;
 	}
-	return (uint32) ceil(c[i - 1].ef * pow((double) c[i].ef / c[i - 1].ef, Min(steps, PHNSW_STEPS_MAX)));
+	/* Lines far apart, of a damaged page, lead beyond any integer. */
+	return (uint32) Min(ceil(c[i - 1].ef * pow((double) c[i].ef / c[i - 1].ef, Min(steps, PHNSW_STEPS_MAX))), PHNSW_EF_MAX);
 }
 
 /* What the target takes by the calibration: ef, and what finds as much for less, as far as that is known. */

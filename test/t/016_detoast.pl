@@ -95,6 +95,15 @@ script('maintain', '\set kind random(1, 8)',
 	'VACUUM t;',
 	'\endif');
 
+# What a build of an index of these rows says.
+sub build
+{
+	my ($where) = @_;
+	my ($rc, $out, $err) = $node->psql('postgres', "BEGIN; CREATE INDEX ON t USING phnsw (v) WHERE $where; ROLLBACK");
+
+	return $err;
+}
+
 my @clients;
 foreach my $part ([ 'write', 2 ], [ 'read', 2 ], [ 'hold', 2 ], [ 'maintain', 1 ])
 {
@@ -167,7 +176,9 @@ for my $i (0 .. $#faults)
 
 	like($error, qr/$message/, "$name: found, unless it is what PostgreSQL does not look at");
 	is($error, $of->('vector_norm(v)'), "$name: as PostgreSQL's functions have it");
+	is(build("id = $damaged[$i]{id}"), $error, "$name: a build, which reads chunks in a way of its own");
 }
+like(build('true'), qr/unexpected chunk/, 'a build of all rows');
 
 # A row that nobody sees yet, which the index leads to, names a TOAST table that does not exist: looking ahead must not mind.
 my $near = $node->safe_psql('postgres', "SELECT v + array_fill(0.01::real, ARRAY[vector_dims(v)])::vector FROM t WHERE id > $damaged[-1]{id} LIMIT 1");
@@ -226,6 +237,17 @@ $node->start;
 	my ($rc, $out, $error) = $node->psql('postgres', "SELECT v <-> v FROM t WHERE id = $sound");
 
 	like($error, qr/missing chunk number 0|could not (?:read block|open file)/, 'chunks in a block that does not exist: found');
+	like(build("id = $sound"), qr/missing chunk number 0|could not (?:read block|open file)/, 'by a build as well');
+}
+
+# A TOAST table that has lost all but its first page, and one that has lost all.
+foreach my $left (BLOCK, 0)
+{
+	$node->stop;
+	truncate $file, $left or die "$file: $!";
+	$node->start;
+	like(build('true'), qr/missing chunk number 0|could not (?:read blocks?|open file)/, "$left bytes of a TOAST table: a build says so");
+	is($node->safe_psql('postgres', 'SELECT 1'), 1, 'the server is up');
 }
 
 unlike(slurp_file($node->logfile), qr/leak|not closed|snapshot .* still active/, 'nothing is left open');

@@ -12,7 +12,7 @@ use Test::More;
 
 use constant { BLOCK => 8192, HEADER => 24, META_STOP => 312, STOP_BYTES => 12 * 8 };
 
-my $node = new_node('stops', 'autovacuum = off');
+my $node = new_node('stops', 'autovacuum = off', 'ignore_checksum_failure = on');
 load_words($node);
 $node->safe_psql('postgres', q{
 	CREATE INDEX words_index ON words USING phnsw (embedding vector_cosine_ops);
