@@ -1,4 +1,4 @@
-# The same rows give the same index, byte for byte, whatever the number of threads: real vectors, many duplicates, small
+# The same rows give the same index, byte for byte, whatever the number of threads or the instruction set: real vectors, many duplicates, small
 # tables.  Likewise rows that come one by one, wherever the buffers are: the nodes of a full list are compared in shared buffers,
 # where they stand; a temporary table has none, so there they are copied first.
 # Left out of the comparison: LSN, checksum and the meta page's random build_id.
@@ -36,6 +36,33 @@ foreach my $case ([ 'words', 'vector_l2_ops' ], [ 'words', 'vector_cosine_ops' ]
 	}
 	same_pages($pages{1}, $pages{2}, "$table, $opclass: 1 and 2 threads build the same pages");
 	same_pages($pages{1}, $pages{4}, "$table, $opclass: 1 and 4 threads build the same pages");
+}
+
+# And by the kernels of every instruction set that this machine has: codes of 8 bits and, of many dimensions, of 4;
+# more rows than a leaf holds; and a merge.
+$node->safe_psql('postgres', q{
+	CREATE TABLE part AS SELECT id, embedding FROM words ORDER BY id LIMIT 2000;
+	CREATE TABLE long AS SELECT w.id, (SELECT array_agg(x::real * (1 + j % 3) ORDER BY j, k) FROM generate_series(1, 81) j,
+			unnest(w.embedding::real[]) WITH ORDINALITY u(x, k))::vector(8100) AS embedding FROM words w WHERE id <= 700});
+foreach my $case ([ 'part', 'vector_l2_ops' ], [ 'part', 'vector_cosine_ops' ], [ 'part', 'vector_ip_ops' ],
+	[ 'long', 'vector_l2_ops' ])
+{
+	my ($table, $opclass) = @$case;
+	my %pages;
+
+	foreach my $simd ('scalar', 'avx2', 'avxvnni', 'avx512')
+	{
+		my ($rc) = $node->psql('postgres', "SET phnsw.simd = '$simd'");
+
+		next if $rc != 0;    # not here
+		$node->safe_psql('postgres', "SET phnsw.simd = '$simd'; SET phnsw.merge_threshold = 1;
+			CREATE TABLE grown AS SELECT * FROM $table; CREATE INDEX the_index ON grown USING phnsw (embedding $opclass);
+			INSERT INTO grown SELECT -id, embedding + embedding FROM $table WHERE id % 5 = 0");
+		$pages{$simd} = index_pages($node, 'the_index', 0);
+		check_index($node, 'the_index', "$table, $opclass, $simd");
+		same_pages($pages{scalar}, $pages{$simd}, "$table, $opclass: $simd kernels build the pages that scalar ones do");
+		$node->safe_psql('postgres', 'DROP TABLE grown');
+	}
 }
 
 my $different = $node->safe_psql('postgres', q{

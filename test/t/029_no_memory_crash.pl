@@ -26,16 +26,18 @@ my $node = shim_node(sub {
 		'phnsw.log_build = on', 'max_parallel_maintenance_workers = 1');
 });
 
-# A session whose builds get no memory.
+# A session that has run statements, whose next build gets no memory; with its process.
 sub poor_session
 {
+	my ($statements) = @_;
 	my $s = $node->background_psql('postgres', on_error_stop => 0);
+	my $pid = $s->query_safe('SELECT pg_backend_pid()');
 
-	shim($s->query_safe('SELECT pg_backend_pid()'), left => ALLOWED);
-	return $s;
+	$s->query_safe($statements);
+	shim($pid, left => ALLOWED);
+	return ($s, $pid);
 }
 
-# ... and stays so: a build that allocated nothing at all would not have failed.
 sub one_by_one
 {
 	my ($what, $log) = @_;
@@ -77,13 +79,9 @@ sub recovered
 foreach my $n (1, 2, 3, 7, 300, 1000)
 {
 	my $log = -s $node->logfile;
-	my $s;
 
 	run('DROP TABLE IF EXISTS t;' . fresh('t') . 'INSERT INTO t VALUES (-1, NULL)');
-	$s = poor_session();
-	$s->query_safe('BEGIN;' . rows('t', 1, ROWS) . "SET phnsw.test_point = 'crash record $n'");
-	my $pid = $s->query_safe('SELECT pg_backend_pid()');
-	$s->{run}->pump_nb;
+	my ($s, $pid) = poor_session('BEGIN;' . rows('t', 1, ROWS) . "SET phnsw.test_point = 'crash record $n'");
 	$s->{stdin} .= "COMMIT;\n";
 	eval { $s->{run}->finish };
 	crash_over($pid);
@@ -99,13 +97,10 @@ foreach my $how ('kill', 'stop')
 {
 	my $log = -s $node->logfile;
 	my $hold = $node->background_psql('postgres');
-	my $s;
 
 	run('DROP TABLE IF EXISTS t;' . fresh('t'));
 	$hold->query_safe(q{SELECT pg_advisory_lock(x'70686e7377'::bigint)});
-	$s = poor_session();
-	my $pid = $s->query_safe('SELECT pg_backend_pid()');
-	$s->query_safe('BEGIN;' . rows('t', 1, ROWS) . "SET phnsw.test_point = 'wait insert-written 150'");
+	my ($s, $pid) = poor_session('BEGIN;' . rows('t', 1, ROWS) . "SET phnsw.test_point = 'wait insert-written 150'");
 	$s->{stdin} .= "COMMIT;\n";
 	$s->{run}->pump_nb;
 	ok(wait_until(30, sub { run("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $pid") > 0 }), "$how: A waits among its rows");
@@ -125,9 +120,9 @@ sub poor_commit
 {
 	my ($what, $before, $commit) = @_;
 	my $log = -s $node->logfile;
-	my $s = poor_session();
+	my ($s) = poor_session($before);
 
-	$s->query_safe("$before; $commit");
+	$s->query_safe($commit);
 	shim(0);
 	one_by_one($what, $log);
 	$s->quit;
