@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--tolerance", type=float, default=0.05)
     options = parser.parse_args()
     (old_about, old_rows), (new_about, new_rows) = report.read(options.old), report.read(options.new)
-    for name in ("cpu", "shared_buffers", "huge_pages", "postgresql"):
+    for name in ("cpu", "shared_buffers", "huge_pages", "postgresql", "build_memory"):
         if old_about.get(name) != new_about.get(name):
             print("not the same %s: %s, %s" % (name, old_about.get(name), new_about.get(name)))
     old_rows = {key(row): row for row in old_rows}

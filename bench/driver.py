@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import datasets
+import in_hand
 import reads
 import systems
 import writes
@@ -56,6 +57,7 @@ def arguments():
     parser.add_argument("--disk-us", type=int, default=500)
     # run.sh sets it up; here it only tells the files apart.
     parser.add_argument("--huge-pages", action="store_true")
+    parser.add_argument("--fresh-memory", action="store_true")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     # Every part but search has one k, the first.
@@ -109,6 +111,7 @@ def environment(options, dataset, chosen):
         "shared_buffers": systems.psql("postgres", "SHOW shared_buffers"),
         "huge_pages": systems.psql("postgres", "SHOW huge_pages"),
         "maintenance_work_mem": options.maintenance_work_mem,
+        "build_memory": "%d MB in hand before each build" % (options.in_hand >> 20) if options.in_hand else "as the machine has it",
         "settings": settings,
         "index": "m=%d ef_construction=%d threads=%d" % (options.m, options.ef_construction, options.threads),
         "systems": ", ".join("%s %s" % (s.name, s.version()) for s in chosen),
@@ -138,7 +141,8 @@ def build(options, dataset, chosen, report):
         return
     for system in chosen:
         runs = results[system.name]
-        row = {key: max(run[key] for run in runs) for key in runs[0] if key != "seconds"}
+        row = {key: max(run[key] for run in runs) for key in runs[0] if key not in ("seconds", "in_hand_bytes")}
+        row["in_hand_bytes"] = min(run["in_hand_bytes"] for run in runs)
         for name in ("index_bytes", "peak_private_bytes"):
             if name in row:
                 row[name + "_per_1000_rows"] = round(row[name] * 1000 / dataset.rows)
@@ -261,6 +265,7 @@ def main():
     if max(options.ks) > dataset.rows:
         raise SystemExit("run.sh: there are no %d neighbours among %d rows" % (max(options.ks), dataset.rows))
     options.maintenance_work_mem = options.maintenance_work_mem or enough_memory(dataset)
+    options.in_hand = 0 if options.fresh_memory else in_hand.wanted(dataset.rows, dataset.dims)
     chosen = systems.available([peer for peer in options.peers.split(",") if peer])
     report = Report(options.json, dataset=dataset.name, rows=dataset.rows, dims=dataset.dims, k=options.k)
     about = environment(options, dataset, chosen)

@@ -16,7 +16,7 @@ import sys
 DATA = ("dataset", "rows", "dims", "k")
 NOT_SHOWN = ("dataset", "dims", "histogram")
 REQUIRED = {
-    "build": ("threads", "seconds", "seconds_min", "seconds_max", "index_bytes"),
+    "build": ("threads", "seconds", "seconds_min", "seconds_max", "index_bytes", "in_hand_bytes"),
     "recall": ("ef", "recall"),
     "search": ("ef", "clients", "recall", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us", "histogram"),
     "search_one_core": ("ef", "clients", "recall", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
@@ -99,13 +99,14 @@ class Report:
                         print("QPS at recall@%d %.2f%s: %s" % (k, target, measure[6:].replace("_", " "), ", ".join("%s %.0f" % x for x in found.items()) or "not reached"))
 
     def save(self, folder, environment, options):
-        """DATE-DATASET, and what tells files of one data set apart: rows, k, parts, huge pages where they are not the usual ones."""
+        """DATE-DATASET, and what tells files of one data set apart: rows, k, parts, huge pages, fresh memory where they are not the usual ones."""
         os.makedirs(folder, exist_ok=True)
         name = [datetime.date.today().isoformat(), re.sub("[^A-Za-z0-9.]+", "-", self.shared["dataset"])]
         name += ["%drows" % options.rows] if options.rows else []
         name += ["k%d" % options.k] if options.k != 10 else []
         name += sorted(options.only) if set(options.only) != {"build", "search"} else []
         name += ["hugepages"] if options.huge_pages else []
+        name += ["freshmemory"] if options.fresh_memory else []
         path = os.path.join(folder, "-".join(name) + ".csv")
         with open(path, "w", newline="") as file:
             for key, value in environment.items():

@@ -13,6 +13,8 @@ import threading
 
 import numpy
 
+import in_hand
+
 WORK = os.environ["BENCH_WORK"]
 # The names of recycled segments are those of the WAL to come.
 WAL_SEGMENTS = "(SELECT name FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') AS segments"
@@ -162,6 +164,7 @@ class Extension:
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1)
         process.stdin.write("SELECT pg_backend_pid();\n")
         sampler = MemorySampler(int(process.stdout.readline()))
+        memory = in_hand.take(options.in_hand)
         sampler.start()
         process.stdin.write(
             "%s;\nSELECT max(name) AS newest FROM %s \\gset\n"
@@ -177,7 +180,7 @@ class Extension:
         if process.wait() != 0 or len(line) != 4:
             raise SystemExit("run.sh: CREATE INDEX of %s failed" % self.name)
         return {"seconds": float(line[0]), "index_bytes": int(line[2]), "wal_bytes": int(line[1]), "wal_segments_created": int(line[3]),
-                "peak_private_bytes": sampler.peak}
+                "peak_private_bytes": sampler.peak, "in_hand_bytes": memory}
 
     def timed(self, *statements):
         """Seconds that the statements take together, by the server's clock, each in a transaction of its own."""
@@ -288,11 +291,12 @@ class Peer:
         self.close()
         # The libraries get from malloc what the servers get from the system's reserve.
         huge = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if options.huge_pages else {}
+        memory = in_hand.take(options.in_hand)
         self.process = subprocess.Popen(
             [os.path.join(WORK, self.name + "_peer"), self.base_file, str(self.dataset.rows), str(self.dataset.dims),
              self.dataset.metric, str(options.m), str(options.ef_construction), str(options.threads), self.query_file],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, **huge})
-        return json.loads(self.process.stdout.readline())
+        return {**json.loads(self.process.stdout.readline()), "in_hand_bytes": memory}
 
     def search(self, ef, seconds, clients=1):
         answers = os.path.join(WORK, "answers." + self.name)

@@ -11,6 +11,7 @@ import subprocess
 
 import numpy
 
+import in_hand
 import systems
 from report import spread
 
@@ -229,6 +230,7 @@ def bulk(options, dataset, servers, report, start, count):
                     if mode == "copy_empty":
                         systems.psql(there.database, there.index_sql)
                     wal = Wal()
+                    in_hand.take(options.in_hand)
                     seconds = there.timed(*{"copy": [copy_some], "copy_empty": [copy_many],
                                             "copy_build": [copy_many, there.index_sql]}[mode])
                     run = {"rows_per_s": rows / seconds}

@@ -23,6 +23,7 @@ faults = [row for row in rows if row.get("recall", 1) < (0.8 if row["measure"] =
 faults += [row for row in rows if row["measure"] == "filter" and row["rows_returned"] != row["rows_wanted"]]
 faults += [row for row in rows if row["measure"] == "vacuum" and row["recall_after"] < row["recall_before"] - 0.05]
 faults += [row for row in rows if row.get("wal_segments_created", 0) > 0]
+faults += [row for row in rows if row["measure"] == "build" and row["in_hand_bytes"] < 2 << 20]
 # A search does what the floor does, and more; not each one, for a few microseconds are noise.
 slowest = max(row["p50_us"] for row in rows if row["measure"] == "search" and row["clients"] == 1)
 faults += [row for row in rows if row["measure"] == "floor" and row["clients"] == 1 and row["p50_us"] >= slowest]
@@ -58,13 +59,43 @@ PYTHON
 huge_before=$(cat /proc/sys/vm/nr_hugepages 2>/dev/null || true)
 mkdir "$place/huge"
 if PHNSW_RESULTS=$place/huge PHNSW_BUFFERS_MB=64 bench/run.sh words20k --rows 500 --repeat 1 --seconds 0.05 --queries 20 --ef 20 --clients 1 \
-	--only build,search --huge-pages --json --save >"$place/huge/lines.json" 2>"$place/huge/log"; then
-	grep -q '^# huge_pages: on' "$place"/huge/*-hugepages.csv || { echo "the file of a run with huge pages does not say so"; exit 1; }
+	--only build,search --huge-pages --fresh-memory --json --save >"$place/huge/lines.json" 2>"$place/huge/log"; then
+	grep -q '^# huge_pages: on' "$place"/huge/*-hugepages-freshmemory.csv || { echo "the file of a run with huge pages does not say so"; exit 1; }
+	grep -q '^# build_memory: as the machine has it' "$place"/huge/*.csv || { echo "the file of a run with --fresh-memory does not say so"; exit 1; }
+	grep -q '"in_hand_bytes": 0' "$place/huge/lines.json" || { echo "--fresh-memory has memory brought into hand"; exit 1; }
 else
 	grep -E -- '--huge-pages needs root, and pages of 2 MB|the system has no memory for [0-9]+ huge pages' "$place/huge/log" ||
 		{ echo "run.sh --huge-pages fails, and does not say why"; cat "$place/huge/log"; exit 1; }
 fi
 [[ $(cat /proc/sys/vm/nr_hugepages 2>/dev/null || true) == "$huge_before" ]] || { echo "run.sh --huge-pages leaves huge pages set aside"; exit 1; }
+
+# Memory in hand: what was asked for is touched and given back; where less is free or allowed, less.
+/usr/bin/python3 - <<'PYTHON'
+import os
+import re
+import resource
+import sys
+
+sys.path.insert(0, "bench")
+sys.dont_write_bytecode = True
+import in_hand
+
+def resident():
+    with open("/proc/self/status") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1]) * 1024
+
+wanted, before, peak = 96 << 20, resident(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+taken = in_hand.take(wanted - 12345)
+if in_hand.free() > 2 * wanted and (in_hand.allowed() or 2 * wanted) >= 2 * wanted:
+    assert taken == wanted, taken
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > max(peak, before) + wanted // 2
+assert resident() < before + wanted // 4
+in_hand.free = lambda: 40 << 20
+assert in_hand.take(wanted) <= 30 << 20
+in_hand.allowed = lambda: -1
+assert in_hand.take(wanted) == 0
+assert in_hand.wanted(69000, 784) > 69000 * 784 * 4
+PYTHON
 
 # Speed at a recall: measured at or above it, interpolated, or nothing; never extrapolated.
 python3 - <<'PYTHON'
@@ -131,7 +162,7 @@ assert angular.metric == "cosine" and angular.rows == 500
 PYTHON
 
 saved=("$place"/*.csv)
-for name in date commit cpu machine compiler flags postgresql settings maintenance_work_mem index systems dataset options; do
+for name in date commit cpu machine compiler flags postgresql settings maintenance_work_mem build_memory index systems dataset options; do
 	grep -q "^# $name: ." "${saved[0]}" || { echo "the file does not state $name"; exit 1; }
 done
 bench/compare.py "${saved[0]}" "${saved[0]}"
