@@ -14,7 +14,7 @@ use Test::More;
 use constant { HEADER => 24, ROWS => 2500, META_CALIBRATIONS => 108, META_CALIBRATION => 112, META_STOP => 312 };
 use constant { NAN => unpack('f', pack 'L', 0x7FC00000), SIGNALLING => 0x7FA00000, INF => 9**9**9, TINY => unpack('f', pack 'L', 1) };
 
-my $node = new_node('calibration', 'autovacuum = off', 'jit = off', 'ignore_checksum_failure = on');
+my $node = new_node('calibration', 'autovacuum = off', 'ignore_checksum_failure = on');
 
 # What stands in each line: its number of them is given.
 sub stops { my @stop = @_; return sub { [ META_STOP, pack('(a8)*', (pack 'f2', @stop) x shift) ] } }

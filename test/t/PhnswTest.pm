@@ -21,14 +21,15 @@ our @EXPORT = qw(new_node load_words random_vectors_sql check_index count_throug
 my $top = abs_path(dirname(__FILE__) . '/../..');
 
 # A started node with the extension; settings are lines of postgresql.conf.  Speed of the disk does not matter here, so
-# fsync stays off as the framework has it.
+# fsync stays off as the framework has it.  Plans with a scan type that is disabled are dear enough on paper to be compiled, which takes
+# longer than they do.
 sub new_node
 {
 	my ($name, @settings) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
 	$node->init(allows_streaming => 1);
-	$node->append_conf('postgresql.conf', join("\n", 'shared_buffers = 64MB', 'max_wal_size = 1GB', 'log_statement = none', @settings) . "\n");
+	$node->append_conf('postgresql.conf', join("\n", 'shared_buffers = 64MB', 'max_wal_size = 1GB', 'log_statement = none', 'jit = off', @settings) . "\n");
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION phnsw');
 	return $node;
