@@ -218,20 +218,20 @@ def search_alone(options, dataset, chosen, report, k):
 
 
 def search_together(options, chosen, report, recalls):
-    """Many clients, at the smallest ef that reaches 0.95; speedup: times the QPS of one client, measured beside it."""
+    """Many clients, at the smallest ef that reaches 0.95, phnsw also by its default target where that does; speedup: times the
+    QPS of one client, measured beside it."""
     # One client is what search_alone() has measured.
     for clients in (n for n in options.clients if n != 1):
-        for system in chosen:
-            enough = [ef for ef in widths(options, options.k) if recalls.get((system, ef), 0) >= 0.95]
-            if not system.is_server or not enough:
-                continue
-            alone, results = [], []
-            for _ in range(options.repeat):
-                alone.append(system.search(enough[0], options.seconds)[0]["qps"])
-                results.append(system.search(enough[0], options.seconds, clients)[0])
-            report.add("search", system, ef=enough[0], recall=recalls[system, enough[0]], **latencies(results), clients=clients,
-                       speedup=round(statistics.median(r["qps"] / one for r, one in zip(results, alone)), 3),
-                       lock_waits=max(r["lock_waits"] for r in results))
+        for system in (s for s in chosen if s.is_server):
+            enough = [ef for ef in widths(options, options.k) if recalls.get((system, ef), 0) >= 0.95][:1]
+            for ef in enough + [0] * (recalls.get((system, 0), 0) >= 0.95):
+                alone, results = [], []
+                for _ in range(options.repeat):
+                    alone.append(system.search(ef, options.seconds)[0]["qps"])
+                    results.append(system.search(ef, options.seconds, clients)[0])
+                report.add("search", system, **knob(ef), recall=recalls[system, ef], **latencies(results), clients=clients,
+                           speedup=round(statistics.median(r["qps"] / one for r, one in zip(results, alone)), 3),
+                           lock_waits=max(r["lock_waits"] for r in results))
 
 
 def measure(options, dataset, chosen, report):
