@@ -51,11 +51,12 @@ $(OBJS): Makefile
 $(INSTALL_SQL): $(SQL_PARTS)
 	cat $^ > $@
 
-.PHONY: help check demo core unit
+.PHONY: help check demo core unit sanitize
 help:
 	@echo 'make, make install      the extension'
 	@echo 'make installcheck       regression, isolation and TAP tests against an installed extension'
 	@echo 'make unit               unit tests of the core (CMake)'
+	@echo 'make sanitize           the same under address, undefined and thread sanitizers (slow)'
 	@echo 'make check, make demo   everything, on a fresh machine: test/check.sh, bench/demo.sh'
 check:
 	test/check.sh
@@ -63,3 +64,5 @@ demo:
 	bench/demo.sh
 unit:
 	cmake -S . -B build/unit -DCMAKE_BUILD_TYPE=RelWithDebInfo && cmake --build build/unit -j2 && ctest --test-dir build/unit --output-on-failure
+sanitize:
+	test/tools/sanitize.sh

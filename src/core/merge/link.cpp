@@ -84,7 +84,8 @@ class Linker {
   Status enter_in_nodes() {
     return each_block(offers_of_nodes_, kOwnerBlock, [&](std::uint32_t i, unsigned worker) {
       const std::uint32_t owner = offers_[i].to, begin = offers_[i].begin;
-      if (i + 1 < offers_of_nodes_) prefetch_list(offers_[i + 1].to);
+      // The next block's lists may be another worker's, who writes to them.
+      if (i + 1 < offers_of_nodes_ && (i + 1) % kOwnerBlock != 0) prefetch_list(offers_[i + 1].to);
       std::uint32_t before[PHNSW_LINKS_MAX];
       const std::uint32_t count = graph_.lists.counts[owner];
       const std::uint32_t *list = graph_.lists.list(owner);
