@@ -86,6 +86,22 @@ is(stats('scans'), 1, 'and counting begins anew');
 run('SELECT phnsw_stats_reset()');
 is(run('SELECT count(*) FROM phnsw_stats'), 0, 'a superuser has reset everything');
 
+# There is room for 1,000 indexes: who was not used for longest makes room.
+run($scan);
+run(q{DO $$
+	BEGIN
+		FOR i IN 1 .. 1001 LOOP
+			EXECUTE format('CREATE TABLE s%1$s (v vector(2)); CREATE INDEX s%1$s_v ON s%1$s USING phnsw (v); INSERT INTO s%1$s VALUES (''[1,2]'')', i);
+			COMMIT;
+		END LOOP;
+	END $$});
+ok(wait_until(30, sub { stats('inserts', 's1001_v') eq '1' }), 'the last of 1,001 indexes is counted');
+is(run('SELECT count(*) FROM phnsw_stats'), 1000, '1,000 of them are');
+is(stats('scans'), '', 'not the one that was there before');
+run($scan);
+is(stats('scans'), 1, 'which comes back when it is used');
+is(run('SELECT count(*) FROM phnsw_stats'), 1000, 'and takes the place of another');
+
 # A crash of a backend, which makes the postmaster begin again with shared memory.
 run($scan);
 $node->stop('immediate');
