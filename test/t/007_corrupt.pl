@@ -1,5 +1,5 @@
 # Damaged index files.  The server is stopped and bytes of the index are overwritten: known faults that phnsw_check must
-# name (SQLSTATE XX002 and the block), and random ones.  Queries, inserts and vacuum on damaged indexes end with an
+# name (SQLSTATE XX002 and the block), and random ones.  Queries, inserts, merges, measurements and vacuum on damaged indexes end with an
 # answer or with an error that says so; the server never crashes.
 
 use strict;
@@ -117,7 +117,7 @@ sub sqlstate
 	return ($err =~ /connection|terminat/ ? 'crash' : '00000', $err);
 }
 
-my $random_faults = 40;
+my $random_faults = $ENV{PHNSW_TEST_FAULTS} // 40;
 $node->safe_psql('postgres', 'SELECT make(0)');
 my $path = sub { $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('i$_[0]')") };
 $node->safe_psql('postgres', 'CHECKPOINT');
@@ -171,6 +171,8 @@ foreach my $n (0 .. $known + $random_faults)
 		"SELECT count(*) FROM (SELECT * FROM t$n ORDER BY v <-> (SELECT v FROM model LIMIT 1) OFFSET 0) s",
 		"SELECT count(*) FROM model q WHERE q.id <= 20 AND q.id = (SELECT id FROM t$n ORDER BY t$n.v <-> q.v LIMIT 1)",
 		"INSERT INTO t$n SELECT id, v FROM model WHERE id <= 5",
+		"SET phnsw.merge_threshold = 1; INSERT INTO t$n SELECT -id, v + v FROM model WHERE id <= 100",
+		"SELECT count(recall) FROM phnsw_recall('i$n', sample => 20)", "SELECT count(*) FROM phnsw_index_info('i$n')", "SELECT phnsw_prewarm('i$n')",
 		"DELETE FROM t$n WHERE id % 10 = 1", "VACUUM t$n")
 	{
 		my ($state, $message) = sqlstate("$set $sql");
