@@ -10,21 +10,22 @@
 namespace phnsw {
 namespace {
 
-// Searches start from the nearest of a sample of the nodes: one in 16, as many as HNSW has on its first level, but 4,096.
-constexpr std::uint32_t kNodesPerSample = 16, kSamplesMax = 4096;
+// Searches start from the nearest of a sample of the nodes: one in 16, as many as HNSW has on its first level, but 4,096, and of few
+// rows fewer, since all samples are gathered once for them.
+constexpr std::uint32_t kNodesPerSample = 16, kSamplesMin = 2048, kSamplesMax = 4096, kSamplesPerRow = 16;
 constexpr std::uint32_t kPanel = kShortIndexes;
-constexpr std::uint32_t kPerPanel = 2;
-constexpr std::uint32_t kEntriesMax = kSamplesMax / kPanel * kPerPanel;
+constexpr std::uint32_t kEntriesMax = 8;
 constexpr std::uint32_t kEntryBlock = 32;
 constexpr std::uint32_t kSearchBlock = 8;
 // Eighths of ef_construction: with the new points as further candidates, fewer nodes do (README.md).  Of some hundred rows they
 // replace some, of one for so many nodes more.
+constexpr std::uint32_t kFewShare = 7;
 constexpr std::uint32_t kSomeRows = 256, kSomeShare = 6;
 constexpr std::uint32_t kNodesPerCandidate = 32, kManyShare = 5;
 
 std::uint32_t search_width(const MergeGraph &graph) noexcept {
   const std::uint32_t rows = graph.rows();
-  const std::uint32_t share = rows >= graph.limit() / kNodesPerCandidate ? kManyShare : rows >= kSomeRows ? kSomeShare : 8;
+  const std::uint32_t share = rows >= graph.limit() / kNodesPerCandidate ? kManyShare : rows >= kSomeRows ? kSomeShare : kFewShare;
   return std::max(1u, graph.ef() * share / 8);
 }
 
@@ -43,13 +44,15 @@ class Starts {
   // starts[row] for every row.
   Status find(Array<Start> *starts) {
     const Points points = graph_.points();
-    const std::uint32_t panels = (static_cast<std::uint32_t>(samples_.size()) + kPanel - 1) / kPanel;
+    const auto panels = static_cast<std::uint32_t>((samples_.size() + kPanel - 1) / kPanel);
+    const std::uint32_t per_panel = panels == 1 ? kEntriesMax : panels == 2 ? kEntriesMax / 2 : kEntriesMax / 4;
     std::vector<LeafWorkspace> packed(panels), work(context_.team.threads());
-    for (std::uint32_t i = 0; i < panels; i++) {
-      const std::uint32_t n = std::min<std::uint32_t>(kPanel, static_cast<std::uint32_t>(samples_.size()) - i * kPanel);
+    const Status status = context_.team.for_each(panels, [&](std::size_t i, unsigned) {
+      const auto n = static_cast<std::uint32_t>(std::min<std::size_t>(kPanel, samples_.size() - i * kPanel));
       packed[i].allocate(gemm_, points.groups(), n);
       gemm_.pack(points.rows, samples_.data() + i * kPanel, 0, n, points.groups(), &packed[i].panels);
-    }
+    });
+    if (!status.ok()) return status;
     for (LeafWorkspace &own : work) own.allocate(gemm_, points.groups(), kEntryBlock);
     starts->reset(graph_.rows());
     return context_.team.for_each((graph_.rows() + kEntryBlock - 1) / kEntryBlock, [&](std::size_t block, unsigned worker) {
@@ -59,11 +62,11 @@ class Starts {
       for (std::uint32_t row = begin; row < end; row++) (*starts)[row].n = 0;
       for (std::uint32_t i = 0; i < panels && !context_.team.stopped(); i++) {
         const std::uint32_t *keys = work[worker].keys.data();
-        gemm_.few_nearest(kPerPanel, graph_.row_codes(), nullptr, begin, end, packed[i].panels, points.groups(),
+        gemm_.few_nearest(per_panel, graph_.row_codes(), nullptr, begin, end, packed[i].panels, points.groups(),
                           work[worker].scratch.data(), work[worker].keys.data());
-        for (std::uint32_t row = begin; row < end; row++, keys += kPerPanel) {
+        for (std::uint32_t row = begin; row < end; row++, keys += per_panel) {
           Start &start = (*starts)[row];
-          for (std::uint32_t x = 0; x < kPerPanel && short_key_valid(keys[x]); x++) {
+          for (std::uint32_t x = 0; x < per_panel && short_key_valid(keys[x]); x++) {
             const std::uint32_t sample = i * kPanel + short_key_index(keys[x]);
             const float distance = short_key_distance(keys[x]);
             if (start.n == 0 || distance < best[row - begin]) {
@@ -86,7 +89,8 @@ class Starts {
   // Live nodes, spread over the ids: nodes with near ids are mostly near, so all regions are among them.
   void draw() {
     const std::uint32_t limit = graph_.limit();
-    const std::uint32_t wanted = std::clamp(graph_.live() / kNodesPerSample, 1u, kSamplesMax);
+    const std::uint32_t most = std::clamp(std::min(graph_.rows(), kSamplesMax) * kSamplesPerRow, kSamplesMin, kSamplesMax);
+    const std::uint32_t wanted = std::clamp(graph_.live() / kNodesPerSample, 1u, most);
     for (std::uint32_t i = 0; i < wanted; i++) {
       const std::uint32_t end = static_cast<std::uint32_t>(std::uint64_t{limit} * (i + 1) / wanted);
       std::uint32_t id = static_cast<std::uint32_t>(std::uint64_t{limit} * i / wanted);
@@ -251,7 +255,7 @@ Status find_nearest(BuildContext &context, MergeGraph &graph, std::vector<std::u
   });
   // Near rows follow each other in one worker, as long as each has enough of them.
   const unsigned threads = context.team.threads();
-  const auto take = static_cast<std::uint32_t>(std::clamp<std::size_t>(order->size() / (std::size_t{8} * threads), 1, kSearchBlock));
+  const auto take = static_cast<std::uint32_t>(std::clamp<std::size_t>(order->size() / (std::size_t{16} * threads), 1, kSearchBlock));
   std::atomic<std::size_t> next{0};
   const Status status = context.team.for_each(threads, [&](std::size_t, unsigned) {
     const auto finder = std::make_unique<Finder>(graph, *order, starts, take, &next);

@@ -17,6 +17,7 @@ constexpr std::uint32_t kOwnerBlock = 32;
 constexpr std::uint32_t kPointsPerSortedEdge = 8;
 // So many new points at most meet all others, if a cache holds their codes; of more, build_level() finds who is near.
 constexpr std::uint32_t kAllPairsMax = 1024, kAllPairsBytes = 512u << 10;
+constexpr std::uint32_t kCoveredBlock = 8;
 // Of a code, what is asked for ahead; the rest comes with it.
 constexpr std::uint32_t kPrefetchBytes = 4 * kCacheLine;
 
@@ -293,7 +294,7 @@ class Linker {
   std::uint32_t victim(const std::uint32_t *list, const float *distances, std::uint32_t n, std::uint32_t newcomer,
                        float distance) const noexcept {
     std::uint32_t ids[PHNSW_LINKS_MAX + 1], places[PHNSW_LINKS_MAX + 1], known = 0;
-    float near[PHNSW_LINKS_MAX + 1], apart[PHNSW_LINKS_MAX + 1];
+    float near[PHNSW_LINKS_MAX + 1], apart[kCoveredBlock];
     for (std::uint32_t i = 0; i <= n; i++) {
       near[known] = i == n ? distance : distances[i];
       ids[known] = i == n ? newcomer : list[i];
@@ -312,9 +313,13 @@ class Linker {
       std::copy(near + at + 1, near + left + 1, near + at);
       std::copy(ids + at + 1, ids + left + 1, ids + at);
       std::copy(places + at + 1, places + left + 1, places + at);
-      measure(id, ids, left, apart);
-      for (std::uint32_t i = 0; i < left; i++) {
-        if (near[i] < its && apart[i] < its) return place;
+      // A few at a time: mostly one of the first is near to it.
+      for (std::uint32_t begin = 0; begin < left; begin += kCoveredBlock) {
+        const std::uint32_t end = std::min(left, begin + kCoveredBlock);
+        measure(id, ids + begin, end - begin, apart);
+        for (std::uint32_t i = begin; i < end; i++) {
+          if (near[i] < its && apart[i - begin] < its) return place;
+        }
       }
     }
     return farthest;
