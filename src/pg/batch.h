@@ -132,8 +132,12 @@ extern bool phnsw_merge_is_likely(PhnswIndex *pi);
 /* How many of the next rows of the batch to merge at once; 0: row by row is cheaper, or there is no memory. */
 extern uint32 phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch);
 /* So few rows that a merge is worth while only with a copy of the nodes that is kept, and if it need not wait for another. */
-extern bool phnsw_merge_is_small(PhnswIndex *pi, uint64 rows);
-/* Where the nodes of a merge of so many rows stand; makes the file if it wants one.  false: it gets none.  Interrupts. */
+extern bool phnsw_merge_is_small(PhnswIndex *pi, const PhnswBatch *batch);
+/* Does maintenance_work_mem hold all nodes of a merge of so many rows? */
+extern bool phnsw_merge_fits(const PhnswMerging *merging, uint32 rows);
+/* If not: how much of a copy that is kept stands in memory, how much in a file.  false: one with a file is not kept. */
+extern bool phnsw_merge_place_kept(const PhnswIndex *pi, uint32 rows, phnsw_merge_spill *spill);
+/* The same for nodes of the merge's own; makes the file.  false: it gets none.  Interrupts. */
 extern bool phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_spill *spill);
 
 /* ---- batch_merge.c --------------------------------------------------------------------------------------------------------- */
@@ -155,6 +159,7 @@ struct PhnswMerging
 	phnsw_merge **core;			/* owned by the context that the merge runs in */
 	PhnswBatch *batch;
 	uint32		n;				/* rows that the core has */
+	XLogRecPtr	loaded_at;		/* where WAL ended before that */
 	PhnswKeptPage *pages;		/* of the nodes, when they were loaded; batch_keep.c owns it */
 	uint64	   *row_of;			/* row of the batch */
 	phnsw_tid  *tids;
@@ -175,12 +180,12 @@ extern void phnsw_merge_write(PhnswMerging *merging);
 /* Not an LSN: the page must be read. */
 #define PHNSW_LSN_UNKNOWN PG_UINT64_MAX
 
-/* For a flush that a merge would serve if there were a copy: is it time for one, since there was such a flush just now? */
-extern bool phnsw_keep_wanted(const PhnswIndex *pi);
 /*
- * Sets merging->pages; the nodes that the merge is to use, NULL: its own, as always when it has a file.  phnsw_keep_end() must
- * follow.
+ * For a flush that a merge would serve if there were a copy: is it time for one, since there was such a flush just now, and those in
+ * a row had as many rows as the copy costs?
  */
+extern bool phnsw_keep_wanted(const PhnswIndex *pi, uint64 rows, uint64 cost);
+/* Sets merging->pages; the nodes that the merge is to use, NULL: its own.  phnsw_keep_end() must follow.  Interrupts. */
 extern phnsw_merge_nodes *phnsw_keep_begin(PhnswMerging *merging, uint32 rows);
 extern void phnsw_keep_end(const PhnswMerging *merging, bool failed);
 /* All pages must be read again by the next merge. */
@@ -188,7 +193,7 @@ extern void phnsw_keep_forget(void);
 /* Around a change of slots of a locked page, none but the stale ones: was the copy up to date, so is it after that. */
 extern bool phnsw_keep_before(PhnswMerging *merging, Buffer buffer, uint32 page, uint64 stale);
 extern void phnsw_keep_after(PhnswMerging *merging, Buffer buffer, uint32 page, bool known);
-/* The LSN of a page now. */
+/* The LSN of a page now; blocks are mostly asked for in order. */
 extern XLogRecPtr phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block);
 
 #endif							/* PHNSW_BATCH_H */

@@ -172,7 +172,7 @@ flush_merged(Relation heap, Relation index, Flush *flush)
 		if (!try_lock_index(index, PHNSW_LOCK_MERGE))
 		{
 			/* Sessions that insert side by side are faster than merges one after the other. */
-			if (phnsw_merge_is_small(phnsw_index_open(index), batch->rows.n - batch->flushed))
+			if (phnsw_merge_is_small(phnsw_index_open(index), batch))
 				return;
 			lock_index(index, PHNSW_LOCK_MERGE);
 		}

@@ -12,13 +12,21 @@
  */
 #include "batch.h"
 #include "glance.h"
+#include "spill.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #define PHNSW_KEEP_MS 1000
+/* A file grows by so much at once. */
+#define PHNSW_KEEP_FILE_STEP (4 * 1024 * 1024)
+/* Of maintenance_work_mem, what a copy may have more than one that would be made now. */
+#define PHNSW_KEEP_SLACK 16
+/* Blocks whose LSN comes into the cache meanwhile. */
+#define PHNSW_KEEP_AHEAD 8
 /* What is copied again for a row at most: four fifths of what a row gains. */
 #define PHNSW_KEEP_NODES_PER_ROW 800
 
@@ -27,14 +35,18 @@ typedef struct Kept
 	uint64		serial;			/* of the index's description: of one file and one build */
 	TimestampTz last;			/* when a merge into it ended, or might have begun */
 	bool		fresh;			/* the copy is being made, not mended */
+	uint64		waiting;		/* rows that went one by one since, for want of a copy */
 	phnsw_merge_nodes *nodes;	/* or NULL */
+	File		file;			/* for what maintenance_work_mem does not hold of them; -1: none */
+	uint64		file_bytes;
+	uint64		memory_bytes;	/* of them that are memory, if there is a file */
 	PhnswKeptPage *pages;		/* in TopMemoryContext */
 	uint32		room;			/* for so many */
 	volatile sig_atomic_t busy; /* a merge has it: hands off, handler */
 	volatile sig_atomic_t discarded;
 } Kept;
 
-static Kept kept;
+static Kept kept = {.file = -1};
 static TimeoutId timer = MAX_TIMEOUTS;
 
 /* In a signal handler as well. */
@@ -46,14 +58,6 @@ discard(void)
 		phnsw_merge_nodes_discard(kept.nodes);
 		kept.discarded = true;
 	}
-}
-
-static void
-on_transaction(XactEvent event, void *arg)
-{
-	/* Errors stop all timers. */
-	if (event == XACT_EVENT_ABORT && !kept.busy && !kept.discarded)
-		discard();
 }
 
 static void
@@ -75,8 +79,25 @@ drop(void)
 	kept.busy = true;
 	phnsw_merge_nodes_destroy(kept.nodes);
 	kept.nodes = NULL;
+	if (kept.file >= 0)
+		FileClose(kept.file);
+	kept.file = -1;
+	kept.file_bytes = 0;
 	kept.serial = 0;
 	kept.busy = false;
+}
+
+static void
+on_transaction(XactEvent event, void *arg)
+{
+	if (kept.busy || (event != XACT_EVENT_ABORT && event != XACT_EVENT_COMMIT))
+		return;
+	/* Errors stop all timers. */
+	if (event == XACT_EVENT_ABORT && !kept.discarded)
+		discard();
+	/* A file has holes by now, for which the disk may have no blocks. */
+	if (kept.discarded && kept.file >= 0)
+		drop();
 }
 
 /* Room for so many pages. */
@@ -104,15 +125,54 @@ is_recent(const PhnswIndex *pi)
 }
 
 bool
-phnsw_keep_wanted(const PhnswIndex *pi)
+phnsw_keep_wanted(const PhnswIndex *pi, uint64 rows, uint64 cost)
 {
-	if (is_recent(pi))
+	if (!is_recent(pi))
+		kept.waiting = 0;
+	else if ((kept.nodes != NULL && !kept.discarded) || kept.waiting >= cost)
 		return true;
 	if (kept.serial != pi->serial)
 		drop();
+	kept.waiting += rows;
 	kept.serial = pi->serial;
 	kept.last = GetCurrentTimestamp();
 	return false;
+}
+
+/* The kept copy will do for a merge of so many points, of which spill says what may be memory if there is a file. */
+static bool
+is_good(const PhnswIndex *pi, uint64 points, const phnsw_merge_spill *spill)
+{
+	if (kept.serial != pi->serial || points > phnsw_merge_nodes_room(kept.nodes) || (kept.file >= 0) != (spill->file_bytes > 0))
+		return false;
+	/* maintenance_work_mem may have become less, and what else a merge needs grows with the index. */
+	return kept.file < 0 ||
+		(!kept.discarded && kept.memory_bytes <= spill->memory_bytes + (uint64) maintenance_work_mem * 1024 / PHNSW_KEEP_SLACK);
+}
+
+/* A file for so many rows more, behind the copy's memory.  false: there is none. */
+static bool
+extend_file(const PhnswIndex *pi, uint32 rows)
+{
+	uint64		bytes = phnsw_merge_file_bytes(&pi->meta.codec, pi->meta.nodes.limit, rows, kept.memory_bytes);
+
+	/* It outlives the transaction. */
+	if (kept.file < 0)
+		kept.file = OpenTemporaryFile(true);
+	if (bytes > kept.file_bytes && !phnsw_spill_try(&kept.file, &kept.file_bytes, bytes + PHNSW_KEEP_FILE_STEP))
+		return false;
+	return FileSize(kept.file) >= (off_t) bytes;	/* and so it is open */
+}
+
+/* A new copy, or none for want of memory or disk: then this merge makes one of its own, or does without. */
+static void
+create(const PhnswIndex *pi, uint64 points, const phnsw_merge_spill *spill)
+{
+	phnsw_error error;
+
+	kept.memory_bytes = spill->memory_bytes;
+	if (phnsw_merge_nodes_create(pi->codec, (uint32) Min(points, PHNSW_NONE - 1), spill, &kept.nodes, &error) != PHNSW_OK)
+		kept.nodes = NULL;
 }
 
 phnsw_merge_nodes *
@@ -120,14 +180,16 @@ phnsw_keep_begin(PhnswMerging *merging, uint32 rows)
 {
 	PhnswIndex *pi = merging->pi;
 	uint64		points = (uint64) pi->meta.nodes.limit + rows;
-	bool		again = is_recent(pi);
+	phnsw_merge_spill spill = {0};
+	bool		keeps = phnsw_merge_fits(merging, rows) || phnsw_merge_place_kept(pi, rows, &spill);
+	bool		again = keeps && is_recent(pi);
 
 	if (timer == MAX_TIMEOUTS)
 	{
 		timer = RegisterTimeout(USER_TIMEOUT, discard);
 		RegisterXactCallback(on_transaction, NULL);
 	}
-	if (kept.nodes != NULL && (kept.serial != pi->serial || points > phnsw_merge_nodes_room(kept.nodes) || merging->file >= 0))
+	if (kept.nodes != NULL && (!keeps || !is_good(pi, points, &spill)))
 		drop();
 	kept.busy = true;
 	grow(pi->meta.nodes.limit / pi->slots_per_page + 1);
@@ -137,13 +199,19 @@ phnsw_keep_begin(PhnswMerging *merging, uint32 rows)
 	kept.discarded = false;
 	kept.serial = pi->serial;
 	merging->pages = kept.pages;
-	if (again && kept.nodes == NULL && merging->file < 0)
+	if (again && kept.nodes == NULL)
+		create(pi, points, &spill);
+	if (kept.nodes != NULL && spill.file_bytes > 0)
 	{
-		phnsw_error error;
-
-		/* No memory, no copy: this merge makes one of its own, or does without. */
-		if (phnsw_merge_nodes_create(pi->codec, (uint32) Min(points, PHNSW_NONE - 1), &kept.nodes, &error) != PHNSW_OK)
-			kept.nodes = NULL;
+		if (extend_file(pi, rows))
+			phnsw_merge_nodes_file(kept.nodes, kept.file_bytes, FileGetRawDesc(kept.file));
+		else
+		{
+			drop();
+			kept.busy = true;
+			kept.serial = pi->serial;
+			phnsw_keep_forget();
+		}
 	}
 	return kept.nodes;
 }
@@ -191,8 +259,13 @@ phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block)
 {
 	PhnswGlance glance;
 	XLogRecPtr	lsn;
-	Buffer		buffer;
+	Buffer		buffer = phnsw_glance_where(merging->pi, block + PHNSW_KEEP_AHEAD);
 
+	if (buffer != InvalidBuffer)
+	{
+		__builtin_prefetch(GetBufferDescriptor(buffer - 1));
+		__builtin_prefetch(BufferGetPage(buffer));
+	}
 	if (phnsw_glance_begin(&glance, merging->index, merging->pi, block))
 	{
 		lsn = PageGetLSN(glance.page);

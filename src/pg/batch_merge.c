@@ -13,6 +13,7 @@
 #include "batch.h"
 #include "build.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "storage/ipc.h"
@@ -79,6 +80,7 @@ load_nodes(PhnswMerging *merging)
 	PhnswIndex *pi = merging->pi;
 	uint32		limit = pi->meta.nodes.limit;
 
+	merging->loaded_at = GetXLogInsertRecPtr();
 	for (uint32 first = 0; first < limit; first += pi->slots_per_page)
 	{
 		uint32		place;
@@ -176,9 +178,9 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 
 	INSTR_TIME_SET_CURRENT(mark);
 	params.threads = Max(1, Min(phnsw_build_threads(heap), n / PHNSW_MERGE_ROWS_PER_THREAD));
-	if (!phnsw_merge_place(merging, n, &params.spill))
-		return false;
 	params.nodes = phnsw_keep_begin(merging, n);
+	if (params.nodes == NULL && !phnsw_merge_fits(merging, n) && !phnsw_merge_place(merging, n, &params.spill))
+		return false;
 	if (!has_memory(phnsw_merge_create(pi->codec, &params, merging->core, &error), &error))
 		return false;
 	load_nodes(merging);

@@ -19,6 +19,7 @@
 #include "batch.h"
 #include "insert.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -35,6 +36,9 @@ phnsw_merge_recheck(PhnswMerging *merging)
 	PhnswIndex *pi = merging->pi;
 	uint32		limit = pi->meta.nodes.limit;
 
+	/* As long as nobody logs anything no page changes. */
+	if (RelationNeedsWAL(merging->index) && GetXLogInsertRecPtr() == merging->loaded_at)
+		return;
 	for (uint32 first = 0; first < limit; first += pi->slots_per_page)
 	{
 		uint32		place;

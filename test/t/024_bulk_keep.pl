@@ -123,6 +123,71 @@ SKIP:
 	$s->query_safe(sprintf($one, 10 * $_, 10 * $_ + 9)) foreach 4 .. 6;
 	check_index($node, 'wide_v', 'after idleness');
 }
+# What maintenance_work_mem does not hold of the copy stands in a file, which is kept with it, and goes with it: its blocks from an idle
+# session, the file at the next transaction.
+my $files = $node->data_dir . '/base/pgsql_tmp';
+my $made = 0;
+
+# Rows first ... last, all different.
+sub filed_rows
+{
+	my ($first, $last) = @_;
+
+	return 'INSERT INTO filed SELECT i, (SELECT array_agg((sin(i * 0.37 + j) + (i * j % 17) * 0.02)::float4) FROM generate_series(1, 1000) j)::vector '
+		. "FROM generate_series($first, $last) i;";
+}
+
+sub temporary_blocks
+{
+	my @blocks = map { (stat $_)[12] // 0 } glob "$files/*";
+
+	my $sum = @blocks ? 0 : -1;
+
+	$sum += $_ foreach @blocks;
+	return $sum;
+}
+
+# What a merge of so many rows more says that it has copied; -1: nothing.
+sub filed
+{
+	my ($rows, $settings) = @_;
+	my $first = $made + 1;
+	my $log = -s $node->logfile;
+
+	$made += $rows;
+	$s->query_safe("$settings SET phnsw.log_build = on;" . filed_rows($first, $made));
+	return slurp_file($node->logfile, $log) =~ /into index "filed_v" of \d+ nodes, (\d+) copied/ ? $1 : -1;
+}
+
+run('CREATE TABLE filed (id int, v vector(1000))');
+filed(6000, '');
+run("SET maintenance_work_mem = '256MB'; CREATE INDEX filed_v ON filed USING phnsw (v)");
+my $little = "SET maintenance_work_mem = '18MB';";
+my @mended = map { filed(20, $little) } 1 .. 5;
+ok($mended[0] >= 6000 && $mended[1] >= 6000, "the first two merges copy all nodes: @mended");
+ok($mended[$_] >= 0 && $mended[$_] < 3000, "merge $_ mends a copy with a file: $mended[$_]") foreach 2 .. 4;
+my $blocks = temporary_blocks();
+ok($blocks > 20000, "which has $blocks blocks");
+ok(wait_until(60, sub { temporary_blocks() < $blocks - 14000 }), 'an idle session gives them back, but for what no array has: ' . temporary_blocks());
+$s->query_safe('SELECT 1');
+is(temporary_blocks(), -1, 'and the file at its next transaction');
+@mended = map { filed(20, $little) } 1 .. 3;
+ok($mended[0] >= 6000 && $mended[2] < 3000, "a new file: @mended");
+eval { $s->query_safe('SELECT 1 / 0') };
+$s->{stderr} = '';
+is(temporary_blocks(), -1, 'an error ends it');
+@mended = map { filed(20, "$little SET temp_file_limit = '1GB';") } 1 .. 4;
+ok((grep { $_ >= 6000 } @mended) == 4, "with a limit of files none is kept: @mended");
+$s->query_safe('RESET temp_file_limit');
+@mended = map { filed(20, $little) } 1 .. 3;
+ok($mended[2] < 3000, "without again: @mended");
+ok(filed(20, "SET maintenance_work_mem = '256MB';") >= 6000, 'not for a merge that memory is enough for');
+@mended = map { filed(20, $little) } 1 .. 3;
+ok(filed(1100, $little) >= 0, 'many rows go in portions');
+is(run('SELECT count(*) FROM filed'), $made, 'all rows are there');
+check_index($node, 'filed_v', 'with a file');
+is(run("SET enable_seqscan = off; SET phnsw.iterative_scan = strict_order; SELECT count(*) FROM (SELECT id FROM filed ORDER BY v <-> (SELECT v FROM filed LIMIT 1) LIMIT 10000) s"),
+	$made, 'and found');
 $s->quit;
 
 # By cost: the first small statement goes one by one, those that follow at once are merged; others that merge are not waited for.
@@ -132,4 +197,11 @@ filled_table('small', '');
 like(run(join('', map { rows('small', 3001 + 55 * $_, 3055 + 55 * $_) } 0 .. 39)
 	. "SELECT bulk_flushes FROM phnsw_stats WHERE index = 'small_v'::regclass"), qr/^[1-9]/, 'small statements are merged');
 complete('small', 3000 + 40 * 55, 'small statements');
+
+# The same where the copy has a file: statements of 60 rows, less than what is worth a copy of its own.
+my $merged = $node->safe_psql('postgres', "SET maintenance_work_mem = '18MB';" . join('', map { filed_rows($made + 60 * $_ + 1, $made + 60 * $_ + 60) } 0 .. 9)
+	. "SELECT bulk_flushes FROM phnsw_stats WHERE index = 'filed_v'::regclass");
+ok($merged >= 5, "small statements are merged with a file: $merged");
+is(run('SELECT count(*) FROM filed'), $made + 600, 'all rows are there');
+check_index($node, 'filed_v', 'small statements with a file');
 done_testing();

@@ -86,7 +86,8 @@ TEST_F(AddressLimits, AMergeWithoutAny) {
     phnsw_merge_nodes *nodes = nullptr;
     phnsw_merge *merge = nullptr;
     phnsw_error error{};
-    EXPECT_EQ(phnsw_merge_nodes_create(slots.codec, 10000000, &nodes, &error), PHNSW_OUT_OF_MEMORY);
+    const phnsw_merge_spill spill{};
+    EXPECT_EQ(phnsw_merge_nodes_create(slots.codec, 10000000, &spill, &nodes, &error), PHNSW_OUT_OF_MEMORY);
     EXPECT_EQ(nodes, nullptr);
     EXPECT_EQ(compute(slots, data, 5000, 6000, 2, &merge, &error), PHNSW_OUT_OF_MEMORY);
     phnsw_merge_destroy(merge);

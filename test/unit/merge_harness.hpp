@@ -107,9 +107,9 @@ struct Outcome {
 
 // What outlives a merge, and the pages as they were loaded into it; empty: not loaded.
 struct Kept {
-  explicit Kept(const Slots &slots, std::uint32_t points_max) {
+  explicit Kept(const Slots &slots, std::uint32_t points_max, const phnsw_merge_spill &spill = {}) {
     phnsw_error error;
-    EXPECT_EQ(phnsw_merge_nodes_create(slots.codec, points_max, &nodes, &error), PHNSW_OK);
+    EXPECT_EQ(phnsw_merge_nodes_create(slots.codec, points_max, &spill, &nodes, &error), PHNSW_OK);
   }
   Kept(const Kept &) = delete;
   Kept &operator=(const Kept &) = delete;

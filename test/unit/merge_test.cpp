@@ -144,6 +144,36 @@ TEST(Merge, NodesInAFile) {
   }
 }
 
+// The same copy in a file that grows with the index, given back at the end.
+TEST(Merge, KeptNodesInAFile) {
+  const Dataset data = clustered(8600, 512, 17);
+  Slots fresh(data, 5000, default_params(data)), mended(data, 5000, default_params(data));
+  const phnsw_codec_params &codec = fresh.meta.codec;
+  const std::uint64_t most = phnsw_merge_file_bytes(&codec, 8600, 600, 0);
+  const ZeroFile file(most);
+  std::size_t spared = 0;
+  for (const std::uint64_t memory_bytes : {0u, 4u << 20}) {
+    SCOPED_TRACE(memory_bytes);
+    const std::size_t rows = memory_bytes == 0 ? 600 : 250;
+    std::uint64_t bytes = phnsw_merge_file_bytes(&codec, fresh.n, static_cast<std::uint32_t>(rows), memory_bytes);
+    Kept kept(mended, 5600, {bytes, memory_bytes, file.fd()});
+    ASSERT_LT(bytes, most);
+    for (int round = 0; round < 3; round++) {
+      const std::size_t at = fresh.n;
+      bytes = phnsw_merge_file_bytes(&codec, fresh.n, static_cast<std::uint32_t>(rows), memory_bytes);
+      phnsw_merge_nodes_file(kept.nodes, bytes, file.fd());
+      merge_rows(fresh, data, at, at + rows);
+      merge_rows(mended, data, at, at + rows, 2, &kept);
+      ASSERT_EQ(fresh.bytes, mended.bytes) << round;
+    }
+    spared += kept.spared;
+    EXPECT_TRUE(file.is_used());
+    phnsw_merge_nodes_discard(kept.nodes);
+    EXPECT_FALSE(file.is_used());
+  }
+  EXPECT_GT(spared, 0u);
+}
+
 // New rows in clusters of their own, far from everything: they can be reached, and the old ones still.
 TEST(Merge, NewClusters) {
   Dataset data = clustered(3000, 16, 3, 10);

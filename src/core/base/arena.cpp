@@ -114,6 +114,12 @@ Status Arena::grow(Span *span, std::size_t bytes) {
   return back_with_file(span, more - anonymous);
 }
 
+void Arena::discard(const Span *span) noexcept {
+  // The file comes behind the memory.
+  madvise(span->data_, span->anonymous_, MADV_DONTNEED);
+  if (span->backed_ > span->anonymous_) madvise(span->data_ + span->anonymous_, span->backed_ - span->anonymous_, MADV_REMOVE);
+}
+
 bool Arena::warm(Team &team) noexcept {
   const std::size_t used = anonymous_ + warm_bytes();
   const std::size_t bytes = (dear_ ? kDearPieces * team.threads() : 1) * kPiece;

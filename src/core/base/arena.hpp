@@ -77,6 +77,10 @@ class Arena {
   // Unmaps; null is fine.
   void release(Span *span) noexcept;
 
+  // Gives back what backs the span, of a file its blocks, if the file system can: bytes there are unknown afterwards, and the file has
+  // holes.  A leaf, also for signal handlers.
+  static void discard(const Span *span) noexcept;
+
   // Clears some more memory for later, within the budget.  false: there is no room for it.
   bool warm(Team &team) noexcept;
   // Has the system provide a range, by all threads of the team, each of them other pieces: two at the same piece would both
@@ -162,6 +166,9 @@ class ArenaArray {
     const Status status = arena_->grow(span_, size * sizeof(T));
     if (status.ok()) size_ = span_->backed() / sizeof(T);
     return status;
+  }
+  void discard() const noexcept {
+    if (span_ != nullptr) Arena::discard(span_);
   }
   void release() noexcept {
     if (arena_ != nullptr) arena_->release(span_);

@@ -38,16 +38,18 @@ uint64_t phnsw_merge_file_bytes(const phnsw_codec_params *codec, uint32_t limit,
   return phnsw::MergeNodes::file_bytes(*codec, std::uint64_t{limit} + rows, memory_bytes);
 }
 
-phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points, phnsw_merge_nodes **nodes,
-                                      phnsw_error *error) noexcept {
+phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points, const phnsw_merge_spill *spill,
+                                      phnsw_merge_nodes **nodes, phnsw_error *error) noexcept {
   return guard(error, [&] {
     *nodes = nullptr;
-    std::unique_ptr<phnsw_merge_nodes> handle(new phnsw_merge_nodes{phnsw::MergeNodes(codec->codec->params())});
+    std::unique_ptr<phnsw_merge_nodes> handle(new phnsw_merge_nodes{phnsw::MergeNodes(codec->codec->params(), *spill)});
     const phnsw::Status status = handle->nodes.reserve_to_grow(points);
     if (status.ok()) *nodes = handle.release();
     return status;
   });
 }
+
+void phnsw_merge_nodes_file(phnsw_merge_nodes *nodes, uint64_t bytes, int fd) noexcept { nodes->nodes.set_file(bytes, fd); }
 
 uint32_t phnsw_merge_nodes_room(const phnsw_merge_nodes *nodes) noexcept { return nodes->nodes.points_max(); }
 

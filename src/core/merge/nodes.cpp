@@ -1,7 +1,5 @@
 #include "merge/nodes.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 
 namespace phnsw {
@@ -76,9 +74,10 @@ Status MergeNodes::grow(std::uint32_t nodes, std::uint32_t points) {
 
 void MergeNodes::discard() noexcept {
   discarded_.store(true);
-  madvise(codes.data(), codes.size(), MADV_DONTNEED);
-  madvise(heads.data(), heads.size() * sizeof(phnsw_code_head), MADV_DONTNEED);
-  madvise(lists.links.data(), lists.links.size() * sizeof(std::uint32_t), MADV_DONTNEED);
+  codes.discard();
+  heads.discard();
+  lists.links.discard();
+  lists.counts.discard();
 }
 
 }  // namespace phnsw

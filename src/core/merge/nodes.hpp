@@ -19,6 +19,11 @@ class MergeNodes final : private SpillSource {
  public:
   // What the memory does not hold is mapped from the file.
   explicit MergeNodes(const phnsw_codec_params &params, const phnsw_merge_spill &spill = {});
+  // The file as it is now, which has not become shorter.
+  void set_file(std::uint64_t bytes, int fd) noexcept {
+    spill_.file_bytes = bytes;
+    spill_.fd = fd;
+  }
   // Addresses, not memory, for so many points at any time at most.  Once, before anything else.
   Status reserve(std::uint32_t points_max);
   // The same for merges of so many points now and more later.
@@ -36,7 +41,8 @@ class MergeNodes final : private SpillSource {
   // Room for so many nodes, and points, which are these and the new ones; what is there stays.  New nodes are FREE.
   // REQUIRES: points <= points_max().
   Status grow(std::uint32_t nodes, std::uint32_t points);
-  // Gives the memory of the large arrays back and leaves the rest: every node must be loaded again.  For a signal handler.
+  // Gives the memory of the large arrays back and leaves the rest: every node must be loaded again.  Of what stands in a file, the
+  // file's blocks: there must be no further merge, for which the disk might have no blocks.  For a signal handler.
   void discard() noexcept;
 
   const std::size_t stride;  // of codes
@@ -50,7 +56,7 @@ class MergeNodes final : private SpillSource {
  private:
   Status extend(std::uint64_t bytes, int *fd) override;
 
-  const phnsw_merge_spill spill_;
+  phnsw_merge_spill spill_;
   std::atomic<bool> discarded_{false};
   std::uint32_t points_max_ = 0;
   const std::uint32_t links_;  // of a list
