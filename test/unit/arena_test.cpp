@@ -163,6 +163,47 @@ TEST(Arena, WhatASpanLeavesGoesToOthers) {
   EXPECT_EQ(arena.warm_bytes(), 0u);
 }
 
+// A span that becomes smaller keeps what its first bytes were, however it got its memory; others get the rest, and the arena
+// ends with nothing of it mapped twice.
+TEST(Arena, WhatASpanShrinksByGoesToOthers) {
+  FileSource source;
+  Workers workers;
+  Arena arena(8 * Arena::kPiece, source);
+  ArenaArray<char> a, c;
+  ArenaArray<std::uint32_t> b;
+  ASSERT_TRUE(a.reserve(arena, 20 * Arena::kPiece).ok());
+  ASSERT_TRUE(arena.warm(workers.team));
+  ASSERT_TRUE(a.grow(3 * Arena::kPiece).ok()) << "one moved, two new";
+  ASSERT_TRUE(a.grow(6 * Arena::kPiece).ok());
+  for (std::size_t i = 0; i < a.size(); i++) a[i] = static_cast<char>('a' + i / Arena::kPiece);
+  ASSERT_TRUE(a.can_shrink());
+  const char *const begin = a.data();
+  const std::size_t kept = Arena::kPiece + 4;  // two pieces: a moved one, and half of two
+  b.take_over(a, kept / 4);
+  EXPECT_EQ(a.data(), nullptr);
+  EXPECT_EQ(a.size(), 0u);
+  EXPECT_FALSE(a.can_shrink());
+  EXPECT_EQ(static_cast<const void *>(b.data()), begin);
+  EXPECT_EQ(b.size(), kept / 4);
+  EXPECT_EQ(b[0], 0x61616161u);
+  EXPECT_EQ(b[b.size() - 1], 0x62626262u);
+  EXPECT_EQ(arena.anonymous_bytes(), 2 * Arena::kPiece);
+  EXPECT_EQ(arena.warm_bytes(), 4 * Arena::kPiece);
+  ASSERT_TRUE(c.allocate(arena, 5 * Arena::kPiece).ok());
+  EXPECT_EQ(arena.warm_bytes(), 0u);
+  for (const char piece : {'c', 'd', 'e', 'f'}) {
+    EXPECT_EQ(std::count(c.data(), c.data() + c.size(), piece), static_cast<std::ptrdiff_t>(Arena::kPiece)) << piece;
+  }
+  std::fill_n(c.data(), c.size(), 'x');
+  EXPECT_EQ(b[b.size() - 1], 0x62626262u);
+  b.release();
+  EXPECT_EQ(arena.warm_bytes(), 2 * Arena::kPiece);
+  c.release();
+  ASSERT_TRUE(a.allocate(arena, 9 * Arena::kPiece).ok()) << "eight of memory, one of the file";
+  EXPECT_EQ(arena.file_bytes(), Arena::kPiece);
+  EXPECT_FALSE(a.can_shrink());
+}
+
 // Where a piece was before it was moved, somebody else may live when the arena ends.
 TEST(Arena, GivesBackNoAddressesOfOthers) {
   void *other = MAP_FAILED;

@@ -106,5 +106,33 @@ TEST(Reservoirs, TakeOffersFromManyThreads) {
   EXPECT_TRUE(content(reservoirs, 2).empty());
 }
 
+// Lists written over their reservoirs are moved together: in the same memory, or, where that cannot be given to others, in new.
+TEST(Reservoirs, BecomeLists) {
+  struct Case {
+    std::uint32_t n, capacity, list;
+    bool in_place;
+  };
+  for (const Case &c : {Case{50000, 62, 32, true}, Case{20001, 32, 32, true}, Case{9000, 254, 200, true}, Case{20, 62, 32, false}}) {
+    Fixture f;
+    Reservoirs reservoirs;
+    ASSERT_TRUE(reservoirs.allocate(f.context, c.n, Reservoirs::capacity_for(c.capacity)).ok());
+    const void *const begin = reservoirs.list(0);
+    for (std::uint32_t i = 0; i < c.n; i++) {
+      for (std::uint32_t x = 0; x < c.list; x++) reservoirs.list(i)[x] = i * 256 + x;
+    }
+    const std::size_t before = f.arena.anonymous_bytes();
+    ArenaArray<std::uint32_t> lists;
+    ASSERT_TRUE(reservoirs.become_lists(f.context, c.n, c.list, &lists).ok());
+    EXPECT_EQ(static_cast<const void *>(lists.data()) == begin, c.in_place);
+    for (std::uint32_t i = 0; i < c.n; i++) {
+      for (std::uint32_t x = 0; x < c.list; x++) ASSERT_EQ(lists[std::size_t{i} * c.list + x], i * 256 + x) << c.n;
+    }
+    if (c.in_place) {
+      EXPECT_EQ(f.arena.anonymous_bytes() + f.arena.warm_bytes(), before);
+    }
+    EXPECT_LE(f.arena.anonymous_bytes(), std::size_t{c.n} * c.list * 4 + Arena::kPiece);
+  }
+}
+
 }  // namespace
 }  // namespace phnsw

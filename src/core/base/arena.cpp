@@ -235,6 +235,28 @@ Status Arena::allocate(std::size_t bytes, Span **span) {
   return status;
 }
 
+void Arena::shrink(Span *span, std::size_t bytes) noexcept {
+  const std::size_t keep = round_up(std::max<std::size_t>(bytes, 1));
+  if (keep >= span->backed_) return;
+  munmap(span->data_ + span->backed_, span->reserved_ - span->backed_);
+  while (span->backed_ > keep) {
+    std::size_t &last = span->moved_at_once_.back();
+    const std::size_t cut = std::min(last, span->backed_ - keep);
+    last -= cut;
+    if (last == 0) span->moved_at_once_.pop_back();
+    span->backed_ -= cut;
+    if (left_.size() < left_.capacity()) {
+      left_.push_back({span->data_ + span->backed_, cut});
+      left_bytes_ += cut;
+    } else {
+      munmap(span->data_ + span->backed_, cut);
+    }
+    span->anonymous_ -= cut;
+    anonymous_ -= cut;
+  }
+  span->reserved_ = keep;
+}
+
 void Arena::release(Span *span) noexcept {
   if (span == nullptr) return;
   if (!leave(*span)) unmap(*span);

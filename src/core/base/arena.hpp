@@ -45,6 +45,8 @@ class Arena {
    public:
     [[nodiscard]] void *data() const noexcept { return data_; }
     [[nodiscard]] std::size_t backed() const noexcept { return backed_; }
+    // Whether shrink() gives its memory to others.
+    [[nodiscard]] bool can_shrink() const noexcept { return huge_ && file_.empty(); }
 
    private:
     friend class Arena;
@@ -74,6 +76,8 @@ class Arena {
   Status grow(Span *span, std::size_t bytes);
   // reserve() and grow() of a fixed size.
   Status allocate(std::size_t bytes, Span **span);
+  // The span keeps its first `bytes` bytes, others get the rest.  REQUIRES: can_shrink(), and it has so many.
+  void shrink(Span *span, std::size_t bytes) noexcept;
   // Unmaps; null is fine.
   void release(Span *span) noexcept;
 
@@ -170,6 +174,18 @@ class ArenaArray {
   void discard() const noexcept {
     if (span_ != nullptr) Arena::discard(span_);
   }
+  // Becomes the first size elements of another array's memory, which has no elements any more.  REQUIRES: from.can_shrink().
+  template <class U>
+  void take_over(ArenaArray<U> &from, std::size_t size) noexcept {
+    release();
+    arena_ = std::exchange(from.arena_, nullptr);
+    span_ = std::exchange(from.span_, nullptr);
+    data_ = reinterpret_cast<T *>(std::exchange(from.data_, nullptr));
+    size_ = size;
+    from.size_ = 0;
+    arena_->shrink(span_, size * sizeof(T));
+  }
+  [[nodiscard]] bool can_shrink() const noexcept { return span_ != nullptr && span_->can_shrink(); }
   void release() noexcept {
     if (arena_ != nullptr) arena_->release(span_);
     arena_ = nullptr;
@@ -183,6 +199,8 @@ class ArenaArray {
   T &operator[](std::size_t i) const noexcept { return data_[i]; }
 
  private:
+  template <class U>
+  friend class ArenaArray;
   Arena *arena_ = nullptr;
   Arena::Span *span_ = nullptr;
   T *data_ = nullptr;

@@ -195,11 +195,11 @@ void Build::conduct() noexcept {
   signal_event();
 }
 
-// What a row will want after the load: its reservoir, its links, its part in the partition.
+// What a row will want after the load: its reservoir, its part in the partition.
 std::size_t Build::arena_bytes_later() const noexcept {
   const GraphParams density = graph_params(codec_params_.code_dims, params_.ef_construction, 0);
   const std::size_t carving = density.carve_dims < codec_params_.code_dims ? sizeof(phnsw_code_head) : 0;
-  return (density.reservoir + 2) * sizeof(std::uint64_t) + (2 * params_.m + 8) * sizeof(std::uint32_t) + carving;
+  return (density.reservoir + 2) * sizeof(std::uint64_t) + 8 * sizeof(std::uint32_t) + carving;
 }
 
 Status Build::load() {

@@ -41,7 +41,7 @@ Status prune_all(BuildContext &context, const Points &points, const Reservoirs &
     for (std::uint32_t i = begin; i < end && !context.team.stopped(); i++) {
       if (i + 1 < end) prepare(i + 1);
       const std::uint32_t id = home.order[i];
-      links->counts[id] = static_cast<std::uint8_t>(prune(points, keys[i & 1], n[i & 1], links->capacity, links->list(id)));
+      links->counts[id] = static_cast<std::uint8_t>(prune(points, keys[i & 1], n[i & 1], links->capacity, reservoirs.list(id)));
     }
     context.progress.add(end - begin);
   });
@@ -70,10 +70,8 @@ Status build_level(BuildContext &context, const Points &points, const GraphParam
                    LevelLinks *links, HomeOrder *home) {
   HomeOrder own;
   if (home == nullptr) home = &own;
-  Status status = links->allocate(context.arena, points.n, capacity);
-  if (!status.ok()) return status;
   Reservoirs reservoirs;
-  status = reservoirs.allocate(context, points.n, std::max(params.reservoir, Reservoirs::capacity_for(capacity)));
+  Status status = reservoirs.allocate(context, points.n, std::max(params.reservoir, Reservoirs::capacity_for(capacity)));
   if (!status.ok()) return status;
   if (points.n <= params.leaf_points) {
     status = brute_force(context, points, reservoirs);
@@ -89,7 +87,11 @@ Status build_level(BuildContext &context, const Points &points, const GraphParam
     home->order.swap(partition.home_order());
     home->begin.swap(partition.home_begin());
   }
-  return prune_all(context, points, reservoirs, *home, links);
+  links->capacity = capacity;
+  status = links->counts.allocate(context.arena, points.n);
+  if (status.ok()) status = prune_all(context, points, reservoirs, *home, links);
+  if (status.ok()) status = reservoirs.become_lists(context, points.n, capacity, &links->links);
+  return status;
 }
 
 }  // namespace phnsw

@@ -49,7 +49,33 @@ class Reservoirs {
       for (std::uint32_t i = static_cast<std::uint32_t>(block) * kBlock; i < end; i++) *header(i) = Header{};
     });
   }
-  void release() noexcept { bytes_.release(); }
+  // Where the list of a point may be written once its candidates have been read: they are gone then.
+  [[nodiscard]] std::uint32_t *list(std::uint32_t point) const noexcept {
+    return reinterpret_cast<std::uint32_t *>(bytes_.data() + point * stride_);
+  }
+  // The lists of all points, `capacity` ids each, as an array; in this memory, whose rest others get.  This has none any more.
+  Status become_lists(BuildContext &context, std::uint32_t n, std::uint32_t capacity, ArenaArray<std::uint32_t> *lists) {
+    const bool here = bytes_.can_shrink();
+    if (!here) {
+      if (const Status status = lists->allocate(context.arena, std::size_t{n} * capacity); !status.ok()) return status;
+    }
+    const std::size_t bytes = capacity * sizeof(std::uint32_t);
+    std::uint8_t *to = here ? bytes_.data() : reinterpret_cast<std::uint8_t *>(lists->data());
+    // Here, lists move to where those before them were: as many at a time as fit the room of those that have moved.
+    for (std::size_t moved = here ? 1 : 0; moved < n;) {
+      const std::size_t end = here ? std::min<std::size_t>(n, moved * stride_ / bytes) : n;
+      constexpr std::size_t kBlock = 8192;
+      const Status status = context.team.for_each((end - moved + kBlock - 1) / kBlock, [&](std::size_t block, unsigned) {
+        const std::size_t first = moved + block * kBlock;
+        for (std::size_t i = first; i < std::min(end, first + kBlock); i++) std::memcpy(to + i * bytes, bytes_.data() + i * stride_, bytes);
+      });
+      if (!status.ok()) return status;
+      moved = end;
+    }
+    if (here) lists->take_over(bytes_, std::size_t{n} * capacity);
+    bytes_.release();
+    return {};
+  }
 
   void prefetch(std::uint32_t point) const noexcept {
     const std::uint8_t *at = bytes_.data() + point * stride_;
