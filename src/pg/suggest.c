@@ -29,14 +29,14 @@
 PG_FUNCTION_INFO_V1(phnsw_suggest);
 
 /* Microseconds of one core per row, and per coordinate and row, with the default options. */
-#define BUILD_ROW_US        15.0
-#define BUILD_COORDINATE_US 0.03
+#define BUILD_ROW_US        12.0
+#define BUILD_COORDINATE_US 0.008
 /* Time grows with ef_construction, beyond the default, to this power. */
 #define BUILD_DENSITY_POWER 1.4
 /* What one more thread adds. */
 #define BUILD_THREAD_GAIN   0.85
 
-/* Bytes per row of the build's arrays other than code, lists and reservoir: head, TID, hash, order, partition's members. */
+/* Bytes per row of the build's arrays other than code and reservoir: head, TID, hash, order, partition's members. */
 #define BUILD_ROW_BYTES     92
 #define BUILD_FIXED_BYTES   (24 * 1024 * 1024)
 
@@ -155,15 +155,14 @@ static void
 plan_build(BuildPlan *plan, Relation table)
 {
 	double		code = TYPEALIGN(64, plan->codec.code_dims);
-	double		reservoir = TYPEALIGN(64, 16 + 10 * Min(Max(Max(plan->ef_construction, 2 * plan->m), 32), 254));
-	double		lists = 2.0 * plan->m * sizeof(uint32);
+	double		reservoir = TYPEALIGN(64, 16 + 8 * Min(Max(Max(plan->ef_construction - 2, 2 * plan->m), 30), 254));
 	/* More candidates are compared, each with more of the others. */
 	double		density = (double) plan->ef_construction / PHNSW_EFC_DEFAULT;
 
 	if (density > 1)
 		density = pow(density, BUILD_DENSITY_POWER);
 
-	plan->memory = BUILD_FIXED_BYTES + plan->rows * (code + reservoir + lists + BUILD_ROW_BYTES);
+	plan->memory = BUILD_FIXED_BYTES + plan->rows * (code + reservoir + BUILD_ROW_BYTES);
 	plan->threads = phnsw_build_threads(table);
 	plan->seconds = plan->rows * (BUILD_ROW_US + BUILD_COORDINATE_US * plan->dims) * density * 1e-6 /
 		(1 + BUILD_THREAD_GAIN * (plan->threads - 1));
