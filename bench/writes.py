@@ -16,7 +16,8 @@ import systems
 from report import spread
 
 WRITERS = 4  # beside a reader
-WARM = 25  # rows that each connection of insert writes before the clock starts
+WARM = 25  # rows that each connection of insert writes one by one before the clock starts
+WARM_BATCHES = 3  # or statements, of more rows
 HELD_BACK = 20000  # rows for insert, at most a tenth of the data set
 FLOOR_ROWS = 100000  # of which a table without an index takes 80,000 a second
 
@@ -64,6 +65,11 @@ def start_writing(database, vectors, dims, first, batch, clients, transaction, s
         [os.path.join(systems.WORK, "write_client"), "dbname=" + database, "SET synchronous_commit = " + synchronous_commit,
          vectors, str(dims), str(first), str(batch), str(clients), str(int(transaction)), str(warm), str(seconds)],
         stdout=subprocess.PIPE)
+
+
+def warm_statements(rows, batch, clients):
+    """Of each connection before the clock starts: a quarter of the rows at most."""
+    return min(WARM if batch == 1 else WARM_BATCHES, rows // (4 * batch * clients))
 
 
 def written(process):
@@ -136,9 +142,10 @@ def insert(options, dataset, servers, report, start, count):
                         equal[case, system]["recall"] = there.recall(options.ef_written)
                 with system.elsewhere(system.name + "_run", None, system.name + "_base") as there:
                     systems.psql("postgres", "CHECKPOINT")
+                    in_hand.take(options.in_hand)
                     results.add(case, system, **written(start_writing(
                         there.database, vectors[pool], dataset.dims, start, *case[1:],
-                        warm=min(WARM, pool // (4 * case[2])), seconds=options.write_seconds)))
+                        warm=warm_statements(pool, *case[1:3]), seconds=options.write_seconds)))
     for (case, system), runs in results.runs.items():
         mode, batch, clients, transaction, commit = case
         medians = {key: round(statistics.median(r[key] for r in runs), 1) for key in ("rows", "backend_us_per_row")
@@ -163,7 +170,7 @@ def floor(options, dataset, system, report):
                 systems.psql("postgres", "CHECKPOINT")
                 results[clients, commit].append(written(start_writing(
                     there.database, vectors, dataset.dims, dataset.rows, 1, clients, False, commit,
-                    warm=min(WARM, rows // (4 * clients)), seconds=options.write_seconds)))
+                    warm=warm_statements(rows, 1, clients), seconds=options.write_seconds)))
     for (clients, commit), runs in results.items():
         medians = {key: round(statistics.median(r[key] for r in runs), 1) for key in ("rows", "backend_us_per_row")
                    if all(key in r for r in runs)}

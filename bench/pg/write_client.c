@@ -10,7 +10,7 @@
  *    BATCH         rows per statement: INSERT INTO items (id, v) VALUES (...), (...)
  *    CLIENTS       connections, a thread each; each takes the next BATCH rows when it is done with its last
  *    TRANSACTION   1: one transaction per connection, committed at the end; 0: every statement commits
- *    WARM          rows that each connection inserts one by one, each committed, before the clock starts
+ *    WARM          statements of each connection, each committed, before the clock starts
  *    SECONDS       no statement begins later than this; 0: all rows are inserted
  *
  * The clock runs from when all connections are warm to the last commit.  Prints one JSON object: {"rows":...,"seconds":...,
@@ -33,7 +33,7 @@ static size_t batch;
 static uint32_t first_id;
 static int	client_count,
 			one_transaction;
-static size_t warm;				/* rows per connection */
+static size_t warm_rows;		/* of all connections */
 static double seconds_max,
 			deadline;
 static atomic_size_t next_row;
@@ -141,7 +141,7 @@ run_client(void *argument)
 {
 	PGconn	   *connection = PQconnectdb(conninfo);
 	Parameters	p;
-	size_t		rest = (row_count - warm * (size_t) client_count) % batch;
+	size_t		rest = (row_count - warm_rows) % batch;
 	long long	ns;
 
 	(void) argument;
@@ -152,12 +152,11 @@ run_client(void *argument)
 	if (PQstatus(connection) != CONNECTION_OK)
 		fail("connection", PQerrorMessage(connection));
 	command(connection, setup_sql);
-	prepare(connection, "one", 1);
 	prepare(connection, "whole", batch);
 	if (rest != 0)
 		prepare(connection, "rest", rest);
-	for (size_t i = 0; i < warm; i++)
-		insert(connection, "one", &p, atomic_fetch_add(&next_row, 1), 1);
+	for (size_t left = warm_rows / (size_t) client_count; left > 0; left -= batch)
+		insert(connection, "whole", &p, atomic_fetch_add(&next_row, batch), batch);
 	if (one_transaction)
 		command(connection, "BEGIN");
 	ns = backend_ns(connection);
@@ -194,14 +193,14 @@ main(int argc, char **argv)
 	batch = strtoul(argv[6], NULL, 10);
 	client_count = atoi(argv[7]);
 	one_transaction = atoi(argv[8]);
-	warm = strtoul(argv[9], NULL, 10);
 	seconds_max = atof(argv[10]);
 	if (batch < 1 || batch > MAX_BATCH)
 		fail(argv[6], "is no number of rows per statement");
-	if (warm * (size_t) client_count >= row_count)
-		fail(argv[3], "holds no more rows than those before the clock starts");
 	if (client_count < 1)
 		fail(argv[7], "is no number of connections");
+	warm_rows = strtoul(argv[9], NULL, 10) * batch * (size_t) client_count;
+	if (warm_rows >= row_count)
+		fail(argv[3], "holds no more rows than those before the clock starts");
 
 	latencies_us = allocate((row_count / batch + 1) * sizeof(float));
 	threads = allocate((size_t) client_count * sizeof(pthread_t));
@@ -212,7 +211,7 @@ main(int argc, char **argv)
 			fail("thread", "cannot be started");
 	}
 	pthread_barrier_wait(&barrier);
-	next_row = warm * (size_t) client_count;
+	next_row = warm_rows;
 	deadline = now() + (seconds_max > 0 ? seconds_max : 1e9);
 	start = now();
 	pthread_barrier_wait(&barrier);
@@ -224,7 +223,7 @@ main(int argc, char **argv)
 	rows = atomic_load(&rows_done);
 	qsort(latencies_us, statements, sizeof(float), compare_floats);
 	printf("{\"rows\":%zu,\"seconds\":%.4f,\"rows_per_s\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"warm_rows\":%zu", rows, elapsed,
-		   (double) rows / elapsed, latencies_us[statements / 2], latencies_us[statements * 99 / 100], warm * (size_t) client_count);
+		   (double) rows / elapsed, latencies_us[statements / 2], latencies_us[statements * 99 / 100], warm_rows);
 	if (backends_ns > 0)
 		printf(",\"backend_us_per_row\":%.1f", (double) backends_ns * 1e-3 / (double) rows);
 	printf("}\n");
