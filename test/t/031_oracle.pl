@@ -3,7 +3,7 @@
 # after a crash the test knows what must be there.  Beside them vacuum, and searches that compare index and table in one snapshot.
 #
 # After each crash, and at the end: the table is what the oracle says; the checker passes; a scan of the whole index returns each row once; and
-# each row is found by a search for its own vector.  Three times PHNSW_ORACLE_SECONDS (default 3) and what the looking takes.
+# a row is found by a search for its own vector, but for one in a thousand: with m = 4 even ef 200 misses one or two of 20,000.  Three times PHNSW_ORACLE_SECONDS (default 3) and what the looking takes.
 
 use strict;
 use warnings;
@@ -217,9 +217,11 @@ sub look
 	check_index($node, 't_v', $what);
 	is(count_through_index($node, 't', 'v', '<->', 'vec(1, 1)'), scalar @rows, "$what: a scan of the index returns each row");
 	# As many as are equal: then the row is among them.
-	is($node->safe_psql('postgres', qq{$settings SET phnsw.ef_search = 200;
+	my @missed = split ' ', $node->safe_psql('postgres', qq{$settings SET phnsw.ef_search = 200;
 		SELECT string_agg(id::text, ' ') FROM (SELECT id, v, count(*) OVER (PARTITION BY v::text) AS equal FROM t) r
-			WHERE id NOT IN (SELECT id FROM t ORDER BY t.v <-> r.v LIMIT r.equal)}), '', "$what: each row is found by its own vector");
+			WHERE id NOT IN (SELECT id FROM t ORDER BY t.v <-> r.v LIMIT r.equal)});
+	note("$what: m = $m, not found: @missed") if @missed;
+	cmp_ok(scalar @missed, '<=', 1 + @rows / 1000, "$what: rows are found by their own vectors");
 	return;
 }
 
