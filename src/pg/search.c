@@ -16,6 +16,8 @@
  * anyway, and the loads of both overlap.
  */
 #define PHNSW_HOP_BYTES 4096
+/* Lists of a hop, besides its first, that are asked for before the first is read. */
+#define PHNSW_HOP_LISTS 4
 
 /* Leaves out ids that do not exist, after one look at the meta page's present limit. */
 static uint32
@@ -137,6 +139,27 @@ phnsw_links(Relation index, PhnswIndex *pi, uint32 id, uint32 level, uint32 *lin
 	return keep_known(index, pi, links, n);
 }
 
+/*
+ * Asks for the lists of the candidates that are likely to join this hop.  Their codes came with an earlier one, their lists did not:
+ * read one after the other, each would be waited for.
+ */
+static inline void
+ask_for_lists(const phnsw_search *search, Relation index, PhnswIndex *pi)
+{
+	uint32		nodes[PHNSW_HOP_LISTS];
+	uint32		n = phnsw_search_upcoming(search, nodes, PHNSW_HOP_LISTS);
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		place;
+		Buffer		buffer = phnsw_glance_where(pi, phnsw_node_block(index, pi, nodes[i], &place));
+
+		if (buffer != InvalidBuffer)
+			phnsw_prefetch((const char *) phnsw_slot_links_const(phnsw_page_slot(pi, BufferGetPage(buffer), place), pi->code_bytes),
+						   2 * pi->m * sizeof(uint32));
+	}
+}
+
 bool
 phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level,
 				   float enough)
@@ -146,6 +169,7 @@ phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 	float		scores[PHNSW_LINKS_MAX];
 	uint32		versions[PHNSW_LINKS_MAX];
 	uint32		hop_nodes = PHNSW_HOP_BYTES / (offsetof(phnsw_slot, code) + pi->code_bytes);
+	bool		several = level == 0 && hop_nodes > pi->m;	/* lists in a hop */
 	uint32		node;
 	bool		found = false;
 	phnsw_error error;
@@ -155,6 +179,8 @@ phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 		uint32		n = 0;
 
 		CHECK_FOR_INTERRUPTS();
+		if (several)
+			ask_for_lists(search, index, pi);
 		do
 		{
 			uint32		more = phnsw_links(index, pi, node, level, links);

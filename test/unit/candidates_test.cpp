@@ -51,6 +51,14 @@ struct NaiveWindow {
 void expect_same(const Candidates &window, const NaiveWindow &naive) {
   ASSERT_EQ(window.size(), naive.entries.size());
   for (std::uint32_t i = 0; i < window.size(); i++) ASSERT_TRUE(same(window.data()[i], naive.entries[i])) << i;
+  std::vector<std::uint32_t> open;
+  for (const Entry &candidate : naive.entries) {
+    if (candidate.expanded == 0) open.push_back(id_of(candidate));
+  }
+  std::vector<std::uint32_t> upcoming(5);
+  upcoming.resize(window.upcoming(upcoming.data(), 5));
+  open.resize(std::min<std::size_t>(open.size(), 5));
+  ASSERT_EQ(upcoming, open);
 }
 
 // One integer has the order of (score, id), and gives both back.

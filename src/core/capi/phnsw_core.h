@@ -216,6 +216,8 @@ PHNSW_API void phnsw_search_stop_beyond(phnsw_search *search, uint32_t rank, flo
 #define PHNSW_STOP_RANK     10
 /* false: every candidate in the window has been expanded, or what has not is too far away. */
 PHNSW_API bool phnsw_search_pop(phnsw_search *search, uint32_t *node) PHNSW_NOEXCEPT;
+/* Stores the candidates that will be popped next if nothing nearer is offered, n at most; returns how many. */
+PHNSW_API uint32_t phnsw_search_upcoming(const phnsw_search *search, uint32_t *nodes, uint32_t n) PHNSW_NOEXCEPT;
 /* Stores the unseen of n <= PHNSW_LINKS_MAX links in fresh and marks them seen; returns how many.  May allocate. */
 PHNSW_API phnsw_status phnsw_search_fresh(phnsw_search *search, const uint32_t *links, uint32_t n, uint32_t *fresh,
                                           uint32_t *n_fresh, phnsw_error *error) PHNSW_NOEXCEPT;

@@ -35,6 +35,10 @@ void phnsw_search_stop_beyond(phnsw_search *search, std::uint32_t rank, float sl
 
 bool phnsw_search_pop(phnsw_search *search, std::uint32_t *node) noexcept { return search->search.pop(node); }
 
+std::uint32_t phnsw_search_upcoming(const phnsw_search *search, std::uint32_t *nodes, std::uint32_t n) noexcept {
+  return search->search.upcoming(nodes, n);
+}
+
 phnsw_status phnsw_search_fresh(phnsw_search *search, const std::uint32_t *links, std::uint32_t n, std::uint32_t *fresh,
                                 std::uint32_t *n_fresh, phnsw_error *error) noexcept {
   *n_fresh = 0;

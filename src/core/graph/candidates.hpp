@@ -81,6 +81,16 @@ class Candidates {
   // How many candidates are expanded before the first that is not.
   [[nodiscard]] std::uint32_t expanded() const noexcept { return cursor_; }
 
+  // Stores the ids of the first unexpanded candidates, n at most, nearest first; returns how many.
+  std::uint32_t upcoming(std::uint32_t *ids, std::uint32_t n) const noexcept {
+    const Entry *window = data();
+    std::uint32_t found = 0;
+    for (std::uint32_t i = cursor_; i < size_ && found < n; i++) {
+      if (window[i].expanded == 0) ids[found++] = id_of(window[i]);
+    }
+    return found;
+  }
+
   // Marks the first unexpanded candidate expanded and stores its id.  false: there is none.
   bool pop(std::uint32_t *id) noexcept {
     if (cursor_ == size_) return false;

@@ -39,6 +39,9 @@ class Search {
   // There is an unexpanded candidate in the window, but it is beyond.
   [[nodiscard]] bool stopped() const noexcept { return rank_ != 0 && beyond(); }
 
+  // The candidates that pop() would return next, n at most; returns how many.
+  std::uint32_t upcoming(std::uint32_t *nodes, std::uint32_t n) const noexcept { return window_.upcoming(nodes, n); }
+
   // So many of the window, from its beginning, are expanded: a search of this width or less would have ended.
   [[nodiscard]] std::uint32_t expanded() const noexcept { return window_.expanded(); }
 
