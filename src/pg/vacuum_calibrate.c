@@ -5,7 +5,7 @@
  * A build measures what recall each ef gives, and a scan chooses its ef by that (cost.c).  Rows inserted one by one make the
  * graph larger and other than it was, so at the end of a vacuum an index that is a fifth larger than when it was measured is
  * measured again: as in the build, nodes drawn evenly are the queries, each searched as if it were not in the graph, and the
- * distances are those between codes.
+ * distances are those between codes.  Inner products are asked for with the vector that a node's code stands for.
  *
  * Everything is read as a search reads it, one page at a time and without locks across pages; the result is one record of the
  * meta page.  Inserts may go on meanwhile: a few neighbours more or less do not matter.
@@ -35,6 +35,7 @@ typedef struct CalibrateQuery
 {
 	uint32		id;
 	phnsw_slot *slot;
+	phnsw_query *product;		/* inner product: what is searched for; otherwise NULL, and it is the slot's code */
 	Nearest		truth;
 } CalibrateQuery;
 
@@ -43,6 +44,7 @@ typedef struct Calibrate
 	IndexVacuumInfo *info;
 	Relation	index;
 	PhnswIndex *pi;
+	MemoryContext context;
 	uint32		limit;
 	uint32		n;
 	CalibrateQuery queries[CALIBRATE_QUERIES];
@@ -54,33 +56,62 @@ typedef struct Calibrate
 
 /* ---- queries and their true neighbours --------------------------------------------------------------------------------------- */
 
-/* A live node out of each of as many equal parts of the ids; none where a part has no live one near the place drawn. */
+/* Takes a node for a query; false unless it is live.  *told: its code tells what to search for. */
+static bool
+take_node(Calibrate *c, CalibrateQuery *query, uint32 id, bool *told)
+{
+	phnsw_error error;
+
+	phnsw_touch_copy(c->index, c->pi, &id, 1, (char *) query->slot);
+	if (query->slot->state != PHNSW_SLOT_LIVE)
+		return false;
+	query->id = id;
+	*told = true;
+	if (query->product != NULL)
+		phnsw_ensure(phnsw_query_set_decoded(query->product, query->slot, told, &error), &error);
+	return true;
+}
+
+/*
+ * A live node out of each of as many equal parts of the ids, the first near the place drawn that tells what to search for, or
+ * the first; none where a part has no live one there.
+ */
 static void
 draw(Calibrate *c)
 {
-	phnsw_slot *slot = palloc(c->pi->slot_bytes);
-
 	for (uint32 i = 0; i < CALIBRATE_QUERIES; i++)
 	{
+		CalibrateQuery *query = &c->queries[c->n];
 		uint32		begin = (uint64) c->limit * i / CALIBRATE_QUERIES;
 		uint32		end = (uint64) c->limit * (i + 1) / CALIBRATE_QUERIES;
 		uint32		id = begin + murmurhash32(i) % (end - begin);
+		uint32		first = PHNSW_NONE;
+		bool		told = false;
 
-		for (uint32 tries = 0; tries < 16 && id < end; tries++, id++)
+		if (query->slot == NULL)
 		{
-			phnsw_touch_copy(c->index, c->pi, &id, 1, (char *) slot);
-			if (slot->state == PHNSW_SLOT_LIVE)
-			{
-				CalibrateQuery *query = &c->queries[c->n++];
-
-				query->id = id;
-				query->slot = slot;
-				query->truth.distances = palloc(CALIBRATE_WANTED * sizeof(double));
-				slot = palloc(c->pi->slot_bytes);
-				break;
-			}
+			query->slot = palloc(c->pi->slot_bytes);
+			query->truth.distances = palloc(CALIBRATE_WANTED * sizeof(double));
+			if (c->pi->meta.codec.metric == PHNSW_IP)
+				query->product = phnsw_query_borrow(c->pi, c->context);
 		}
+		for (uint32 tries = 0; tries < 16 && id < end && !told; tries++, id++)
+		{
+			if (take_node(c, query, id, &told) && first == PHNSW_NONE)
+				first = id;
+		}
+		if (told || (first != PHNSW_NONE && take_node(c, query, first, &told)))
+			c->n++;
 	}
+}
+
+static void
+distances(const Calibrate *c, const CalibrateQuery *query, const phnsw_slot *const *slots, uint32 n, float *result)
+{
+	if (query->product != NULL)
+		phnsw_query_score(query->product, slots, n, result);
+	else
+		phnsw_codec_distances(c->pi->codec, query->slot, slots, n, result);
 }
 
 /* The distances of every query's nearest other nodes. */
@@ -89,26 +120,32 @@ find_truth(Calibrate *c)
 {
 	PhnswPassPages pages = {.space = &c->pi->meta.nodes, .per_page = c->pi->slots_per_page, .limit = c->limit};
 	PhnswPass  *pass = phnsw_pass_begin(c->index, c->info->strategy, phnsw_pass_pages, &pages);
+	const phnsw_slot **slots = palloc(c->pi->slots_per_page * sizeof(phnsw_slot *));
+	uint32	   *ids = palloc(c->pi->slots_per_page * sizeof(uint32));
+	float	   *found = palloc(c->pi->slots_per_page * sizeof(float));
 	Buffer		buffer;
 
 	for (uint32 first = 0; (buffer = phnsw_pass_next(pass)) != InvalidBuffer; first += c->pi->slots_per_page)
 	{
 		uint32		count = Min(c->pi->slots_per_page, c->limit - first);
+		uint32		n = 0;
 		Page		page = BufferGetPage(buffer);
 
 		for (uint32 i = 0; i < count; i++)
 		{
-			const phnsw_slot *slot = phnsw_page_slot(c->pi, page, i);
+			slots[n] = phnsw_page_slot(c->pi, page, i);
+			ids[n] = first + i;
+			n += slots[n]->state == PHNSW_SLOT_LIVE;
+		}
+		for (uint32 q = 0; q < c->n; q++)
+		{
+			CalibrateQuery *query = &c->queries[q];
 
-			if (slot->state != PHNSW_SLOT_LIVE)
-				continue;
-			for (uint32 q = 0; q < c->n; q++)
+			distances(c, query, slots, n, found);
+			for (uint32 i = 0; i < n; i++)
 			{
-				CalibrateQuery *query = &c->queries[q];
-				double		distance = phnsw_codec_distance(c->pi->codec, query->slot, slot);
-
-				if (nearest_wants(&query->truth, CALIBRATE_WANTED, distance) && query->id != first + i)
-					nearest_add(&query->truth, CALIBRATE_WANTED, distance);
+				if (nearest_wants(&query->truth, CALIBRATE_WANTED, found[i]) && query->id != ids[i])
+					nearest_add(&query->truth, CALIBRATE_WANTED, found[i]);
 			}
 		}
 		ReleaseBuffer(buffer);
@@ -120,7 +157,7 @@ find_truth(Calibrate *c)
 /* ---- searches ------------------------------------------------------------------------------------------------------------------ */
 
 static void
-score(Calibrate *c, const phnsw_slot *query, const uint32 *ids, uint32 n, float *scores, uint32 *versions)
+score(Calibrate *c, const CalibrateQuery *query, const uint32 *ids, uint32 n, float *scores, uint32 *versions)
 {
 	phnsw_touch_copy(c->index, c->pi, ids, n, c->hop);
 	c->touches += n;
@@ -128,8 +165,9 @@ score(Calibrate *c, const phnsw_slot *query, const uint32 *ids, uint32 n, float 
 	{
 		const phnsw_slot *slot = (phnsw_slot *) (c->hop + (Size) i * c->pi->slot_bytes);
 
-		scores[i] = slot->state == PHNSW_SLOT_LIVE ? phnsw_codec_distance(c->pi->codec, query, slot) :
-			get_float4_infinity();
+		distances(c, query, &slot, 1, &scores[i]);
+		if (slot->state != PHNSW_SLOT_LIVE)
+			scores[i] = get_float4_infinity();
 		versions[i] = slot->version;
 	}
 }
@@ -156,7 +194,7 @@ search_level(Calibrate *c, const CalibrateQuery *query, uint32 level)
 		phnsw_ensure(phnsw_search_fresh(c->search, links, n, fresh, &n, &error), &error);
 		if (n == 0)
 			continue;
-		score(c, query->slot, fresh, n, scores, versions);
+		score(c, query, fresh, n, scores, versions);
 		phnsw_ensure(phnsw_search_offer(c->search, fresh, scores, versions, n, &error), &error);
 	}
 }
@@ -185,10 +223,10 @@ measure_query(Calibrate *c, const CalibrateQuery *query, uint32 ef, phnsw_tallie
 	phnsw_error error;
 
 	c->hops = c->touches = 0;
-	score(c, query->slot, &entries[0].id, 1, &entries[0].score, &entries[0].version);
+	score(c, query, &entries[0].id, 1, &entries[0].score, &entries[0].version);
 	for (uint32 level = c->pi->meta.entry_level; level > 0; level--)
 	{
-		phnsw_descent_begin(c->search, NULL, c->pi->meta.nodes.limit, entries, n);
+		phnsw_descent_begin(c->search, query->product, c->pi->meta.nodes.limit, entries, n);
 		search_level(c, query, level);
 		n = phnsw_descent_end(c->search, entries);
 	}
@@ -199,7 +237,8 @@ measure_query(Calibrate *c, const CalibrateQuery *query, uint32 ef, phnsw_tallie
 		bool		whole = slack == PHNSW_STOP_SLACKS;
 		phnsw_tally *tally = whole ? &tallies->whole : &tallies->stopped[slack];
 
-		phnsw_search_stop_beyond(c->search, whole ? 0 : PHNSW_STOP_RANK, whole ? 0 : phnsw_stop_slack(slack), 0);
+		phnsw_search_stop_beyond(c->search, whole ? 0 : PHNSW_STOP_RANK, whole ? 0 : phnsw_stop_slack(slack),
+								 query->product != NULL ? phnsw_query_offset(query->product) : 0);
 		search_level(c, query, 0);
 		tally->found += count_found(c, query);
 		tally->touches += c->touches;
@@ -253,6 +292,7 @@ write_calibration(Calibrate *c, const phnsw_calibration *calibration, const phns
 		memcpy(meta->calibration, calibration, n * sizeof(phnsw_calibration));
 		memcpy(meta->stop, stops, n * sizeof(phnsw_stop));
 		meta->calibrated_nodes = c->limit;
+		meta->calibrated_by = c->pi->meta.codec.metric == PHNSW_IP ? PHNSW_BY_QUERIES : PHNSW_BY_POINTS;
 		meta->change++;
 		phnsw_wal_finish(wal);
 	}
@@ -280,6 +320,7 @@ phnsw_vacuum_calibrate(IndexVacuumInfo *info)
 	c->info = info;
 	c->index = info->index;
 	c->pi = pi;
+	c->context = context;
 	c->limit = pi->meta.nodes.limit;
 	c->search = phnsw_search_borrow(pi, context);
 	c->hop = palloc(PHNSW_LINKS_MAX * (Size) pi->slot_bytes);

@@ -1,5 +1,5 @@
 // The bulk build through its C interface: every page of every index is validated.
-#include "build_harness.hpp"
+#include "page_search.hpp"
 
 #include "threads.hpp"
 
@@ -310,63 +310,17 @@ void expect_nearest(std::uint32_t dims, std::size_t rows) {
   ASSERT_GT(meta.calibrations, 0u);
   EXPECT_GT(meta.calibration[meta.calibrations - 1].recall, 0.99f);
 
-  phnsw_error error;
-  phnsw_codec *codec = nullptr;
-  phnsw_query *query = nullptr;
-  phnsw_search *search = nullptr;
-  const std::vector<float> centre = index.centre();
-  ASSERT_EQ(phnsw_codec_create(&meta.codec, centre.data(), &codec, &error), PHNSW_OK);
-  ASSERT_EQ(phnsw_query_create(codec, &query, &error), PHNSW_OK);
-  ASSERT_EQ(phnsw_search_create(&search, &error), PHNSW_OK);
+  PageSearch search(index);
   std::uint32_t hits = 0;
   for (std::size_t q = rows; q < all.rows(); q++) {
     std::vector<std::pair<double, std::size_t>> exact;
     for (std::size_t i = 0; i < rows; i++) exact.emplace_back(phnsw_l2_squared(all.row(q), data.row(i), dims), i);
     std::partial_sort(exact.begin(), exact.begin() + 10, exact.end());
-    phnsw_query_set(query, all.row(q), PHNSW_FOR_SEARCH);
-    const auto score = [&](std::uint32_t id) {
-      const phnsw_slot *slot = index.slot(id);
-      float value;
-      phnsw_query_score(query, &slot, 1, &value);
-      return value;
-    };
-    std::uint32_t entry = meta.entry, node, version = 0;
-    float best = score(entry);
-    for (std::uint32_t level = meta.entry_level; level > 0; level--) {
-      for (bool moved = true; moved;) {
-        moved = false;
-        std::uint32_t record = index.slot(entry)->upper;
-        for (std::uint32_t k = 1; k < level; k++) record = index.aux(record)->next;
-        const std::uint32_t *links = reinterpret_cast<const std::uint32_t *>(index.aux(record)->payload);
-        for (std::uint32_t i = 0; i < index.aux(record)->count; i++) {
-          if (!(score(links[i]) < best)) continue;
-          best = score(links[i]);
-          entry = links[i];
-          moved = true;
-        }
-      }
-    }
-    ASSERT_EQ(phnsw_search_begin(search, 40, meta.nodes.limit, false, &error), PHNSW_OK);
-    ASSERT_EQ(phnsw_search_offer(search, &entry, &best, &version, 1, &error), PHNSW_OK);
-    while (phnsw_search_pop(search, &node)) {
-      std::uint32_t fresh[PHNSW_LINKS_MAX], n;
-      ASSERT_EQ(phnsw_search_fresh(search, index.links(node), index.slot(node)->count, fresh, &n, &error), PHNSW_OK);
-      for (std::uint32_t i = 0; i < n; i++) {
-        best = score(fresh[i]);
-        ASSERT_EQ(phnsw_search_offer(search, &fresh[i], &best, &version, 1, &error), PHNSW_OK);
-      }
-    }
-    std::uint32_t n;
-    const phnsw_candidate *window = phnsw_search_window(search, &n);
-    for (std::uint32_t i = 0; i < n; i++) {
-      const std::size_t row = row_of_tid(index.slot(window[i].id)->tid);
+    for (const std::size_t row : search.find(all.row(q), 40)) {
       for (int k = 0; k < 10; k++) hits += exact[k].second == row;
     }
   }
   EXPECT_GT(hits, 1940u);  // of 2000
-  phnsw_search_destroy(search);
-  phnsw_query_destroy(query);
-  phnsw_codec_destroy(codec);
 }
 
 TEST(Build, FindsNearestNeighbours) { expect_nearest(48, 8000); }

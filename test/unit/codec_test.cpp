@@ -326,6 +326,40 @@ TEST(CodecDistance, AgreesWithInsertQueriesAndDecodedPoints) {
   }
 }
 
+// What is decoded differs from what was encoded by the residual at most; a vector that is short beside it is called so.
+TEST(CodecDecode, ComesWithinTheResidual) {
+  Rng rng(11);
+  for (const phnsw_metric metric : kMetrics) {
+    for (const std::uint32_t dims : {1u, 7u, 101u, 16000u}) {
+      for (const int exponent : {0, -40, 60}) {
+        phnsw_codec_params p = choose(metric, dims);
+        if (metric != PHNSW_COSINE) p.exponent = static_cast<std::int8_t>(exponent);
+        const double unit = std::ldexp(1.0, p.exponent), length = std::sqrt(dims);
+        if (metric == PHNSW_IP) p.max_norm = static_cast<float>(4 * length);
+        const std::vector<float> centre = gaussian_vector(rng, p.space_dims, metric == PHNSW_COSINE ? 0.1 / length : 0.1);
+        const auto core = make(p, centre.data());
+        std::vector<float> v = gaussian_vector(rng, dims, unit), scratch(core->scratch_floats()), decoded(core->scratch_floats());
+        std::vector<std::int8_t> codes(p.code_dims);
+        v[0] += static_cast<float>(unit);
+        phnsw_code_head head;
+        ASSERT_TRUE(core->encode(v.data(), scratch.data(), &head, codes.data()));
+        EXPECT_EQ(core->decode(head, codes.data(), decoded.data()), metric != PHNSW_IP || p.bits == 8) << dims << " " << metric;
+        const double norm = metric == PHNSW_COSINE ? std::sqrt(phnsw_inner_product(v.data(), v.data(), dims)) : 1;
+        double square = 0;
+        for (std::uint32_t i = 0; i < dims; i++) square += std::pow(decoded[i] / unit - v[i] / norm / unit, 2);
+        EXPECT_LE(std::sqrt(square), head.residual * 1.001 + 1e-5) << dims << " " << metric << " " << exponent;
+        if (metric != PHNSW_IP) continue;
+        std::fill(v.begin(), v.end(), 0.0f);
+        ASSERT_TRUE(core->encode(v.data(), scratch.data(), &head, codes.data()));
+        EXPECT_FALSE(core->decode(head, codes.data(), decoded.data())) << dims;
+        head.scale = std::numeric_limits<float>::quiet_NaN();
+        EXPECT_FALSE(core->decode(head, codes.data(), decoded.data()));
+        for (std::uint32_t i = 0; i < dims; i++) ASSERT_EQ(decoded[i], 0);
+      }
+    }
+  }
+}
+
 // A search query's score is the operator's order: what it misses of the distance is small and the same for all slots.
 TEST(QueryScore, FollowsTheOperator) {
   Rng rng(5);

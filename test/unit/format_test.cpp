@@ -146,6 +146,7 @@ TEST(Meta, EveryBrokenFieldIsNamed) {
       {"recall of a calibration", [](phnsw_meta &m) { m.calibration[0].recall = 1.5f; }},
       {"touches of a calibration", [nan](phnsw_meta &m) { m.calibration[0].touches = nan; }},
       {"hops of a calibration", [](phnsw_meta &m) { m.calibration[1].hops = -1.0f; }},
+      {"kind of calibration", [](phnsw_meta &m) { m.calibrated_by = 2; }},
       {"stop of a calibration", [](phnsw_meta &m) { m.stop[1].wider = 0.5f; }},
       {"stop of a calibration", [](phnsw_meta &m) { m.stop[1].wider = PHNSW_STOP_WIDER_MAX + 1; }},
       {"stop of a calibration", [nan](phnsw_meta &m) { m.stop[1].wider = nan; }},

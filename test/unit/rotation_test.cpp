@@ -147,6 +147,21 @@ TEST(RotationTest, IsFrozenAndTheSameEverywhere) {
   for (int i = 0; i < 7; i++) EXPECT_EQ(v[i], golden[i]) << i;
 }
 
+// The way back leads to where it began.
+TEST(RotationTest, IsInverted) {
+  Rng rng(8);
+  for (const std::uint32_t dims : kDims) {
+    const Rotation rotation(dims, 31);
+    const std::vector<float> v = gaussian_vector(rng, dims);
+    std::vector<float> x = v;
+    rotation.apply(x.data());
+    rotation.invert(x.data());
+    double square = 0;
+    for (std::uint32_t i = 0; i < dims; i++) square += std::pow(static_cast<double>(x[i]) - static_cast<double>(v[i]), 2);
+    EXPECT_LE(std::sqrt(square), 2 * rotation.error() * norm(v)) << dims;
+  }
+}
+
 // The pieces that do not fit float32 are refused, the largest that do are not.
 TEST(RotationTest, RefusesOnlyWhatOverflows) {
   constexpr float kMax = std::numeric_limits<float>::max();

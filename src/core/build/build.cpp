@@ -270,7 +270,7 @@ Status Build::build_graph() {
     if (!status.ok()) return status;
     graph_.home.order.release();
     progress_.begin(PHNSW_PHASE_CALIBRATE, PHNSW_CALIBRATION_MAX);
-    if (params_.calibrate) calibrator_.emplace(context_, graph_, stream(params_.seed, kSampleStream));
+    if (params_.calibrate) calibrator_.emplace(context_, rows_->codec(), graph_, stream(params_.seed, kSampleStream));
     if (params_.calibrate && !params_.calibrate_late) status = calibrator_->finish();
     if (!status.ok()) return status;
   }

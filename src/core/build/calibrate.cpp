@@ -1,8 +1,10 @@
 #include "build/calibrate.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/rng.hpp"
+#include "codec/query.hpp"
 #include "graph/stops.hpp"
 
 namespace phnsw {
@@ -17,6 +19,8 @@ constexpr std::uint32_t kWidths[] = {10, 16, 24, 40, 64, 100, 160, 256, 400, 640
 constexpr std::uint32_t kGroupEnds[] = {5, 7, 10};
 constexpr std::size_t kSliceBytes = std::size_t{2} << 20;
 // Of a step: slices for each worker, samples in all.
+// For a sample whose vector is too short to be a query, so many behind it are looked at.
+constexpr std::uint32_t kTries = 16;
 constexpr std::uint32_t kSlicesPerStep = 3, kSamplesPerStep = 25;
 static_assert(kSamples % kSamplesPerStep == 0);
 static_assert(sizeof kWidths / sizeof *kWidths <= PHNSW_CALIBRATION_MAX);
@@ -24,8 +28,8 @@ static_assert(sizeof kWidths / sizeof *kWidths == kGroupEnds[sizeof kGroupEnds /
 
 }  // namespace
 
-Calibrator::Calibrator(BuildContext &context, const Graph &graph, std::uint64_t seed)
-    : context_(context), graph_(graph), gemm_(gemm_kernels()) {
+Calibrator::Calibrator(BuildContext &context, const Codec &codec, const Graph &graph, std::uint64_t seed)
+    : context_(context), graph_(graph), gemm_(gemm_kernels()), products_(codec.params().metric == PHNSW_IP) {
   const std::uint32_t n = graph_.points.n, samples = std::min(kSamples, n);
   done_ = n <= kWanted;
   if (done_) return;
@@ -35,9 +39,51 @@ Calibrator::Calibrator(BuildContext &context, const Graph &graph, std::uint64_t 
     const std::uint32_t end = static_cast<std::uint32_t>(std::uint64_t{n} * (i + 1) / samples);
     samples_.push_back(begin + rng.below(end - begin));
   }
+  if (products_) make_queries(codec);
   const std::size_t fit = kSliceBytes / gemm_.packed_bytes(graph_.points.groups());
   slice_ = static_cast<std::uint32_t>(std::clamp<std::size_t>(fit, 64, 2048));
   slices_ = (n + slice_ - 1) / slice_;
+}
+
+// The samples' vectors as queries for the largest inner product, each as a scan would code it.
+void Calibrator::make_queries(const Codec &codec) {
+  const CodeRows &rows = graph_.points.rows;
+  const std::uint32_t n = graph_.points.n, samples = static_cast<std::uint32_t>(samples_.size());
+  Query query(codec);
+  Array<float> vector(codec.scratch_floats());
+  double longest = 0;
+  for (std::uint32_t i = 0; i < n; i++) longest = std::max(longest, static_cast<double>(rows.heads[i].norm2));
+  queries_.codes.reset_zero(samples * rows.stride);
+  for (std::uint32_t i = 0; i < samples; i++) {
+    const std::uint32_t drawn = samples_[i];
+    const std::uint32_t end = std::min(static_cast<std::uint32_t>(std::uint64_t{n} * (i + 1) / samples), drawn + kTries);
+    while (!codec.decode(rows.heads[samples_[i]], rows.row(samples_[i]), vector.data())) {
+      if (++samples_[i] < end) continue;
+      samples_[i] = drawn;
+      codec.decode(rows.heads[drawn], rows.row(drawn), vector.data());
+      break;
+    }
+    query.set(vector.data(), PHNSW_FOR_SEARCH);
+    std::int8_t *code = queries_.codes.data() + i * rows.stride;
+    query.copy_code(code);
+    std::int32_t sum = 0, square = 0;
+    for (std::uint32_t k = 0; k < codec.code_dims(); k++) {
+      sum += code[k];
+      square += code[k] * code[k];
+    }
+    // The kernels know squared distances: this much less twice the product is never below zero.
+    const double most = 2 * static_cast<double>(query.scale()) * std::sqrt(square * longest);
+    queries_.heads.push_back({query.scale(), static_cast<float>(std::min(most, 1e38)), sum, 0});
+    queries_.offsets.push_back(query.offset());
+  }
+}
+
+void Calibrator::aim(Walk &walk, std::size_t i) const noexcept {
+  if (products_) {
+    walk.aim(samples_[i], queries_.codes.data() + i * graph_.points.rows.stride, queries_.heads[i].scale, queries_.offsets[i]);
+  } else {
+    walk.aim(samples_[i]);
+  }
 }
 
 Status Calibrator::step() {
@@ -67,14 +113,18 @@ Status Calibrator::compare_slices() {
   if (nearest_.empty()) prepare();
   const std::uint32_t groups = graph_.points.groups(), samples = static_cast<std::uint32_t>(samples_.size());
   const std::uint32_t slices = std::min(slices_ - slices_done_, kSlicesPerStep * context_.team.threads());
+  const CodeRows &rows = graph_.points.rows;
+  const CodeRows from = products_ ? CodeRows{queries_.codes.data(), queries_.heads.data(), rows.stride} : rows;
+  const std::uint32_t *ids = products_ ? nullptr : samples_.data();
   const Status status = context_.team.for_each(slices, [&](std::size_t item, unsigned worker) {
     Nearest &own = nearest_[worker];
     const std::uint32_t first = (slices_done_ + static_cast<std::uint32_t>(item)) * slice_;
     const std::uint32_t n = std::min(slice_, graph_.points.n - first);
-    gemm_.pack(graph_.points.rows, nullptr, first, n, groups, &own.work.panels);
+    gemm_.pack(rows, nullptr, first, n, groups, &own.work.panels);
+    if (products_) std::fill(own.work.panels.norm2, own.work.panels.norm2 + n, 0.0f);
     for (std::uint32_t row = 0; row < samples && !context_.team.stopped(); row += gemm_.rows) {
       const std::uint32_t end = std::min(samples, row + gemm_.rows);
-      gemm_.nearest(graph_.points.rows, samples_.data(), row, end, own.work.panels, first, groups, own.work.scratch.data(),
+      gemm_.nearest(from, ids, row, end, own.work.panels, first, groups, own.work.scratch.data(),
                     {own.best.data() + std::size_t{row} * kKept, own.distance.data() + row, kKept});
     }
   });
@@ -113,7 +163,7 @@ Status Calibrator::measure() {
     if (walkers_[worker] == nullptr) walkers_[worker] = std::make_unique<Walker>(graph_.points);
     Walk &walk = walkers_[worker]->walk;
     const std::size_t i = begin + item;
-    walk.aim(samples_[i]);
+    aim(walk, i);
     if (entries_[i] == PHNSW_NONE) entries_[i] = descend(*walkers_[worker], samples_[i]);
     walk.begin(entries_[i], kWidths[end - 1], samples_[i] != graph_.entry);
     // Either event, the end of a width or a stop, is the end of the search for all pairs that have not ended yet.
@@ -193,7 +243,7 @@ std::uint32_t Calibrator::descend(Walker &walker, std::uint32_t sample) const {
   for (std::size_t level = graph_.upper.size(); level-- > 0;) {
     const UpperLevel &upper = *graph_.upper[level];
     search.begin(PHNSW_DESCENT_EF, upper.n, false);
-    search.stop_beyond(1, PHNSW_DESCENT_SLACK, 0.0f);
+    search.stop_beyond(1, PHNSW_DESCENT_SLACK, walker.walk.offset());
     walker.walk.score(entries, n, scores);
     for (std::uint32_t i = 0; i < n; i++) fresh[i] = upper.find(entries[i]);
     search.offer(fresh, scores, kVersions, n);

@@ -4,6 +4,9 @@
 // uniform vectors of 16 dimensions recall 0.996 at ef 10 where other queries get 0.90.  So each sample is searched as if it
 // were not in the graph.
 //
+// Inner products are asked for with the sample's vector, not with its point: a query has no coordinate that completes its norm, and
+// is far from all points (README.md).
+//
 // The same searches tell what they would have found had they been stopped by distance (graph/README.md): one that is
 // stopped by a slack is the beginning of one with a larger slack, as it is of a wider one.
 #pragma once
@@ -11,6 +14,7 @@
 #include "build/graph.hpp"
 #include "build/leaf.hpp"
 #include "build/walk.hpp"
+#include "codec/codec.hpp"
 
 namespace phnsw {
 
@@ -24,7 +28,7 @@ struct Calibration {
 class Calibrator {
  public:
   // The graph stays as it is until the end.  Leaves the table empty when there are too few points to ask for ten neighbours.
-  Calibrator(BuildContext &context, const Graph &graph, std::uint64_t seed);
+  Calibrator(BuildContext &context, const Codec &codec, const Graph &graph, std::uint64_t seed);
   Calibrator(const Calibrator &) = delete;
   Calibrator &operator=(const Calibrator &) = delete;
 
@@ -36,12 +40,20 @@ class Calibrator {
   [[nodiscard]] const Calibration &table() const noexcept { return table_; }
 
  private:
+  // Samples as queries, where they are not the points themselves: codes of a row's bytes, heads for the kernels.
+  struct Queries {
+    Array<std::int8_t> codes;
+    std::vector<phnsw_code_head> heads;
+    std::vector<float> offsets;
+  };
   // What a worker knows of the samples' nearest points.
   struct Nearest {
     LeafWorkspace work;
     Array<std::uint64_t> best;
     Array<float> distance;
   };
+  void make_queries(const Codec &codec);
+  void aim(Walk &walk, std::size_t i) const noexcept;
   void prepare();
   Status compare_slices();
   void merge_truth();
@@ -63,6 +75,8 @@ class Calibrator {
   bool done_ = false;
   Calibration table_;
   std::vector<std::uint32_t> samples_;
+  bool products_ = false;  // queries_ are the samples'
+  Queries queries_;
   std::vector<std::uint32_t> truth_;  // the nearest other points of each sample
 
   std::uint32_t slice_ = 0, slices_ = 0, slices_done_ = 0;  // points of a slice; how many there are

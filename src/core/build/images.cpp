@@ -84,6 +84,7 @@ void set_calibration(const Calibration &calibration, phnsw_meta *meta) noexcept 
   meta->calibrations = calibration.n;
   std::copy(calibration.entry, calibration.entry + calibration.n, meta->calibration);
   std::copy(calibration.stop, calibration.stop + calibration.n, meta->stop);
+  meta->calibrated_by = meta->codec.metric == PHNSW_IP ? PHNSW_BY_QUERIES : PHNSW_BY_POINTS;
 }
 
 void Images::format(std::uint32_t block, std::uint8_t *page) const noexcept {

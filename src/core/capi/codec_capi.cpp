@@ -119,6 +119,18 @@ void phnsw_query_set(phnsw_query *query, const float *vector, phnsw_query_purpos
   query->query.set(vector, purpose);
 }
 
+phnsw_status phnsw_query_set_decoded(phnsw_query *query, const phnsw_slot *slot, bool *told, phnsw_error *error) noexcept {
+  return guard(error, [&] {
+    const Codec &codec = query->query.codec();
+    phnsw::Array<std::int8_t> codes(codec.code_dims());
+    phnsw::Array<float> vector(codec.scratch_floats());
+    codec.unpack(slot->code, codes.data());
+    *told = codec.decode(slot->head, codes.data(), vector.data());
+    query->query.set(vector.data(), PHNSW_FOR_SEARCH);
+    return Status();
+  });
+}
+
 void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n, float *scores) noexcept {
   query->query.score(slots, n, scores);
 }

@@ -133,6 +133,13 @@ typedef enum phnsw_query_purpose
 /* vector: dims finite floats. */
 PHNSW_API void phnsw_query_set(phnsw_query *query, const float *vector, phnsw_query_purpose purpose) PHNSW_NOEXCEPT;
 
+/*
+ * As phnsw_query_set() for search with a vector that has about this code: a row of the index becomes a query.  *told becomes false
+ * where the code says little of the vector's direction (inner product: of one that is short beside the longest).  Allocates scratch memory.
+ */
+PHNSW_API phnsw_status phnsw_query_set_decoded(phnsw_query *query, const phnsw_slot *slot, bool *told,
+                                               phnsw_error *error) PHNSW_NOEXCEPT;
+
 /* Leaf kernel: scores[i] of slots[i], smaller is nearer; NaN never, +inf for bytes that make no sense. */
 PHNSW_API void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n, float *scores) PHNSW_NOEXCEPT;
 

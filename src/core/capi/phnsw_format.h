@@ -206,6 +206,16 @@ typedef struct phnsw_calibration
 } phnsw_calibration;
 
 /*
+ * What the sampled rows were searched with.  Inner products: a row's own point has the coordinate that completes its norm, which
+ * no query has, and finds more than a query does; indexes older than this have 0 there.
+ */
+typedef enum phnsw_calibrated_by
+{
+	PHNSW_BY_POINTS = 0,
+	PHNSW_BY_QUERIES = 1
+} phnsw_calibrated_by;
+
+/*
  * A search that finds as much as that of a calibration's ef, and ends earlier: `wider` times as many candidates, but it also
  * ends when the next is more than 1 + slack times as far away as the tenth.  Both 0: there is none.
  */
@@ -254,7 +264,7 @@ typedef struct phnsw_meta
 	uint32_t           calibrations;
 	phnsw_calibration  calibration[PHNSW_CALIBRATION_MAX];
 	uint32_t           calibrated_nodes; /* limit when a vacuum measured it anew, 0: it is the build's */
-	uint32_t           reserved_word;
+	uint32_t           calibrated_by;    /* phnsw_calibrated_by */
 	phnsw_stop         stop[PHNSW_CALIBRATION_MAX]; /* of calibration[i]; indexes older than it have zeros */
 	uint64_t           reserved[3];
 	phnsw_space        nodes;

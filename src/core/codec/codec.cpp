@@ -14,6 +14,8 @@ constexpr float kFloatMax = std::numeric_limits<float>::max();
 constexpr double kInflate = 1.0 + 1e-11;
 // Unit roundoff of float32.
 constexpr double kUnit = 0x1.0p-24;
+// A decoded vector so many times as long as its residual has at least the direction of the original, to about 20 degrees.
+constexpr double kTelling = 3;
 
 Status validate(const phnsw_codec_params &p) {
   if (p.metric != PHNSW_L2 && p.metric != PHNSW_IP && p.metric != PHNSW_COSINE) {
@@ -210,6 +212,23 @@ void Codec::quantise(const float *x, float largest, phnsw_code_head *head, std::
   head->norm2 = coded_norm2(scale, squares);
   head->sum = sum;
   head->residual = round_up((residual + transform_error((coded + residual) * kInflate)) * kInflate);
+}
+
+bool Codec::decode(const phnsw_code_head &head, const std::int8_t *codes, float *vector) const noexcept {
+  const Kernels &k = kernels();
+  for (std::uint32_t i = 0; i < params_.space_dims; i++) {
+    vector[i] = i < params_.code_dims ? head.scale * static_cast<float>(codes[i]) : 0.0f;
+  }
+  rotation_.invert(vector);
+  for (std::uint32_t i = 0; i < params_.space_dims && centre() != nullptr; i++) vector[i] += centre_[i];
+  const double norm = std::sqrt(k.ip_f32(vector, vector, params_.dims));
+  // Bytes that make no sense have no vector.
+  if (!(std::ldexp(norm, params_.exponent) <= static_cast<double>(kFloatMax))) {
+    std::memset(vector, 0, params_.dims * sizeof(float));
+    return false;
+  }
+  if (params_.exponent != 0) k.scale(vector, std::ldexp(1.0, params_.exponent), vector, params_.dims);
+  return norm > kTelling * static_cast<double>(head.residual);
 }
 
 void Codec::pack(const std::int8_t *codes, std::uint8_t *slot_code) const noexcept {

@@ -117,6 +117,10 @@ void Query::quantise() noexcept {
   for (std::uint32_t i = 0; i < n; i++) code_[i] ^= 0x80;
 }
 
+void Query::copy_code(std::int8_t *codes) const noexcept {
+  for (std::uint32_t i = 0; i < codec_.code_dims(); i++) codes[i] = static_cast<std::int8_t>(code_[i] ^ 0x80);
+}
+
 void Query::score(const phnsw_slot *const *slots, std::uint32_t n, float *scores) const noexcept {
   for (std::uint32_t done = 0; done < n; done += kBatch) {
     const std::uint32_t count = n - done < kBatch ? n - done : kBatch;

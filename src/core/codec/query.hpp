@@ -17,10 +17,14 @@ class Query {
   // codec outlives the query.  Throws std::bad_alloc.
   explicit Query(const Codec &codec);
 
+  [[nodiscard]] const Codec &codec() const noexcept { return codec_; }
   void set(const float *vector, phnsw_query_purpose purpose) noexcept;
   void score(const phnsw_slot *const *slots, std::uint32_t n, float *scores) const noexcept;
   // score + offset is proportional to the squared distance in the graph's metric, about.
   [[nodiscard]] float offset() const noexcept { return offset_; }
+  // Its code, code_dims of them, and their scale.  REQUIRES: purpose PHNSW_FOR_SEARCH.
+  void copy_code(std::int8_t *codes) const noexcept;
+  [[nodiscard]] float scale() const noexcept { return head_.scale; }
   // REQUIRES: purpose PHNSW_FOR_SEARCH.  NaN for a zero query under cosine, whose operator value is NaN for every row.
   [[nodiscard]] double bound(const phnsw_slot &slot) const noexcept;
 

@@ -45,6 +45,17 @@ bool Rotation::rotate(float *x, float largest) const noexcept {
   return k.quantise(x, 0.0f, 0, nullptr, dims_) <= std::numeric_limits<float>::max();
 }
 
+void Rotation::invert(float *x) const noexcept {
+  const Kernels &k = kernels();
+  const std::uint32_t power = 1u << log2_;
+  // Signs, transform and pairs are each their own inverse.
+  for (std::uint32_t round = kRounds; round-- > 0;) {
+    if (round == 1 && power != dims_) k.mix(x, dims_);
+    k.fwht(round % 2 == 0 ? x : x + (dims_ - power), log2_);
+    k.flip(x, signs_.data() + static_cast<std::size_t>(round) * dims_, dims_);
+  }
+}
+
 double Rotation::error() const noexcept {
   // In units of 2^-24 of the norm: per round log2_ stages of additions, 2 for the scaling, and one that covers the
   // second-order terms and the underflow of small coordinates; 3 for the pairs.

@@ -98,6 +98,7 @@ bool valid_stop(const phnsw_stop &stop) noexcept {
 
 const char *calibration_fault(const phnsw_meta &meta) noexcept {
   if (meta.calibrations > PHNSW_CALIBRATION_MAX) return "number of calibrations";
+  if (meta.calibrated_by > PHNSW_BY_QUERIES) return "kind of calibration";
   std::uint32_t previous_ef = 0;
   for (std::uint32_t i = 0; i < meta.calibrations; i++) {
     const phnsw_calibration &c = meta.calibration[i];
