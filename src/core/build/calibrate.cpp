@@ -18,9 +18,9 @@ constexpr std::uint32_t kWidths[] = {10, 16, 24, 40, 64, 100, 160, 256, 400, 640
 // One search measures several of them: those before each of these ends.
 constexpr std::uint32_t kGroupEnds[] = {5, 7, 10};
 constexpr std::size_t kSliceBytes = std::size_t{2} << 20;
-// Of a step: slices for each worker, samples in all.
 // For a sample whose vector is too short to be a query, so many behind it are looked at.
 constexpr std::uint32_t kTries = 16;
+// Of a step: slices for each worker, samples in all.
 constexpr std::uint32_t kSlicesPerStep = 3, kSamplesPerStep = 25;
 static_assert(kSamples % kSamplesPerStep == 0);
 static_assert(sizeof kWidths / sizeof *kWidths <= PHNSW_CALIBRATION_MAX);
