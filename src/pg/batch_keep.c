@@ -189,6 +189,8 @@ phnsw_keep_begin(PhnswMerging *merging, uint32 rows)
 		timer = RegisterTimeout(USER_TIMEOUT, discard);
 		RegisterXactCallback(on_transaction, NULL);
 	}
+	/* Before a copy is found good: from here on the handler puts no holes into its file. */
+	kept.busy = true;
 	if (kept.nodes != NULL && (!keeps || !is_good(pi, points, &spill)))
 		drop();
 	kept.busy = true;
