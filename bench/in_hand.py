@@ -85,8 +85,14 @@ def touch(memory, size):
     def part(i):
         pages[i * step:(i + 1) * step] = 1  # without Python's lock
 
-    threads = [threading.Thread(target=part, args=(i,)) for i in range(team)]
-    for thread in threads:
-        thread.start()
+    threads = []
+    for i in range(team):
+        thread = threading.Thread(target=part, args=(i,))
+        try:
+            thread.start()
+        except RuntimeError:  # a limit of this user, or of a container
+            part(i)
+        else:
+            threads.append(thread)
     for thread in threads:
         thread.join()

@@ -91,6 +91,15 @@ if in_hand.free() > 2 * wanted and (in_hand.allowed() or 2 * wanted) >= 2 * want
     assert taken == wanted, taken
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > max(peak, before) + wanted // 2
 assert resident() < before + wanted // 4
+# No further thread: this one does it.
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+
+start, in_hand.threading.Thread.start = in_hand.threading.Thread.start, refuse
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+taken = in_hand.take(3 * wanted)
+assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > peak + wanted or taken < 3 * wanted
+in_hand.threading.Thread.start = start
 in_hand.free = lambda: 40 << 20
 assert in_hand.take(wanted) <= 30 << 20
 in_hand.allowed = lambda: -1
