@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/arena.hpp"
+#include "base/array.hpp"
 #include "base/team.hpp"
 #include "kernel/gemm.hpp"
 
@@ -71,6 +72,10 @@ struct LevelLinks {
     return counts.allocate(arena, n);
   }
   [[nodiscard]] std::uint32_t *list(std::uint32_t id) const noexcept { return links.data() + std::size_t{id} * capacity; }
+  void prefetch(std::uint32_t id) const noexcept {
+    __builtin_prefetch(&counts[id]);
+    for (std::uint32_t at = 0; at < capacity; at += kCacheLine / sizeof *links.data()) __builtin_prefetch(list(id) + at);
+  }
 };
 
 // How densely a level is connected; see README.md.

@@ -170,9 +170,7 @@ class Finder {
       return;
     }
     lane.listed = true;
-    const std::uint32_t *list = graph_.lists.list(lane.node);
-    __builtin_prefetch(&graph_.lists.counts[lane.node]);
-    for (std::uint32_t at = 0; at < graph_.lists.capacity; at += kCacheLine / sizeof *list) __builtin_prefetch(list + at);
+    graph_.lists.prefetch(lane.node);
   }
 
   void step(Lane &lane) {

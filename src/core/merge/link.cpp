@@ -18,6 +18,8 @@ constexpr std::uint32_t kPointsPerSortedEdge = 8;
 // So many new points at most meet all others, if a cache holds their codes; of more, build_level() finds who is near.
 constexpr std::uint32_t kAllPairsMax = 1024, kAllPairsBytes = 512u << 10;
 constexpr std::uint32_t kCoveredBlock = 8;
+// A list is asked for so many lists before it is looked at; what it names, one before.
+constexpr std::uint32_t kListsAhead = 3;
 // Of a code, what is asked for ahead; the rest comes with it.
 constexpr std::uint32_t kPrefetchBytes = 4 * kCacheLine;
 
@@ -87,6 +89,7 @@ class Linker {
       const std::uint32_t owner = offers_[i].to, begin = offers_[i].begin;
       // The next block's lists may be another worker's, who writes to them.
       if (i + 1 < offers_of_nodes_ && (i + 1) % kOwnerBlock != 0) prefetch_list(offers_[i + 1].to);
+      if (i + kListsAhead < offers_of_nodes_) graph_.lists.prefetch(offers_[i + kListsAhead].to);
       std::uint32_t before[PHNSW_LINKS_MAX];
       const std::uint32_t count = graph_.lists.counts[owner];
       const std::uint32_t *list = graph_.lists.list(owner);
