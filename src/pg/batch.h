@@ -193,7 +193,22 @@ extern void phnsw_keep_forget(void);
 /* Around a change of slots of a locked page, none but the stale ones: was the copy up to date, so is it after that. */
 extern bool phnsw_keep_before(PhnswMerging *merging, Buffer buffer, uint32 page, uint64 stale);
 extern void phnsw_keep_after(PhnswMerging *merging, Buffer buffer, uint32 page, bool known);
-/* The LSN of a page now; blocks are mostly asked for in order. */
-extern XLogRecPtr phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block);
+/* This page must be. */
+extern void phnsw_keep_forget_page(const PhnswMerging *merging, uint32 page);
+/* The LSN of a page now; blocks are mostly asked for in order, each so many behind the last. */
+extern XLogRecPtr phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block, uint32 step);
+
+/*
+ * Of pages that nobody is known to have changed since they were copied, one in so many is looked at before a merge; all are once
+ * one of them has changed.
+ */
+#define PHNSW_KEEP_SHARE 8
+
+/* Is it this page's turn?  0: no; else how far behind it the next one is. */
+extern uint32 phnsw_keep_turn(uint32 page);
+/* The page's LSN is that now: has somebody else changed it? */
+extern void phnsw_keep_compare(const PhnswKeptPage *page, XLogRecPtr lsn);
+/* True if somebody has, and not all pages have been looked at: from now on all are due. */
+extern bool phnsw_keep_look_wider(void);
 
 #endif							/* PHNSW_BATCH_H */

@@ -4,7 +4,8 @@
  *
  * Statements of some hundred rows, one after the other, each end with a merge; copying the whole level for each would cost
  * more than their rows.  A page whose LSN has not moved is as it was when it was copied, so only the others are read again.
- * What is not logged does not move the LSN, and is read again whole.
+ * What is not logged does not move the LSN, and is read again whole.  Nor is every LSN looked at each time: what changes while a merge
+ * computes is stale as well, and does no harm.
  *
  * One index at a time, the last; from the second merge within a second on.  A second after the last one, or when a
  * transaction aborts, the memory goes back to the system: the timer's handler does nothing else, in a session that may
@@ -42,6 +43,9 @@ typedef struct Kept
 	uint64		memory_bytes;	/* of them that are memory, if there is a file */
 	PhnswKeptPage *pages;		/* in TopMemoryContext */
 	uint32		room;			/* for so many */
+	uint32		turn;			/* pages that are looked at by this merge: number % PHNSW_KEEP_SHARE */
+	bool		changed;		/* somebody else has changed a page of the copy */
+	bool		wide;			/* so all pages are looked at */
 	volatile sig_atomic_t busy; /* a merge has it: hands off, handler */
 	volatile sig_atomic_t discarded;
 } Kept;
@@ -199,6 +203,8 @@ phnsw_keep_begin(PhnswMerging *merging, uint32 rows)
 	if (kept.fresh)
 		phnsw_keep_forget();
 	kept.discarded = false;
+	kept.turn++;
+	kept.wide = false;
 	kept.serial = pi->serial;
 	merging->pages = kept.pages;
 	if (again && kept.nodes == NULL)
@@ -245,6 +251,7 @@ phnsw_keep_before(PhnswMerging *merging, Buffer buffer, uint32 page, uint64 stal
 		return false;
 	entry = &merging->pages[page];
 	entry->stale |= stale;
+	phnsw_keep_compare(entry, PageGetLSN(BufferGetPage(buffer)));
 	return entry->lsn == PageGetLSN(BufferGetPage(buffer));
 }
 
@@ -255,13 +262,46 @@ phnsw_keep_after(PhnswMerging *merging, Buffer buffer, uint32 page, bool known)
 		merging->pages[page].lsn = known ? PageGetLSN(BufferGetPage(buffer)) : PHNSW_LSN_UNKNOWN;
 }
 
+void
+phnsw_keep_forget_page(const PhnswMerging *merging, uint32 page)
+{
+	if (page < kept.room)
+		merging->pages[page].lsn = PHNSW_LSN_UNKNOWN;
+}
+
+uint32
+phnsw_keep_turn(uint32 page)
+{
+	if (kept.wide)
+		return 1;
+	return page % PHNSW_KEEP_SHARE == kept.turn % PHNSW_KEEP_SHARE ? PHNSW_KEEP_SHARE : 0;
+}
+
+void
+phnsw_keep_compare(const PhnswKeptPage *page, XLogRecPtr lsn)
+{
+	kept.changed |= page->lsn != PHNSW_LSN_UNKNOWN && page->lsn != lsn;
+}
+
+bool
+phnsw_keep_look_wider(void)
+{
+	if (!kept.changed)
+		return false;
+	kept.changed = false;
+	if (kept.wide)
+		return false;
+	kept.wide = true;
+	return true;
+}
+
 /* At a glance if that will do: an LSN that is old by then is that of a page that is about to change, as after a read just now. */
 XLogRecPtr
-phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block)
+phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block, uint32 step)
 {
 	PhnswGlance glance;
 	XLogRecPtr	lsn;
-	Buffer		buffer = phnsw_glance_where(merging->pi, block + PHNSW_KEEP_AHEAD);
+	Buffer		buffer = phnsw_glance_where(merging->pi, block + step * PHNSW_KEEP_AHEAD);
 
 	if (buffer != InvalidBuffer)
 	{

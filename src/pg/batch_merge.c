@@ -26,13 +26,6 @@
 
 /* ---- the graph, the rows ---------------------------------------------------------------------------------------------------- */
 
-/* Is the page as it was when an earlier merge copied it, or left it? */
-static bool
-is_loaded(const PhnswMerging *merging, BlockNumber block, const PhnswKeptPage *kept)
-{
-	return kept->lsn != PHNSW_LSN_UNKNOWN && kept->stale == 0 && phnsw_keep_lsn(merging, block) == kept->lsn;
-}
-
 /* Copies slots first ... first + n - 1 of a page; false: they lead beyond the limit. */
 static bool
 load_slots(PhnswMerging *merging, BlockNumber block, Page page, uint32 id, uint32 first, uint32 n)
@@ -58,6 +51,7 @@ load_page(PhnswMerging *merging, BlockNumber block, uint32 id, PhnswKeptPage *ke
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	phnsw_page_check(merging->index, block, page, PHNSW_PAGE_NODE);
+	phnsw_keep_compare(kept, PageGetLSN(page));
 	if (kept->lsn == PageGetLSN(page))
 	{
 		for (uint32 place = 0; place < pi->slots_per_page; place++)
@@ -74,23 +68,46 @@ load_page(PhnswMerging *merging, BlockNumber block, uint32 id, PhnswKeptPage *ke
 	UnlockReleaseBuffer(buffer);
 }
 
+/* Is the page in the copy as it is, or was it not long ago? */
+static bool
+is_loaded(const PhnswMerging *merging, uint32 page, PhnswKeptPage *kept)
+{
+	uint32		step;
+	uint32		place;
+	BlockNumber block;
+	XLogRecPtr	lsn;
+
+	if (kept->lsn == PHNSW_LSN_UNKNOWN || kept->stale != 0)
+		return false;
+	step = phnsw_keep_turn(page);
+	if (step == 0)
+		return true;
+	block = phnsw_node_block(merging->index, merging->pi, page * merging->pi->slots_per_page, &place);
+	lsn = phnsw_keep_lsn(merging, block, step);
+	phnsw_keep_compare(kept, lsn);
+	return lsn == kept->lsn;
+}
+
 static void
 load_nodes(PhnswMerging *merging)
 {
 	PhnswIndex *pi = merging->pi;
-	uint32		limit = pi->meta.nodes.limit;
+	uint32		pages = (pi->meta.nodes.limit + pi->slots_per_page - 1) / pi->slots_per_page;
 
 	merging->loaded_at = GetXLogInsertRecPtr();
-	for (uint32 first = 0; first < limit; first += pi->slots_per_page)
+	do
 	{
-		uint32		place;
-		BlockNumber block = phnsw_node_block(merging->index, pi, first, &place);
-		PhnswKeptPage *kept = &merging->pages[first / pi->slots_per_page];
+		for (uint32 page = 0; page < pages; page++)
+		{
+			PhnswKeptPage *kept = &merging->pages[page];
+			uint32		first = page * pi->slots_per_page;
+			uint32		place;
 
-		CHECK_FOR_INTERRUPTS();
-		if (!is_loaded(merging, block, kept))
-			load_page(merging, block, first, kept);
-	}
+			CHECK_FOR_INTERRUPTS();
+			if (!is_loaded(merging, page, kept))
+				load_page(merging, phnsw_node_block(merging->index, pi, first, &place), first, kept);
+		}
+	} while (phnsw_keep_look_wider());
 }
 
 static void

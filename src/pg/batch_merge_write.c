@@ -47,8 +47,9 @@ phnsw_merge_recheck(PhnswMerging *merging)
 
 		CHECK_FOR_INTERRUPTS();
 		/* The LSN of an unlogged page does not move. */
-		if (RelationNeedsWAL(merging->index) && phnsw_keep_lsn(merging, block) == merging->pages[first / pi->slots_per_page].lsn)
+		if (RelationNeedsWAL(merging->index) && phnsw_keep_lsn(merging, block, 1) == merging->pages[first / pi->slots_per_page].lsn)
 			continue;
+		phnsw_keep_forget_page(merging, first / pi->slots_per_page);
 		buffer = phnsw_pin(merging->index, pi, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		phnsw_merge_look_again(*merging->core, first, phnsw_page_slot(pi, BufferGetPage(buffer), 0), pi->slots_per_page);
@@ -188,6 +189,7 @@ write_upper_nodes(PhnswMerging *merging)
 		if (merging->fates[place] != PLACE_LOST)
 		{
 			fill_place(merging, place, merging->levels[place], slot);
+			phnsw_keep_forget_page(merging, merging->claims[place].id / merging->pi->slots_per_page);
 			if (phnsw_insert_claimed(merging->index, merging->pi, vector_of(merging, row), slot, &merging->claims[place]))
 				continue;
 		}

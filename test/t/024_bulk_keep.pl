@@ -48,6 +48,24 @@ sub anonymous
 	return slurp_file("/proc/$pid/status") =~ /^RssAnon:\s*(\d+)/m ? $1 : 0;
 }
 
+# Rows first ... last of table line, at so many times their number.
+sub line
+{
+	my ($times, $first, $last) = @_;
+
+	return "INSERT INTO line SELECT i, array_fill((i * $times)::float4, ARRAY[1000])::vector FROM generate_series($first, $last) i;";
+}
+
+# What a merge of one row more says that it has copied.
+sub line_copied
+{
+	my ($row) = @_;
+	my $log = -s $node->logfile;
+
+	$s->query_safe('SET phnsw.log_build = on;' . line(0.9, $row, $row));
+	return slurp_file($node->logfile, $log) =~ /into index "line_v" of \d+ nodes, (\d+) copied/ ? $1 : -1;
+}
+
 # Nobody else.
 filled_table('alone', '');
 statements($s, 'alone', 3001, 20);
@@ -63,6 +81,25 @@ my @copied = slurp_file($node->logfile) =~ /index "slots_v" of \d+ nodes, (\d+) 
 is(scalar(@copied), 6, 'six merges');
 ok($copied[$_] < 800, "merge $_ copies few nodes: $copied[$_]") foreach 2 .. 5;
 complete('slots', 3060, 'slots');
+
+# Pages that nobody changes are looked at in turns, all of them once others are known to have changed one: within eight merges.  Rows on
+# a line, six on a page, so that a new one changes few pages.
+run('CREATE TABLE line (id int, v vector(1000));' . line(2, 1, 2000) . 'CREATE INDEX line_v ON line USING phnsw (v);');
+line_copied(2501 + $_) foreach 0 .. 8;
+my ($quiet) = sort { $b <=> $a } map { line_copied(2510 + $_) } 0 .. 7;
+run("SET phnsw.merge_threshold = 1000000;" . line(2.001, 500, 500));
+my ($looked) = sort { $b <=> $a } map { line_copied(2520 + $_) } 0 .. 7;
+ok($looked > $quiet, "what another session has changed is copied again: $quiet nodes at most, then $looked");
+foreach my $i (0 .. 3)
+{
+	# Their slots are free, and others' by the time that rows are inserted where they were.
+	run("DELETE FROM line WHERE id BETWEEN 100 + 10 * $i AND 105 + 10 * $i;VACUUM line;");
+	run("SET phnsw.merge_threshold = 1000000;" . line(2.002, 1200 + 10 * $i, 1205 + 10 * $i));
+	$s->query_safe(line(2.003, 100 + 10 * $i + $_, 100 + 10 * $i + $_)) foreach 0 .. 5;
+}
+check_index($node, 'line_v', 'looked at in turns');
+is(run("SET enable_seqscan = off; SET phnsw.iterative_scan = strict_order; SELECT count(*) FROM (SELECT id FROM line ORDER BY v <-> (SELECT v FROM line LIMIT 1) LIMIT 10000) s"),
+	run('SELECT count(*) FROM line'), 'looked at in turns: all rows are found');
 
 # Unlogged pages do not move their LSN.
 filled_table('unlogged', 'UNLOGGED');
