@@ -27,7 +27,7 @@
 
 typedef enum PhnswOrder
 {
-	PHNSW_ORDER_STRICT,			/* rows found late come at the very end, behind all others */
+	PHNSW_ORDER_STRICT,			/* rows found too late come at the very end, behind all others */
 	PHNSW_ORDER_RELAXED			/* rows found late are returned when they are found */
 } PhnswOrder;
 

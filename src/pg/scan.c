@@ -4,9 +4,10 @@
  *
  * A scan hands the executor rows with a lower bound of their distance (xs_recheckorderby), in the order of these bounds; the
  * executor computes the distances and returns the rows in exact order.  Bounds must not be above the distance (it raises an
- * error) and must not go down: a hit that is found after a farther one was returned is "late", and comes at the very
- * end of the scan (strict order) or at once (relaxed), as phnsw.iterative_scan says.  Therefore the scan looks ahead: it returns a hit only while enough others, all farther, are
- * known, and goes on with the search before these run out.
+ * error) and must not go down: a hit that is found after a farther one was returned is "late".  In strict order it is returned if its
+ * distance fits behind that one all the same (exact.c), and at the very end of the scan if not; in relaxed order at once
+ * (phnsw.iterative_scan).  Therefore the scan looks ahead: it returns a hit only while enough others, all farther, are known, and goes on with the search
+ * before these run out.
  *
  * The graph phase ends in a sweep over all pages (sweep.c) when the graph has no more to give, when its memory exceeds
  * work_mem, or when it has returned so many rows that the sweep is cheaper; a small index is swept at once, and exactly.
@@ -17,9 +18,6 @@
 
 #include <math.h>
 
-#include "access/tableam.h"
-#include "catalog/index.h"
-#include "executor/executor.h"
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -190,6 +188,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	so->n_ahead = 0;
 	so->n_hits = 0;
 	so->last_bound = -INFINITY;
+	so->late_looks = 0;
 	so->last_id = 0;
 	so->n_emitted = 0;
 	so->n_tids = so->next_tid = 0;
@@ -302,12 +301,10 @@ look_ahead(PhnswScan *so)
 
 /* The hit whose rows come next; false when there are no more. */
 static bool
-next_hit(PhnswScan *so, PhnswHit *hit)
+next_hit(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit)
 {
 	for (;;)
 	{
-		bool		late;
-
 		if (so->phase == PHNSW_SCAN_GRAPH)
 			look_ahead(so);
 		if (so->n_hits == 0 && so->phase == PHNSW_SCAN_SWEEP && !phnsw_sweep_next(so))
@@ -326,65 +323,23 @@ next_hit(PhnswScan *so, PhnswHit *hit)
 			return true;
 		}
 
-		late = hit->bound < so->last_bound;
-		if (late)
-			phnsw_counters.late++;
-		else
+		if (hit->bound >= so->last_bound)
 			so->last_bound = hit->bound;
-		if (!late || phnsw_iterative_scan == PHNSW_ORDER_RELAXED)
+		else if (phnsw_iterative_scan == PHNSW_ORDER_RELAXED || !phnsw_late_fits(scan, so, hit))
 		{
-			remember_emitted(so, hit->id);
-			return true;
+			phnsw_counters.late++;
+			if (phnsw_iterative_scan != PHNSW_ORDER_RELAXED)
+			{
+				CHECK_FOR_INTERRUPTS();
+				continue;
+			}
 		}
+		remember_emitted(so, hit->id);
+		return true;
 	}
 }
 
 /* ---- rows -------------------------------------------------------------------------------------------------------------------- */
-
-/*
- * phnsw.check_bounds: computes the distance of the row as the executor will, and compares.  The row is fetched through a
- * fetch state of its own, so that the executor's is left alone.
- */
-static void
-check_bound(IndexScanDesc scan, PhnswScan *so)
-{
-	Relation	heap = scan->heapRelation;
-	ScanKey		orderby = &scan->orderByData[0];
-	TupleTableSlot *slot = table_slot_create(heap, NULL);
-	IndexFetchTableData *fetch = table_index_fetch_begin(heap);
-	ItemPointerData tid = scan->xs_heaptid;
-	bool		call_again = false;
-
-	if (table_index_fetch_tuple(fetch, &tid, scan->xs_snapshot, slot, &call_again, NULL))
-	{
-		IndexInfo  *info = BuildIndexInfo(so->index);
-		EState	   *estate = CreateExecutorState();
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnull[INDEX_MAX_KEYS];
-		double		distance;
-
-		GetPerTupleExprContext(estate)->ecxt_scantuple = slot;
-		FormIndexDatum(info, slot, estate, values, isnull);
-		if (isnull[0])
-			ereport(ERROR,
-					(errcode(ERRCODE_INDEX_CORRUPTED),
-					 errmsg("index \"%s\" returned row (%u,%u), whose value is NULL", RelationGetRelationName(so->index),
-							ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid)),
-					 errhint("Run phnsw_check() on the index, and REINDEX it.")));
-		distance = DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, values[0],
-													orderby->sk_argument));
-		if (float8_gt(so->current.bound, distance))
-			ereport(ERROR,
-					(errcode(ERRCODE_INDEX_CORRUPTED),
-					 errmsg("index \"%s\" returned bound %.17g for row (%u,%u) at distance %.17g",
-							RelationGetRelationName(so->index), so->current.bound,
-							ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), distance),
-					 errhint("Run phnsw_check() on the index, and REINDEX it.")));
-		FreeExecutorState(estate);
-	}
-	table_index_fetch_end(fetch);
-	ExecDropSingleTupleTableSlot(slot);
-}
 
 bool
 phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
@@ -407,7 +362,7 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 	{
 		PhnswHit	hit;
 
-		if (!next_hit(so, &hit))
+		if (!next_hit(scan, so, &hit))
 			return false;
 		phnsw_emit_begin(so, &hit);
 	}
@@ -419,7 +374,7 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 	scan->xs_orderbyvals[0] = Float8GetDatum(so->kind == PHNSW_QUERY_NAN ? get_float8_nan() : so->current.bound);
 	scan->xs_recheckorderby = true;
 	if (phnsw_check_bounds && so->kind == PHNSW_QUERY_VECTOR)
-		check_bound(scan, so);
+		phnsw_check_bound(scan, so);
 	phnsw_pin_row(so, scan);
 	so->blocks_read = pgBufferUsage.shared_blks_read;
 	return true;

@@ -1,7 +1,7 @@
 /*
  * scan.h
  *    What the files of an ORDER BY scan share: scan.c (callbacks, graph phase), sweep.c (linear phase), emit.c (from nodes to
- *    heap TIDs), ahead.c (rows to come), kill.c (rows that are gone).
+ *    heap TIDs), ahead.c (rows to come), exact.c (hits that come late), kill.c (rows that are gone).
  *
  * A scan turns nodes into hits (a node, and a lower bound of the distance of its rows), keeps the hits in a heap and
  * returns them in the order of their bounds.  The graph finds the hits first; when it ends, or when going on with it would
@@ -86,6 +86,7 @@ typedef struct PhnswScan
 	/* bound and node of the last hit that was taken out; bound -inf: none yet */
 	double		last_bound;
 	uint32		last_id;
+	uint32		late_looks;		/* at rows of late hits, in vain (exact.c) */
 
 	/* graph phase: the machine's window, looked at up to next_found */
 	const phnsw_candidate *found;
@@ -150,6 +151,17 @@ extern uint32 phnsw_look_ahead_rows(PhnswScan *so);
 
 /* Pins the table's page of the row that is about to be returned, where the executor's fetch looks for it. */
 extern void phnsw_pin_row(PhnswScan *so, IndexScanDesc scan);
+
+/* ---- exact.c --------------------------------------------------------------------------------------------------------- */
+
+/* The distance that the executor will compute for a row; false when the scan's snapshot sees none there. */
+extern bool phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distance);
+
+/* May a hit be returned though its bound is below the last one?  Then the last one is its bound, too, and *hit says so. */
+extern bool phnsw_late_fits(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit);
+
+/* phnsw.check_bounds: compares the bound of the row that is about to be returned with its distance. */
+extern void phnsw_check_bound(IndexScanDesc scan, PhnswScan *so);
 
 /* ---- kill.c ---------------------------------------------------------------------------------------------------------- */
 

@@ -1,0 +1,110 @@
+/*
+ * exact.c
+ *    A row's distance, computed by the scan itself: for hits that are found late, and for phnsw.check_bounds.
+ *
+ * A hit is late when a farther bound has been returned before it.  Where rows lie closer together than their codes can tell apart
+ * (near-duplicates, dense clusters far from each other) most hits of a cluster are, and hardly any of them is really nearer than what
+ * the executor may have passed on, which is nothing beyond the last bound.  So the row's distance is looked up: when it is not below the last
+ * bound, that bound is one of this row as well, and the order stays exact.
+ *
+ * The row is fetched through a fetch state of its own, so that the executor's is left alone.
+ */
+#include "scan.h"
+
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "utils/float.h"
+
+/* Looks in vain, one after the other, until most late hits are taken for what they seem: the search began in the wrong cluster. */
+#define PHNSW_LATE_LOOKS 32
+/* From then on so many hits per look. */
+#define PHNSW_LATE_PERIOD 16
+
+/* The indexed value of a fetched row: *null for NULL. */
+static Datum
+indexed_value(PhnswScan *so, TupleTableSlot *slot, EState **estate, bool *null)
+{
+	AttrNumber	number = so->index->rd_index->indkey.values[0];
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	*estate = NULL;
+	if (number > 0)
+		return slot_getattr(slot, number, null);
+	*estate = CreateExecutorState();
+	GetPerTupleExprContext(*estate)->ecxt_scantuple = slot;
+	FormIndexDatum(BuildIndexInfo(so->index), slot, *estate, values, nulls);
+	*null = nulls[0];
+	return values[0];
+}
+
+bool
+phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distance)
+{
+	ScanKey		orderby = &scan->orderByData[0];
+	TupleTableSlot *slot = table_slot_create(scan->heapRelation, NULL);
+	IndexFetchTableData *fetch = table_index_fetch_begin(scan->heapRelation);
+	ItemPointerData at = tid;	/* the fetch moves it along a chain of versions */
+	bool		call_again = false;
+	bool		found = table_index_fetch_tuple(fetch, &at, scan->xs_snapshot, slot, &call_again, NULL);
+
+	if (found)
+	{
+		EState	   *estate;
+		bool		null;
+		Datum		value = indexed_value(so, slot, &estate, &null);
+
+		if (null)
+			ereport(ERROR,
+					(errcode(ERRCODE_INDEX_CORRUPTED),
+					 errmsg("index \"%s\" returned row (%u,%u), whose value is NULL", RelationGetRelationName(so->index),
+							ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid)),
+					 errhint("Run phnsw_check() on the index, and REINDEX it.")));
+		*distance = DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, value, orderby->sk_argument));
+		if (estate != NULL)
+			FreeExecutorState(estate);
+	}
+	table_index_fetch_end(fetch);
+	ExecDropSingleTupleTableSlot(slot);
+	return found;
+}
+
+/*
+ * Nodes with several rows are not looked at: some of those might have to wait, and a node's rows come together.
+ */
+bool
+phnsw_late_fits(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit)
+{
+	ItemPointerData tid;
+	double		distance;
+
+	if (so->kind != PHNSW_QUERY_VECTOR || hit->chained || hit->tid.offset == 0 ||
+		(hit->tid.block_hi & hit->tid.block_lo) == 0xFFFF ||
+		(so->late_looks >= PHNSW_LATE_LOOKS && so->late_looks++ % PHNSW_LATE_PERIOD != 0))
+		return false;
+	memcpy(&tid, &hit->tid, sizeof(tid));
+	if (!phnsw_exact_distance(scan, so, tid, &distance) || !(distance >= so->last_bound))
+	{
+		so->late_looks++;
+		return false;
+	}
+	so->late_looks = 0;
+	hit->bound = so->last_bound;
+	return true;
+}
+
+void
+phnsw_check_bound(IndexScanDesc scan, PhnswScan *so)
+{
+	ItemPointerData tid = scan->xs_heaptid;
+	double		distance;
+
+	if (phnsw_exact_distance(scan, so, tid, &distance) && float8_gt(so->current.bound, distance))
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("index \"%s\" returned bound %.17g for row (%u,%u) at distance %.17g",
+						RelationGetRelationName(so->index), so->current.bound,
+						ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), distance),
+				 errhint("Run phnsw_check() on the index, and REINDEX it.")));
+}
