@@ -28,13 +28,17 @@ indexed_value(PhnswScan *so, TupleTableSlot *slot, EState **estate, bool *null)
 	AttrNumber	number = so->index->rd_index->indkey.values[0];
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
+	MemoryContext caller;
 
 	*estate = NULL;
 	if (number > 0)
 		return slot_getattr(slot, number, null);
 	*estate = CreateExecutorState();
 	GetPerTupleExprContext(*estate)->ecxt_scantuple = slot;
+	/* A long scan looks often: all of it goes with the state. */
+	caller = MemoryContextSwitchTo((*estate)->es_query_cxt);
 	FormIndexDatum(BuildIndexInfo(so->index), slot, *estate, values, nulls);
+	MemoryContextSwitchTo(caller);
 	*null = nulls[0];
 	return values[0];
 }
