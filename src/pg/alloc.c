@@ -311,17 +311,22 @@ phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id)
 	return buffer;
 }
 
-/* Adds the page's free slots to the claims; *partial: it has more of them than are wanted. */
+/*
+ * Adds the page's free slots to the claims; *partial: it has more of them than are wanted.  Nobody sees what is claimed, so vacuum, or who fills
+ * the page as well, enters it in the map again while we look for more: *pages are those that we have had.
+ */
 static void
-claim_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 wanted, PhnswClaim *claims, uint32 *n, bool *partial)
+claim_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 wanted, PhnswClaim *claims, uint32 *n, bool *partial,
+		   Bitmapset **pages)
 {
 	uint32		first = first_id_of(index, pi, block);
 	Buffer		buffer;
 	Page		page;
 
 	*partial = false;
-	if (first == PHNSW_NONE)
-		return;					/* an old hint of the free space map */
+	if (first == PHNSW_NONE || bms_is_member((int) (first / pi->slots_per_page), *pages))
+		return;					/* an old hint of the free space map, or not news */
+	*pages = bms_add_member(*pages, (int) (first / pi->slots_per_page));
 	buffer = phnsw_pin(index, pi, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
@@ -339,6 +344,7 @@ claim_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 wanted, Phn
 		claims[(*n)++].version = slot->version;
 	}
 	UnlockReleaseBuffer(buffer);
+	phnsw_test_point(PHNSW_POINT_MERGE_CLAIMED);
 }
 
 static int
@@ -356,16 +362,17 @@ phnsw_claim_slots(Relation index, PhnswIndex *pi, uint32 wanted, PhnswClaim *cla
 	uint32		n = 0;
 	BlockNumber block = InvalidBlockNumber;
 	bool		partial = false;
+	Bitmapset  *pages = NULL;
 
 	if (pi->open_page != InvalidBlockNumber)
 	{
 		block = pi->open_page;
 		RecordUsedIndexPage(index, block);
 		pi->open_page = InvalidBlockNumber;
-		claim_page(index, pi, block, wanted, claims, &n, &partial);
+		claim_page(index, pi, block, wanted, claims, &n, &partial, &pages);
 	}
 	while (n < wanted && (block = GetFreeIndexPage(index)) != InvalidBlockNumber)
-		claim_page(index, pi, block, wanted, claims, &n, &partial);
+		claim_page(index, pi, block, wanted, claims, &n, &partial, &pages);
 	while (n < wanted)
 	{
 		Buffer		meta_buffer = lock_meta(index);
@@ -380,6 +387,7 @@ phnsw_claim_slots(Relation index, PhnswIndex *pi, uint32 wanted, PhnswClaim *cla
 			claims[n++] = (PhnswClaim) {.id = first + i, .version = 0};
 		partial = taken < pi->slots_per_page;
 	}
+	bms_free(pages);
 	qsort(claims, n, sizeof(PhnswClaim), by_id);
 	return partial ? block : InvalidBlockNumber;
 }

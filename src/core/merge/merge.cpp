@@ -1,5 +1,6 @@
 #include "merge/merge.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <new>
 
@@ -112,7 +113,9 @@ void Merge::fill(std::uint32_t place, phnsw_slot *slot) const noexcept {
   slot->count = 0;
   for (std::uint32_t i = 0; i < graph_.lists.counts[point]; i++) {
     const std::uint32_t id = id_of(graph_.lists.list(point)[i]);
-    if (id != PHNSW_NONE && id != ids_[place]) links[slot->count++] = id;
+    // A slot that vacuum has freed while we looked for slots may be an old node here and a new one: once is enough.
+    const bool named = std::find(links, links + slot->count, id) != links + slot->count;
+    if (id != PHNSW_NONE && id != ids_[place] && !named) links[slot->count++] = id;
   }
 }
 
