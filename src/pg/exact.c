@@ -43,7 +43,7 @@ indexed_value(PhnswScan *so, TupleTableSlot *slot, EState **estate, bool *null)
 	return values[0];
 }
 
-bool
+PhnswRowResult
 phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distance)
 {
 	ScanKey		orderby = &scan->orderByData[0];
@@ -51,27 +51,23 @@ phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, dou
 	IndexFetchTableData *fetch = table_index_fetch_begin(scan->heapRelation);
 	ItemPointerData at = tid;	/* the fetch moves it along a chain of versions */
 	bool		call_again = false;
-	bool		found = table_index_fetch_tuple(fetch, &at, scan->xs_snapshot, slot, &call_again, NULL);
+	PhnswRowResult result = PHNSW_ROW_INVISIBLE;
 
-	if (found)
+	if (table_index_fetch_tuple(fetch, &at, scan->xs_snapshot, slot, &call_again, NULL))
 	{
 		EState	   *estate;
 		bool		null;
 		Datum		value = indexed_value(so, slot, &estate, &null);
 
-		if (null)
-			ereport(ERROR,
-					(errcode(ERRCODE_INDEX_CORRUPTED),
-					 errmsg("index \"%s\" returned row (%u,%u), whose value is NULL", RelationGetRelationName(so->index),
-							ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid)),
-					 errhint("Run phnsw_check() on the index, and REINDEX it.")));
-		*distance = DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, value, orderby->sk_argument));
+		result = null ? PHNSW_ROW_NULL : PHNSW_ROW_FOUND;
+		if (!null)
+			*distance = DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, value, orderby->sk_argument));
 		if (estate != NULL)
 			FreeExecutorState(estate);
 	}
 	table_index_fetch_end(fetch);
 	ExecDropSingleTupleTableSlot(slot);
-	return found;
+	return result;
 }
 
 /*
@@ -82,20 +78,23 @@ phnsw_late_fits(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit)
 {
 	ItemPointerData tid;
 	double		distance;
+	PhnswRowResult row;
 
-	if (so->kind != PHNSW_QUERY_VECTOR || hit->chained || hit->tid.offset == 0 ||
-		(hit->tid.block_hi & hit->tid.block_lo) == 0xFFFF ||
-		(so->late_looks >= PHNSW_LATE_LOOKS && so->late_looks++ % PHNSW_LATE_PERIOD != 0))
+	if (so->kind != PHNSW_QUERY_VECTOR || hit->chained || hit->tid.offset == 0 || (hit->tid.block_hi & hit->tid.block_lo) == 0xFFFF)
+		return false;
+	if (so->late_in_vain >= PHNSW_LATE_LOOKS && ++so->late_passed % PHNSW_LATE_PERIOD != 0)
 		return false;
 	memcpy(&tid, &hit->tid, sizeof(tid));
-	if (!phnsw_exact_distance(scan, so, tid, &distance) || !(distance >= so->last_bound))
+	row = phnsw_exact_distance(scan, so, tid, &distance);
+	if (row == PHNSW_ROW_FOUND && distance >= so->last_bound)
 	{
-		so->late_looks++;
-		return false;
+		so->late_in_vain = 0;
+		hit->bound = so->last_bound;
+		return true;
 	}
-	so->late_looks = 0;
-	hit->bound = so->last_bound;
-	return true;
+	/* A row that nobody here sees says nothing. */
+	so->late_in_vain += row == PHNSW_ROW_FOUND;
+	return false;
 }
 
 void
@@ -103,8 +102,15 @@ phnsw_check_bound(IndexScanDesc scan, PhnswScan *so)
 {
 	ItemPointerData tid = scan->xs_heaptid;
 	double		distance;
+	PhnswRowResult row = phnsw_exact_distance(scan, so, tid, &distance);
 
-	if (phnsw_exact_distance(scan, so, tid, &distance) && float8_gt(so->current.bound, distance))
+	if (row == PHNSW_ROW_NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("index \"%s\" returned row (%u,%u), whose value is NULL", RelationGetRelationName(so->index),
+						ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid)),
+				 errhint("Run phnsw_check() on the index, and REINDEX it.")));
+	if (row == PHNSW_ROW_FOUND && float8_gt(so->current.bound, distance))
 		ereport(ERROR,
 				(errcode(ERRCODE_INDEX_CORRUPTED),
 				 errmsg("index \"%s\" returned bound %.17g for row (%u,%u) at distance %.17g",

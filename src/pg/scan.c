@@ -188,7 +188,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	so->n_ahead = 0;
 	so->n_hits = 0;
 	so->last_bound = -INFINITY;
-	so->late_looks = 0;
+	so->late_in_vain = so->late_passed = 0;
 	so->last_id = 0;
 	so->n_emitted = 0;
 	so->n_tids = so->next_tid = 0;

@@ -86,7 +86,8 @@ typedef struct PhnswScan
 	/* bound and node of the last hit that was taken out; bound -inf: none yet */
 	double		last_bound;
 	uint32		last_id;
-	uint32		late_looks;		/* at rows of late hits, in vain (exact.c) */
+	uint32		late_in_vain;	/* late hits whose row did not fit, one after the other (exact.c) */
+	uint32		late_passed;	/* since these were too many */
 
 	/* graph phase: the machine's window, looked at up to next_found */
 	const phnsw_candidate *found;
@@ -154,8 +155,15 @@ extern void phnsw_pin_row(PhnswScan *so, IndexScanDesc scan);
 
 /* ---- exact.c --------------------------------------------------------------------------------------------------------- */
 
-/* The distance that the executor will compute for a row; false when the scan's snapshot sees none there. */
-extern bool phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distance);
+typedef enum PhnswRowResult
+{
+	PHNSW_ROW_FOUND,
+	PHNSW_ROW_NULL,				/* an old version, or an expression that has changed, has no vector */
+	PHNSW_ROW_INVISIBLE			/* to the scan's snapshot */
+} PhnswRowResult;
+
+/* The distance that the executor will compute for a row. */
+extern PhnswRowResult phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distance);
 
 /* May a hit be returned though its bound is below the last one?  Then the last one is its bound, too, and *hit says so. */
 extern bool phnsw_late_fits(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit);
