@@ -311,10 +311,7 @@ free_slots_of_page(PhnswVacuum *v, BlockNumber block, uint32 first)
 	if (n > 0)
 		phnsw_page_has_room(v->index, v->pi, block, true);
 	if (n > 0 && used == 0)
-	{
 		v->stats->pages_newly_deleted++;
-		v->stats->pages_deleted++;
-	}
 }
 
 static bool
@@ -429,7 +426,7 @@ phnsw_ambulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBul
 		seconds[2] = phnsw_lap(&mark);
 	}
 	report_work(v, stats->tuples_removed - removed_before, seconds);
-	stats->pages_free = count_free_pages(v);
+	stats->pages_free = stats->pages_deleted = count_free_pages(v);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
