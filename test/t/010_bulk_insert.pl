@@ -196,6 +196,7 @@ foreach my $case (
 	[ 'alter', 'ALTER TABLE %s ADD COLUMN other float DEFAULT random()', 900 ],
 	[ 'unlog', 'ALTER TABLE %s SET UNLOGGED', 900 ],
 	[ 'redrop', 'DROP INDEX %1$s_v; CREATE INDEX %1$s_v ON %1$s USING phnsw (v)', 900 ],
+	[ 'clustered', 'CREATE INDEX %1$s_id ON %1$s (id); CLUSTER %1$s USING %1$s_id', 900 ],
 	[ 'second', 'CREATE INDEX ON %s USING phnsw (v vector_cosine_ops)', 900 ],
 	[ 'analyzed', 'ANALYZE %s', 900 ],
 	[ 'option', 'ALTER INDEX %s_v SET (ef_construction = 100)', 900 ],
@@ -291,6 +292,18 @@ run('CREATE TABLE many (id int, v vector(8)) PARTITION BY HASH (id); CREATE INDE
 	. rows('many', 1, 60000));
 complete('many7', run('SELECT count(*) FROM many7'), 'one of many partitions');
 complete('many39', run('SELECT count(*) FROM many39'), 'the last of many partitions');
+# Rows that move to another partition, and a partition that comes and goes with its rows in waiting.
+run("CREATE TABLE moving (id int, v vector(8)) PARTITION BY RANGE (id); CREATE INDEX moving_v ON moving USING phnsw (v);
+	CREATE TABLE moving0 PARTITION OF moving FOR VALUES FROM (0) TO (10000); CREATE TABLE moving1 PARTITION OF moving FOR VALUES FROM (10000) TO (20000);
+	BEGIN;" . rows('moving', 1, 900) . 'UPDATE moving SET id = id + 10000 WHERE id % 3 = 0;' . rows('moving', 901, 1500) . 'COMMIT');
+complete('moving0', 1200, 'rows that have left for another partition');
+complete('moving1', 300, 'rows that came from another partition');
+run(fresh('attached') . 'BEGIN;' . rows('attached', 20001, 20800)
+	. 'ALTER TABLE moving ATTACH PARTITION attached FOR VALUES FROM (20000) TO (30000);' . rows('moving', 20801, 21500) . 'COMMIT') if !filled();
+complete('attached', 1500, 'attached with rows in waiting') if !filled();
+run('BEGIN;' . rows('moving', 2001, 2900) . 'ALTER TABLE moving DETACH PARTITION moving0;' . rows('moving0', 2901, 3500) . 'COMMIT');
+complete('moving0', 2700, 'detached with rows in waiting');
+
 run('BEGIN;' . (fresh('unlogged') =~ s/CREATE TABLE/CREATE UNLOGGED TABLE/r) . 'COMMIT;' . rows('unlogged', 1, 1000));
 complete('unlogged', 1000, 'unlogged');
 foreach my $on (qw(PRESERVE DELETE))
@@ -331,6 +344,21 @@ run(fresh('err'));
 	ROLLBACK TO a;} . rows('err', 9001, 9100) . 'COMMIT');
 like($err, qr/statement timeout/, 'a flush is interrupted by statement_timeout');
 complete('err', 9100, 'interrupted, then committed');
+# PostgreSQL stops that clock before it commits, so a flush at COMMIT goes on for as long as it takes, also that of a single statement.
+run('TRUNCATE err');
+($out, $err) = try('BEGIN;' . rows('err', 1, 30000) . "SET statement_timeout = '20ms'; COMMIT");
+is($err, '', 'statement_timeout does not reach a flush at commit');
+complete('err', 30000, 'statement_timeout at commit');
+run('TRUNCATE err');
+($out, $err) = try("SET statement_timeout = '30ms';" . rows('err', 1, 60000));
+like($err, qr/statement timeout/, 'statement_timeout while rows are collected');
+complete('err', 0, 'statement_timeout while rows are collected');
+# A constraint that is looked at after all triggers, when the rows are already in the index.
+($out, $err) = try(fresh('unique_late') . 'ALTER TABLE unique_late ADD UNIQUE (id) DEFERRABLE INITIALLY DEFERRED;'
+	. 'BEGIN;' . rows('unique_late', 1, 900) . rows('unique_late', 900, 1000) . compare_sql('unique_late') . 'COMMIT;' . rows('unique_late', 1, 800));
+like($err, qr/duplicate key value violates unique constraint/, 'deferred unique constraint');
+like($out, qr/^1001\nt$/, 'its rows were in the index when it was looked at');
+complete('unique_late', 800, 'deferred unique constraint');
 run('TRUNCATE err');
 ($out, $err) = try("SET temp_file_limit = '256kB'; BEGIN;" . rows('err', 1, 9000) . 'COMMIT');
 is($err, '', 'temp_file_limit at commit: the rows go one by one');
