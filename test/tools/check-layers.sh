@@ -28,7 +28,7 @@ while IFS=: read -r file line text; do
 	layer=${layer%%/*}
 	target=$(sed -E 's/^[^"<]*["<]([^">]*)[">].*/\1/' <<<"$text")
 	case $target in
-	capi/phnsw_core.h | capi/phnsw_format.h | phnsw_format.h) continue ;;
+	capi/phnsw_[a-z]*.h | phnsw_[a-z]*.h) continue ;;
 	esac
 	if [[ $text == *'<'* ]]; then
 		# Standard and system headers; PostgreSQL's would be found by this form as well.

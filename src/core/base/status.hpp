@@ -5,7 +5,7 @@
 // return, nothing to free.
 #pragma once
 
-#include "capi/phnsw_core.h"
+#include "capi/phnsw_status.h"
 
 namespace phnsw {
 

@@ -12,6 +12,7 @@
 
 #include "build/calibrate.hpp"
 #include "build/images.hpp"
+#include "capi/phnsw_build.h"
 
 namespace phnsw {
 

@@ -8,6 +8,7 @@
 #include "base/arena.hpp"
 #include "base/array.hpp"
 #include "base/team.hpp"
+#include "capi/phnsw_build.h"
 #include "kernel/gemm.hpp"
 
 namespace phnsw {

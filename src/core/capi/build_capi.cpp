@@ -1,6 +1,7 @@
 // The bulk build's part of the C interface: guard() and forwarding.
 #include "build/build.hpp"
 #include "capi/guard.hpp"
+#include "capi/phnsw_build.h"
 
 struct phnsw_build {
   std::unique_ptr<phnsw::Build> build;

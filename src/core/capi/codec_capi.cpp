@@ -4,6 +4,7 @@
 
 #include "capi/guard.hpp"
 #include "capi/handles.hpp"
+#include "capi/phnsw_codec.h"
 #include "codec/coded_point.hpp"
 #include "codec/query.hpp"
 #include "codec/validate.hpp"

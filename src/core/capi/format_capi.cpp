@@ -1,6 +1,6 @@
-// C entries of validation and of the checker's walk: forwarding only, see phnsw_core.h.
+// C entries of validation and of the checker's walk: forwarding only, see phnsw_validate.h.
 #include "capi/guard.hpp"
-#include "capi/phnsw_core.h"
+#include "capi/phnsw_validate.h"
 #include "format/validate.hpp"
 #include "graph/reach.hpp"
 

@@ -1,6 +1,7 @@
 // The merge's part of the C interface: guard() and forwarding.
 #include "capi/guard.hpp"
 #include "capi/handles.hpp"
+#include "capi/phnsw_merge.h"
 #include "merge/merge.hpp"
 
 struct phnsw_merge {

@@ -1,6 +1,6 @@
-// C entries of the search machine: forwarding only, see phnsw_core.h.
+// C entries of the search machine: forwarding only, see phnsw_search.h.
 #include "capi/guard.hpp"
-#include "capi/phnsw_core.h"
+#include "capi/phnsw_search.h"
 #include "graph/search.hpp"
 #include "graph/stops.hpp"
 

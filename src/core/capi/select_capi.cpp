@@ -1,5 +1,5 @@
-// C entries of the selection of neighbours: forwarding only, see phnsw_core.h.
-#include "capi/phnsw_core.h"
+// C entries of the selection of neighbours: forwarding only, see phnsw_codec.h.
+#include "capi/phnsw_codec.h"
 #include "graph/select.hpp"
 
 extern "C" {

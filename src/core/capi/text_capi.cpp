@@ -1,5 +1,5 @@
-// The text entry of phnsw_core.h: forwards to text/vector_text.hpp, which neither throws nor allocates.
-#include "capi/phnsw_core.h"
+// The text entry of phnsw_text.h: forwards to text/vector_text.hpp, which neither throws nor allocates.
+#include "capi/phnsw_text.h"
 #include "text/vector_text.hpp"
 
 phnsw_text_result phnsw_text_parse(const char *text, size_t length, float *values, uint32_t capacity, uint32_t *dims,

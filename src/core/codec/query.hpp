@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "base/array.hpp"
+#include "capi/phnsw_codec.h"
 #include "codec/codec.hpp"
 
 namespace phnsw {

@@ -4,7 +4,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "capi/phnsw_core.h"
+#include "capi/phnsw_search.h"
+#include "capi/phnsw_validate.h"
 
 namespace phnsw {
 

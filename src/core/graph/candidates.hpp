@@ -20,7 +20,7 @@
 #include <limits>
 
 #include "base/array.hpp"
-#include "capi/phnsw_core.h"
+#include "capi/phnsw_search.h"
 
 namespace phnsw {
 

@@ -1,6 +1,6 @@
 // Search: a resumable best-first search of one level of the graph.
 //
-// The machine knows ids, scores and versions; pages, codes and links are the caller's.  See phnsw_core.h for the
+// The machine knows ids, scores and versions; pages, codes and links are the caller's.  See phnsw_search.h for the
 // protocol and README.md for the algorithm.
 //
 // Invariants: an id enters at most once (visited_), so window and reserve hold no duplicates; while the reserve is not
@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "capi/phnsw_core.h"
+#include "capi/phnsw_search.h"
 #include "graph/candidates.hpp"
 #include "graph/reserve.hpp"
 #include "graph/visited.hpp"

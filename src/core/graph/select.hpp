@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "capi/phnsw_core.h"
+#include "capi/phnsw_codec.h"
 
 namespace phnsw {
 

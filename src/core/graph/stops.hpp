@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "capi/phnsw_core.h"
+#include "capi/phnsw_search.h"
 
 namespace phnsw {
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 
+#include "capi/phnsw_merge.h"
 #include "merge/graph.hpp"
 
 namespace phnsw {

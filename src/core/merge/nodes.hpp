@@ -8,6 +8,7 @@
 
 #include "base/array.hpp"
 #include "build/context.hpp"
+#include "capi/phnsw_merge.h"
 #include "codec/codec.hpp"
 
 namespace phnsw {

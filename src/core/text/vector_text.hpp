@@ -10,7 +10,7 @@
 #include <span>
 #include <string_view>
 
-#include "capi/phnsw_core.h"
+#include "capi/phnsw_text.h"
 
 namespace phnsw {
 
