@@ -57,6 +57,11 @@ SELECT subvector('[1,2,3]', -2147483648, 2147483647);
 SELECT subvector('[1,2,3]', 2147483647, 2147483647);
 SELECT subvector('[1,2,3]', -2147483648, -2147483648);
 
+-- a bit per coordinate
+SELECT binary_quantize('[1,0,-1,1e-45,-0]') AS bits, length(binary_quantize(array_fill(1, ARRAY[16000])::vector)) AS long,
+	binary_quantize('[1,-1,1,1,-1,-1,1,-1,1]') AS over_a_byte, binary_quantize(NULL) IS NULL AS null_in_null_out;
+SELECT binary_quantize('[1,2,-3]')::bit(3) # B'010' AS other;
+
 -- aggregates
 SELECT avg(v), sum(v), count(v) FROM (VALUES ('[1,2]'::vector), (NULL), ('[4,-2]')) AS t(v);
 SELECT avg(v), sum(v) FROM (VALUES (NULL::vector)) AS t(v);

@@ -241,6 +241,32 @@ INSERT INTO small SELECT i, ARRAY[i, i % 7, i % 11]::vector FROM generate_series
 ANALYZE small;
 EXPLAIN (COSTS OFF) SELECT id FROM small ORDER BY v <-> '[1,2,3]' LIMIT 10;
 
+-- A merge join goes back in its inner side, which a scan of the index cannot: what it has given is kept (Materialize), and the join is that
+-- of a sort.  Each distance occurs twice on the outer side.
+CREATE TABLE inner_rows (id int, v vector(2));
+INSERT INTO inner_rows SELECT i, ARRAY[i % 40, 0]::vector FROM generate_series(1, 120) i;
+CREATE INDEX inner_v ON inner_rows USING phnsw (v);
+CREATE TABLE outer_rows AS SELECT i AS id, (i % 50)::float8 AS d FROM generate_series(1, 100) i;
+ANALYZE inner_rows, outer_rows;
+SET enable_hashjoin = off;
+SET enable_nestloop = off;
+SET enable_seqscan = off;
+SET enable_sort = off;
+CREATE FUNCTION joined() RETURNS text LANGUAGE sql AS $$
+	SELECT count(*) || ' ' || sum(o.id * i.id) FROM outer_rows o JOIN (SELECT id, v <-> '[0,0]' AS d FROM inner_rows ORDER BY v <-> '[0,0]' LIMIT 1000) i USING (d)
+$$;
+SELECT plan_of($$SELECT * FROM outer_rows o JOIN (SELECT id, v <-> '[0,0]' AS d FROM inner_rows ORDER BY v <-> '[0,0]' OFFSET 0) i USING (d)$$);
+SELECT joined();
+RESET enable_hashjoin;
+SET enable_mergejoin = off;
+SET enable_indexscan = off;
+SELECT joined();
+RESET enable_indexscan;
+RESET enable_mergejoin;
+RESET enable_nestloop;
+RESET enable_seqscan;
+RESET enable_sort;
+
 -- the limit of rows per scan is known to the planner
 SET enable_seqscan = off;
 SET phnsw.iterative_scan = relaxed_order;
@@ -257,6 +283,6 @@ RESET enable_seqscan;
 
 SELECT phnsw_check('p_v');
 DEALLOCATE ALL;
-DROP FUNCTION startup, planned, plan_of, nodes_of;
-DROP TABLE p, k, k_l2, k_ip, k_cosine, k_all, k_long, tiny, texts, parts, loaded, groups, small, cases;
+DROP FUNCTION startup, planned, plan_of, nodes_of, joined;
+DROP TABLE p, k, k_l2, k_ip, k_cosine, k_all, k_long, tiny, texts, parts, loaded, groups, small, cases, inner_rows, outer_rows;
 DROP FUNCTION test_vector;

@@ -113,6 +113,7 @@ if ((FAILED == 0)); then
 	if wanted tools; then
 		step "layers" 60 count_none "$SRC/test/tools/check-layers.sh" "$SRC"
 		step "symbols" 60 count_none "$SRC/test/tools/check-symbols.sh" "$WORK/unit/libphnsw_core.a" "$SRC/phnsw.so" "$PG_BIN/postgres"
+		step "prefetches" 60 count_none "$SRC/test/tools/check-prefetch.sh" "$SRC"
 		step "headers" 180 count_none "$SRC/test/tools/check-headers.sh" "$SRC"
 		step "documentation's examples" 60 count_none "$SRC/test/tools/check-docs.sh" "$SRC"
 		step "scripts" 60 count_none "$SRC/test/tools/check-scripts.sh" "$SRC"

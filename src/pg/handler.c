@@ -64,7 +64,7 @@ phnsw_handler(PG_FUNCTION_ARGS)
 	am->amoptsprocnum = 0;
 	am->amcanorder = false;
 	am->amcanorderbyop = true;
-	am->amcanbackward = false;
+	am->amcanbackward = false;	/* PostgreSQL refuses FETCH BACKWARD, or keeps rows for SCROLL */
 	am->amcanunique = false;
 	am->amcanmulticol = false;
 	am->amoptionalkey = true;	/* ORDER BY alone is a scan */
@@ -96,6 +96,7 @@ phnsw_handler(PG_FUNCTION_ARGS)
 	am->amgettuple = phnsw_amgettuple;
 	am->amgetbitmap = NULL;
 	am->amendscan = phnsw_amendscan;
+	/* A merge join, the only one to go back, keeps what a scan has given instead (Materialize). */
 	am->ammarkpos = NULL;
 	am->amrestrpos = NULL;
 	am->amestimateparallelscan = NULL;

@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "utils/float.h"
+#include "utils/varbit.h"
 
 #include "capi/phnsw_core.h"
 #include "detoast.h"
@@ -29,6 +30,7 @@ PG_FUNCTION_INFO_V1(phnsw_vector_sub);
 PG_FUNCTION_INFO_V1(phnsw_vector_mul);
 PG_FUNCTION_INFO_V1(phnsw_vector_concat);
 PG_FUNCTION_INFO_V1(phnsw_vector_subvector);
+PG_FUNCTION_INFO_V1(phnsw_vector_binary_quantize);
 PG_FUNCTION_INFO_V1(phnsw_vector_lt);
 PG_FUNCTION_INFO_V1(phnsw_vector_le);
 PG_FUNCTION_INFO_V1(phnsw_vector_eq);
@@ -242,6 +244,22 @@ phnsw_vector_subvector(PG_FUNCTION_ARGS)
 	result = phnsw_vector_new((int) (end - start));
 	memcpy(result->x, vector->x + (start - 1), (Size) (end - start) * sizeof(float));
 	PG_RETURN_VECTOR_P(result);
+}
+
+/* binary_quantize(vector): bit(dims), 1 for coordinates above zero, the first one first */
+Datum
+phnsw_vector_binary_quantize(PG_FUNCTION_ARGS)
+{
+	Vector	   *vector = PG_GETARG_VECTOR_P(0);
+	Size		bytes = VARBITTOTALLEN(vector->dim);
+	VarBit	   *result = palloc0(bytes);
+
+	SET_VARSIZE(result, bytes);
+	VARBITLEN(result) = vector->dim;
+	for (int i = 0; i < vector->dim; i++)
+		if (vector->x[i] > 0)
+			VARBITS(result)[i / BITS_PER_BYTE] |= (bits8) (0x80 >> (i % BITS_PER_BYTE));
+	PG_RETURN_VARBIT_P(result);
 }
 
 /* ---- comparison -------------------------------------------------------------------------------------------------------- */

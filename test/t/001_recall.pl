@@ -42,6 +42,13 @@ foreach my $metric ([ 'vector_l2_ops', '<->' ], [ 'vector_cosine_ops', '<=>' ], 
 		CROSS JOIN LATERAL (SELECT count(*) AS n, count(*) FILTER (WHERE d < previous) AS wrong
 			FROM (SELECT d, lag(d) OVER () AS previous FROM ($search) ten) pairs) checked});
 	is($out, '10000|100000|0', "$opclass: 10,000 queries give ten rows each, never out of order");
+	# Bounds are tight: of ten rows hardly more than ten are looked at in the table.
+	my $rechecks = $node->safe_psql('postgres', qq{SET enable_seqscan = off; SELECT phnsw_stats_reset();
+		SELECT count(*) FROM (SELECT * FROM queries ORDER BY id LIMIT 500) q
+			CROSS JOIN LATERAL (SELECT id FROM words ORDER BY embedding $operator q.embedding LIMIT 10) r;
+		SELECT 'rechecks ' || rechecks::float8 / scans FROM phnsw_stats WHERE scans = 500});
+	cmp_ok($rechecks =~ /rechecks ([0-9.]+)/ ? $1 : 1e9, '<=', 14, "$opclass: rows looked at in the table for ten");
+	note("$opclass: $1 rows looked at");
 	check_index($node, 'words_index', $opclass);
 	$node->safe_psql('postgres', 'DROP INDEX words_index');
 }
