@@ -163,15 +163,16 @@ def latencies(results):
 
 def search(options, dataset, chosen, report):
     floor(options, chosen, report)
-    recalls = {}
+    recalls, counters = {}, {}
     for k in options.ks:
         for system in chosen:
             system.k = k
         found = search_alone(options, dataset, chosen, report, k)
-        recalls = recalls or found
+        if not recalls:
+            recalls, counters = found
     for system in chosen:
         system.k = options.k
-    search_together(options, chosen, report, recalls)
+    search_together(options, chosen, report, recalls, counters)
 
 
 def floor(options, chosen, report):
@@ -195,7 +196,8 @@ def knob(ef):
 
 
 def search_alone(options, dataset, chosen, report, k):
-    """One connection, each ef, on two cores and on one; phnsw also with targets.  Returns {(system, ef): recall}."""
+    """One connection, each ef, on two cores and on one; phnsw also with targets.  Returns recalls and counters by
+    (system, ef)."""
     runs, one_core, recalls, counters = {}, {}, {}, {}
     for _ in range(options.repeat):
         for ef in [0] + (options.target if k == CALIBRATED_K else []) + widths(options, k):
@@ -214,10 +216,10 @@ def search_alone(options, dataset, chosen, report, k):
         report.add("search", system, k=k, **knob(ef), recall=recalls[system, ef], **latencies(results), clients=1, **counters[system, ef])
         if system.is_server:
             report.add("search_one_core", system, k=k, **knob(ef), recall=recalls[system, ef], **latencies(one_core[system, ef]), clients=1)
-    return recalls
+    return recalls, counters
 
 
-def search_together(options, chosen, report, recalls):
+def search_together(options, chosen, report, recalls, counters):
     """Many clients, at the smallest ef that reaches 0.95, phnsw also by its default target where that does; speedup: times the
     QPS of one client, measured beside it."""
     # One client is what search_alone() has measured.
@@ -229,7 +231,7 @@ def search_together(options, chosen, report, recalls):
                 for _ in range(options.repeat):
                     alone.append(system.search(ef, options.seconds)[0]["qps"])
                     results.append(system.search(ef, options.seconds, clients)[0])
-                report.add("search", system, **knob(ef), recall=recalls[system, ef], **latencies(results), clients=clients,
+                report.add("search", system, **knob(ef), recall=recalls[system, ef], **latencies(results), clients=clients, **counters[system, ef],
                            speedup=round(statistics.median(r["qps"] / one for r, one in zip(results, alone)), 3),
                            lock_waits=max(r["lock_waits"] for r in results))
 
