@@ -1,4 +1,4 @@
-# What a build, and a merge into an index that has nodes, keep in memory.  Private memory of the backend (RssAnon: without shared buffers and without the mapped
+# What a build, a merge into an index that has nodes, and a vacuum keep in memory.  Private memory of the backend (RssAnon: without shared buffers and without the mapped
 # temporary file) stays within maintenance_work_mem + 64 MB at every moment of a build; the rest goes to a temporary file of
 # PostgreSQL's, which is logged, counts for temp_file_limit and is gone afterwards.
 
@@ -109,6 +109,14 @@ is($node->safe_psql('postgres', "SET maintenance_work_mem = '24MB'; SET temp_fil
 is($node->safe_psql('postgres', "SET maintenance_work_mem = '24MB'; SET temp_file_limit = '80MB'; SET work_mem = '64kB'; BEGIN; " . insert_sql()
 	. "; DECLARE held CURSOR WITH HOLD FOR SELECT repeat('x', 1000) FROM generate_series(1, 60000); COMMIT; CLOSE held"
 	. "; SELECT inserts_bulk || ' ' || inserts FROM phnsw_stats WHERE index = 't_v'::regclass"), '0 1500', 'no merge where other files leave its own too little');
+# Vacuum: bits for all nodes, and copies of those that the lists of its pages name, as many as half of maintenance_work_mem holds.
+my ($vacuum_ample) = measure(512, 1, 'DELETE FROM t WHERE id % 10 = 3; VACUUM (INDEX_CLEANUP ON) t');
+my ($vacuum_little) = measure(8, 1, 'DELETE FROM t WHERE id % 10 = 7; VACUUM (INDEX_CLEANUP ON) t');
+note(sprintf 'vacuum: %.1f MB with 512 MB, %.1f MB with 8 MB', $vacuum_ample, $vacuum_little);
+cmp_ok($vacuum_ample, '>', 12, 'what a vacuum keeps is seen here');
+cmp_ok($vacuum_little, '<', 8, 'with little memory it keeps little');
+is($node->safe_psql('postgres', "SELECT rows = (SELECT count(*) FROM t) FROM phnsw_index_info('t_v')"), 't', 'and has done the same');
+$node->safe_psql('postgres', 'INSERT INTO t SELECT i, ' . random_vectors_sql(128, 'i') . " FROM generate_series(1, $next) i WHERE i % 10 IN (3, 7)");
 # Rows in waiting: some MB in memory, 2 MB in the file; the others do not wait.
 my ($bulk, $singly) = split(' ', $node->safe_psql('postgres', "CREATE TABLE few AS SELECT * FROM t LIMIT 1000; CREATE INDEX few_v ON few USING phnsw (v vector_l2_ops);
 	SET maintenance_work_mem = '24MB'; SET temp_file_limit = '4MB'; INSERT INTO few SELECT i, " . random_vectors_sql(128, 'i') . " FROM generate_series(200001, 224000) i;
