@@ -26,6 +26,7 @@ step 335 glove100 --rows 100000 --only insert,mixed,copy,update,vacuum --repeat 
 step 110 glove100 --only insert --repeat 1 --write-clients 1 --batches 100
 step 120 synth:100000:768 --only insert --repeat 1 --write-clients 1 --batches 100
 step 60 synth:100000:128 --only cold,filter --repeat 1 --seconds 1
+peers='' step 20 synth:100000:128 --only copy --repeat 1
 step 330 synth:1000000:128 --repeat 1 --seconds 1 --ef 10,40,160
 step 250 glove100 --only vacuum --repeat 1
 # Twenty vacuums of pgvector would take a quarter of an hour.
