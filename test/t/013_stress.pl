@@ -15,6 +15,7 @@ use IPC::Run;
 use PhnswTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Sessions;
 use Test::More;
 
 use constant { DIMS => 12, ROWS => 4000 };
@@ -132,19 +133,6 @@ sub crash
 	return $postmaster;
 }
 
-# Of the ten nearest of 30 queries, how many a search finds.
-sub stress_recall
-{
-	return $node->safe_psql('postgres', q{
-		CREATE TEMP TABLE q AS SELECT v FROM t ORDER BY md5(id::text) LIMIT 30;
-		SET enable_indexscan = off;
-		CREATE TEMP TABLE exact AS SELECT q.v, (SELECT max(d) FROM (SELECT t.v <-> q.v AS d FROM t ORDER BY d LIMIT 10) s) AS d FROM q;
-		RESET enable_indexscan;
-		SET enable_seqscan = off;
-		SET phnsw.ef_search = 100;
-		SELECT count(*) / 300.0 FROM exact e, LATERAL (SELECT t.v <-> e.v AS d FROM t ORDER BY t.v <-> e.v LIMIT 10) s WHERE s.d <= e.d});
-}
-
 foreach my $round (1 .. $rounds)
 {
 	my $how = ('backend killed', 'postmaster killed', 'immediate stop')[ $round % 3 ];
@@ -165,7 +153,7 @@ foreach my $round (1 .. $rounds)
 	check_index($node, 't_v', "round $round, $how");
 	is(count_through_index($node, 't', 'v', '<->', '(SELECT v FROM t WHERE id = 1)'),
 		$node->safe_psql('postgres', 'SELECT count(*) FROM t'), "round $round, $how: the index returns every row");
-	cmp_ok(stress_recall(), '>=', 0.9, "round $round, $how: searches find what there is");
+	cmp_ok(recall_of_own($node, 't', '<->', 100), '>=', 0.9, "round $round, $how: searches find what there is");
 	$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 	check_index($standby, 't_v', "round $round, $how, standby");
 }

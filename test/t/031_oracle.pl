@@ -10,10 +10,10 @@ use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
-use IPC::Run;
 use PhnswTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Sessions;
 use Test::More;
 
 use constant { CLIENTS => 4, TRANSACTIONS => 2000, RANGE => 1000000 };
@@ -143,28 +143,7 @@ foreach my $client (0 .. CLIENTS - 1)
 
 # ---- rounds ------------------------------------------------------------------------------------------------------------------
 
-sub client
-{
-	my ($name, $sql) = @_;
-	my %client = (name => $name, in => $sql, out => '', err => '');
-
-	$client{run} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
-		'<', \$client{in}, '>', \$client{out}, '2>', \$client{err});
-	return \%client;
-}
-
-my $settings = "SET enable_seqscan = off; SET enable_sort = off; SET phnsw.iterative_scan = relaxed_order;";
-# Rows that a search returns are rows of the table, and each comes once; all rows by index are all rows of the table.
-my $compare = qq{$settings
-	BEGIN ISOLATION LEVEL REPEATABLE READ;
-	CREATE TEMP TABLE few AS SELECT id, version, v FROM t ORDER BY v <-> vec(2, (random() * 100)::int) LIMIT 60;
-	CREATE TEMP TABLE everything AS SELECT id, version FROM t ORDER BY v <-> vec(2, 5);
-	SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = on;
-	SELECT 'a row that is not there' FROM few WHERE NOT EXISTS (SELECT FROM t WHERE t.id = few.id AND t.version = few.version AND t.v = few.v);
-	SELECT 'a row that comes twice' FROM everything GROUP BY id HAVING count(*) > 1;
-	SELECT 'rows that are missing' FROM t HAVING count(*) <> (SELECT count(*) FROM everything);
-	ROLLBACK;
-};
+my $compare = compare_rows('t', 'id, version', '<->', 'vec(2, (random() * 100)::int)', 'vec(2, 5)');
 
 sub committed
 {
@@ -175,22 +154,12 @@ sub work
 {
 	my ($end, $what) = @_;
 	my @n = committed();
-	my @clients = map { client("writer $_", join('', @{ $script[$_] }[ $n[$_] .. TRANSACTIONS - 1 ])) } 0 .. CLIENTS - 1;
+	my @clients = map { session($node, "writer $_", join('', @{ $script[$_] }[ $n[$_] .. TRANSACTIONS - 1 ])) } 0 .. CLIENTS - 1;
 
-	push @clients, client('vacuum', "VACUUM (INDEX_CLEANUP ON) t; SELECT pg_sleep(0.1);\n" x 1000), client('reader', $compare x 1000);
-	my $until = time() + $seconds;
-	while (time() < $until)
-	{
-		$_->{run}->pump_nb foreach @clients;
-		select(undef, undef, undef, 0.05);
-	}
+	push @clients, session($node, 'vacuum', "VACUUM (INDEX_CLEANUP ON) t; SELECT pg_sleep(0.1);\n" x 1000), session($node, 'reader', $compare x 1000);
+	sleep $seconds;
 	$node->stop($end);
-	foreach my $client (@clients)
-	{
-		eval { $client->{run}->finish };
-		unlike($client->{err}, qr/ERROR|PANIC/, "$what, $client->{name}: no error");
-		is($client->{out} =~ s/^[\d\s]*$//mgr, '', "$what, $client->{name}: no difference") if $client->{name} eq 'reader';
-	}
+	end_sessions($what, @clients);
 	$node->start;
 	return;
 }
@@ -217,7 +186,7 @@ sub look
 	check_index($node, 't_v', $what);
 	is(count_through_index($node, 't', 'v', '<->', 'vec(1, 1)'), scalar @rows, "$what: a scan of the index returns each row");
 	# As many as are equal: then the row is among them.
-	my @missed = split ' ', $node->safe_psql('postgres', qq{$settings SET phnsw.ef_search = 200;
+	my @missed = split ' ', $node->safe_psql('postgres', whole_index() . qq{SET phnsw.ef_search = 200;
 		SELECT string_agg(id::text, ' ') FROM (SELECT id, v, count(*) OVER (PARTITION BY v::text) AS equal FROM t) r
 			WHERE id NOT IN (SELECT id FROM t ORDER BY t.v <-> r.v LIMIT r.equal)});
 	note("$what: m = $m, not found: @missed") if @missed;

@@ -63,11 +63,11 @@ sub random_vectors_sql
 	return "(SELECT array_agg((random() * 2 - 1)::real) FROM generate_series(1, $dims) WHERE $salt IS NOT NULL)::vector($dims)";
 }
 
-# The checker finds nothing wrong.
+# The checker finds nothing wrong, and every row of the table in the index.
 sub check_index
 {
 	my ($node, $index, $what) = @_;
-	my ($rc, $out, $err) = $node->psql('postgres', "SELECT phnsw_check('$index'::regclass)");
+	my ($rc, $out, $err) = $node->psql('postgres', "SELECT phnsw_check('$index'::regclass, heap_check => true)");
 
 	ok($rc == 0, "phnsw_check passes: $what") or diag($err);
 	return;
