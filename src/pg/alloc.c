@@ -392,22 +392,6 @@ phnsw_claim_slots(Relation index, PhnswIndex *pi, uint32 wanted, PhnswClaim *cla
 	return partial ? block : InvalidBlockNumber;
 }
 
-Buffer
-phnsw_lock_claim(Relation index, PhnswIndex *pi, const PhnswClaim *claim, uint32 *place)
-{
-	BlockNumber block = phnsw_node_block(index, pi, claim->id, place);
-	Buffer		buffer = phnsw_pin(index, pi, block);
-	const phnsw_slot *slot;
-
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	phnsw_page_check(index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
-	slot = phnsw_page_slot(pi, BufferGetPage(buffer), *place);
-	if (slot->state == PHNSW_SLOT_FREE && slot->version == claim->version)
-		return buffer;
-	UnlockReleaseBuffer(buffer);
-	return InvalidBuffer;
-}
-
 void
 phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room)
 {

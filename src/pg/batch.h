@@ -165,7 +165,6 @@ struct PhnswMerging
 	phnsw_tid  *tids;
 	uint32		places;			/* new nodes */
 	PhnswClaim *claims;			/* their slots, ascending */
-	uint8	   *levels;
 	uint8	   *fates;			/* what became of them */
 	uint32		rows;			/* that it brought into the index; the others went one by one */
 };

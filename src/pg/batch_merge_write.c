@@ -4,15 +4,16 @@
  *
  *    1. every node page again: nodes that have gone since they were loaded are not linked to
  *    2. free slots for all new nodes, so that their ids are known; others may still take one, then its row goes one by one
- *    3. the new nodes, page by page, complete with their links
+ *    3. the new nodes, page by page, complete with their links on level 0
  *    4. the lists of old nodes, page by page: "a gives way to b" is applied to the list as it is now, whoever else changed it
- *    5. new nodes of higher levels, one by one, with their upper lists
- *    6. new nodes that no list has a place for any more find others, as after an insert
+ *    5. new nodes that no list has a place for any more find others, as after an insert
+ *    6. nodes of higher levels are raised, one by one: they get their upper lists.  Not before, for until then a slot is anybody's, and what
+ *       leads to it, or gave way to it, would lead nowhere once somebody has taken it
  *    7. rows whose code a node has join it
  *
- * Every record leaves an index that works: links are hints, and one to a slot whose node is not written yet leads to a FREE
- * slot.  A crash between the records leaves nodes that only other new ones lead to, which the aborted transaction's rows are
- * anyway: vacuum takes them.
+ * Every record leaves an index that works: links are hints, one to a slot whose node is not written yet leads to a FREE slot, and a
+ * node of a higher level is one of level 0 until it is raised.  A crash between the records leaves nodes that only other new ones lead
+ * to, which the aborted transaction's rows are anyway: vacuum takes them.
  *
  * Locks: README.md, Lock order; at most four node pages, ascending, in step 4.
  */
@@ -73,12 +74,12 @@ end_if_told(void)
 
 /* ---- nodes --------------------------------------------------------------------------------------------------------------- */
 
-/* The slot of a place, but for version and state. */
+/* The slot of a place, as a node of level 0, but for version and state. */
 static void
-fill_place(PhnswMerging *merging, uint32 place, uint8 level, phnsw_slot *slot)
+fill_place(PhnswMerging *merging, uint32 place, phnsw_slot *slot)
 {
 	slot->tid = merging->tids[phnsw_merge_place_row(*merging->core, place)];
-	slot->level = level;
+	slot->level = 0;
 	slot->upper = PHNSW_NONE;
 	slot->tids = PHNSW_NONE;
 	slot->unused = 0;
@@ -92,7 +93,7 @@ give_up_claim(PhnswMerging *merging, uint32 place)
 	phnsw_merge_assign(*merging->core, place, PHNSW_NONE);
 }
 
-/* The nodes of places first ... first + n - 1, whose slots lie on one page; those of higher levels come later. */
+/* The nodes of places first ... first + n - 1, whose slots lie on one page. */
 static void
 write_page(PhnswMerging *merging, BlockNumber block, uint32 first, uint32 n)
 {
@@ -113,8 +114,6 @@ write_page(PhnswMerging *merging, BlockNumber block, uint32 first, uint32 n)
 		const phnsw_slot *now;
 		phnsw_slot *slot;
 
-		if (merging->levels[place] > 0)
-			continue;
 		phnsw_node_block(merging->index, pi, claims[place].id, &at);
 		now = phnsw_page_slot(pi, BufferGetPage(buffer), at);
 		if (now->state != PHNSW_SLOT_FREE || now->version != claims[place].version)
@@ -123,7 +122,7 @@ write_page(PhnswMerging *merging, BlockNumber block, uint32 first, uint32 n)
 			continue;
 		}
 		slot = phnsw_wal_slot(wal, pi, image, at);
-		fill_place(merging, place, 0, slot);
+		fill_place(merging, place, slot);
 		slot->state = PHNSW_SLOT_LIVE;
 		stale |= PHNSW_KEPT_PLACE(at);
 	}
@@ -139,7 +138,6 @@ vector_of(PhnswMerging *merging, uint32 row)
 	return phnsw_record_vector(phnsw_rows_get(&merging->batch->rows, merging->row_of[row]));
 }
 
-/* The nodes that are on level 0 only. */
 static void
 write_nodes(PhnswMerging *merging)
 {
@@ -148,13 +146,6 @@ write_nodes(PhnswMerging *merging)
 	uint32		n = merging->places;
 	uint32		same;
 
-	merging->levels = palloc_extended(n, MCXT_ALLOC_HUGE);
-	for (uint32 place = 0; place < n; place++)
-	{
-		uint32		row = phnsw_merge_place_row(*merging->core, place);
-
-		merging->levels[place] = phnsw_draw_level(pi, (ItemPointer) &merging->tids[row]);
-	}
 	for (uint32 first = 0; first < n; first += same)
 	{
 		uint32		at;
@@ -168,34 +159,6 @@ write_nodes(PhnswMerging *merging)
 		end_if_told();
 		write_page(merging, block, first, same);
 	}
-}
-
-/*
- * The others, when it is known what leads to them: a node of a higher level is found by descents even if nothing on level 0
- * leads to it, and so would never be linked again.  One that nothing leads to goes as a row of its own.
- */
-static void
-write_upper_nodes(PhnswMerging *merging)
-{
-	phnsw_slot *slot = palloc0(merging->pi->slot_bytes);
-
-	for (uint32 place = 0; place < merging->places; place++)
-	{
-		uint32		row = phnsw_merge_place_row(*merging->core, place);
-
-		end_if_told();
-		if (merging->levels[place] == 0 || merging->fates[place] == PLACE_VOID)
-			continue;
-		if (merging->fates[place] != PLACE_LOST)
-		{
-			fill_place(merging, place, merging->levels[place], slot);
-			phnsw_keep_forget_page(merging, merging->claims[place].id / merging->pi->slots_per_page);
-			if (phnsw_insert_claimed(merging->index, merging->pi, vector_of(merging, row), slot, &merging->claims[place]))
-				continue;
-		}
-		give_up_claim(merging, place);
-	}
-	pfree(slot);
 }
 
 /* ---- lists of old nodes ------------------------------------------------------------------------------------------------ */
@@ -302,25 +265,80 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 	}
 }
 
+/* Whatever new nodes the node of the place leads to, by lists as they stand on pages, is not lost.  stack: room for all places. */
+static void
+follow(PhnswMerging *merging, uint32 place, uint32 *stack)
+{
+	uint32		links[PHNSW_LINKS_MAX];
+	uint32		n = 0;
+
+	stack[n++] = place;
+	while (n > 0)
+	{
+		uint32		n_links = phnsw_links(merging->index, merging->pi, merging->claims[stack[--n]].id, 0, links);
+
+		for (uint32 i = 0; i < n_links; i++)
+		{
+			const PhnswClaim *claim = bsearch(&links[i], merging->claims, merging->places, sizeof(PhnswClaim), by_claim);
+
+			if (claim == NULL || merging->fates[claim - merging->claims] != PLACE_LOST)
+				continue;
+			merging->fates[claim - merging->claims] = PLACE_LINKED;
+			stack[n++] = claim - merging->claims;
+		}
+	}
+}
+
 /*
  * New nodes that nothing leads to: others have filled, or vacuum has freed, all that was to.  Each finds other links, in place of
- * those by which it might have led to more of them.
+ * those by which it might have led to more of them.  Hence no search tells whether one is lost: what it comes by may be such a list.
  */
 static void
 relink_nodes(PhnswMerging *merging)
 {
 	phnsw_slot *slot = palloc0(merging->pi->slot_bytes);
+	uint32	   *stack = palloc_extended(merging->places * sizeof(uint32), MCXT_ALLOC_HUGE);
 
 	for (uint32 place = 0; place < merging->places; place++)
 	{
 		uint32		row = phnsw_merge_place_row(*merging->core, place);
 
 		end_if_told();
-		if (merging->fates[place] != PLACE_LOST || merging->levels[place] > 0)
+		if (merging->fates[place] != PLACE_LOST)
 			continue;
-		fill_place(merging, place, 0, slot);
+		fill_place(merging, place, slot);
 		phnsw_insert_relink(merging->index, merging->pi, vector_of(merging, row), slot, merging->claims[place].id,
 							merging->claims[place].version);
+		merging->fates[place] = PLACE_LINKED;
+		follow(merging, place, stack);
+	}
+	pfree(stack);
+	pfree(slot);
+}
+
+/*
+ * Nodes of higher levels get their upper lists when it is known what leads to them: such a node is found by descents even if nothing on
+ * level 0 leads to it, and so would never be linked again.
+ */
+static void
+raise_nodes(PhnswMerging *merging)
+{
+	PhnswIndex *pi = merging->pi;
+	phnsw_slot *slot = palloc0(pi->slot_bytes);
+
+	for (uint32 place = 0; place < merging->places; place++)
+	{
+		uint32		row = phnsw_merge_place_row(*merging->core, place);
+		uint32		level = phnsw_draw_level(pi, (ItemPointer) &merging->tids[row]);
+		const PhnswClaim *claim = &merging->claims[place];
+
+		end_if_told();
+		if (level == 0 || merging->fates[place] != PLACE_LINKED)
+			continue;
+		fill_place(merging, place, slot);
+		slot->level = level;
+		phnsw_keep_forget_page(merging, claim->id / pi->slots_per_page);
+		phnsw_insert_raise(merging->index, pi, vector_of(merging, row), slot, claim->id, claim->version);
 	}
 	pfree(slot);
 }
@@ -412,8 +430,8 @@ phnsw_merge_write(PhnswMerging *merging)
 		write_changes(merging, changes, n_changes);
 		/* Nothing is inserted before the last of these is written: its slot would be taken for a link that leads nowhere. */
 		phnsw_ensure(phnsw_merge_spread(*merging->core, merging->fates, &error), &error);
-		write_upper_nodes(merging);
 		relink_nodes(merging);
+		raise_nodes(merging);
 		if (rest != InvalidBlockNumber)
 			phnsw_page_has_room(merging->index, merging->pi, rest, true);
 		for (uint32 place = 0; place < n; place++)

@@ -279,35 +279,18 @@ insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer h
 	MemoryContextDelete(context);
 }
 
-/* A new entry point leads to the old one, at the cost of its farthest link if need be. */
-static void
-lead_to_entry(PhnswInsert *ins)
-{
-	PhnswNewLinks *links = &ins->links[0];
-	uint32		entry = ins->pi->meta.entry;
-
-	for (uint32 i = 0; i < links->n; i++)
-	{
-		if (links->ids[i] == entry)
-			return;
-	}
-	if (entry != PHNSW_NONE)
-		links->ids[links->n < 2 * ins->pi->m ? links->n++ : links->n - 1] = entry;
-}
-
-bool
-phnsw_insert_claimed(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, const PhnswClaim *claim)
+void
+phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id, uint32 version)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	PhnswInsert *ins = make_insert(index, pi, context);
 	uint32		level = Min(slot->level, pi->meta.entry_level);
-	bool		done;
 
 	memcpy(ins->slot, slot, pi->slot_bytes);
-	ins->claimed = true;
-	ins->id = claim->id;
-	ins->version = claim->version;
+	ins->raised = true;
+	ins->id = id;
+	ins->version = version;
 	ins->lowest = 1;
 	prepare_search(ins, vector);
 	if (level > 0 && descend(ins, level))
@@ -318,21 +301,17 @@ phnsw_insert_claimed(Relation index, PhnswIndex *pi, const float *vector, const 
 			phnsw_choose_links(ins, &ins->near, level);
 		}
 	}
-	ins->links[0].n = slot->count;
-	memcpy(ins->links[0].ids, phnsw_slot_links_const(slot, pi->code_bytes), slot->count * sizeof(uint32));
-	if (slot->level > pi->meta.entry_level)
-		lead_to_entry(ins);
 	phnsw_plan_back_links(ins);
-	done = phnsw_write_node(ins);
-	if (done)
+	if (phnsw_write_node(ins))
 	{
 		phnsw_write_back_links(ins);
+		/* Vacuum may have made it the entry point meanwhile, as a node of level 0 (vacuum_attach.c). */
+		phnsw_index_refresh(index, pi);
 		if (slot->level > pi->meta.entry_level && phnsw_raise_entry(ins, PHNSW_NONE))
 			phnsw_index_refresh(index, pi);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
-	return done;
 }
 
 void

@@ -43,7 +43,7 @@ typedef struct PhnswInsert
 	PhnswNewLinks *links;		/* by level */
 	struct BackLinks *back;		/* likewise */
 
-	bool		claimed;		/* id and version are those of a slot that waits for the node */
+	bool		raised;			/* the node is there, on level 0, and gets its upper levels now */
 	uint32		lowest;			/* back links are made from this level up */
 	bool		written;
 	uint32		id;				/* once its slot is written */
@@ -65,11 +65,11 @@ extern uint32 phnsw_draw_level(const PhnswIndex *pi, ItemPointer tid);
 extern bool phnsw_insert_search(PhnswInsert *ins);
 
 /*
- * A node whose slot is known up to its links on level 0 (TID, level, head, code, links) and which has links above it: finds
- * those, and writes the node where the claim says.  Nothing links to it on level 0 yet.  false: the claim is void.
+ * A node that stands on level 0, linked there, and is to have slot->level: finds its links on the levels above and writes them.  slot: its TID,
+ * head and code, too.  Nothing happens if the node has gone.
  */
-extern bool phnsw_insert_claimed(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot,
-								 const PhnswClaim *claim);
+extern void phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,
+							   uint32 version);
 
 /* A node that was written without the lists that were to lead to it: finds others (relink.c). */
 extern void phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,
@@ -77,7 +77,7 @@ extern void phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vec
 
 /* ---- insert_node.c ------------------------------------------------------------------------------------------------------- */
 
-/* README.md, Insert, step 1.  false: the slot that was claimed is in use. */
+/* README.md, Insert, step 1.  false: the node that was to be raised has gone. */
 extern bool phnsw_write_node(PhnswInsert *ins);
 /*
  * Takes back a node that nothing leads to, but for stale links to the slot's former node.  If another row has come by one of

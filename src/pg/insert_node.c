@@ -3,7 +3,8 @@
  *    The new node on its pages, and the entry point of the index (README.md, Insert).
  *
  * The node is written complete, with its own links, before anything leads to it: its slot, and for a node of a higher level its
- * aux records, in one WAL record where they fit.  The slot is any free one, or the one that a bulk insert has claimed.
+ * aux records, in one WAL record where they fit.  A bulk insert writes nodes of higher levels as nodes of level 0 first, and they are
+ * raised later: the same record, but for what the slot has already.
  */
 #include "insert.h"
 
@@ -138,18 +139,57 @@ fill_slot(PhnswInsert *ins, phnsw_slot *slot, uint32 upper)
 	memcpy(phnsw_slot_links(slot, ins->pi->code_bytes), links->ids, links->n * sizeof(uint32));
 }
 
+/* A new entry point leads to the one before, at the cost of its last link if need be. */
+static void
+lead_to(const PhnswIndex *pi, phnsw_slot *slot, uint32 entry)
+{
+	uint32	   *links = phnsw_slot_links(slot, pi->code_bytes);
+
+	for (uint32 i = 0; i < slot->count; i++)
+	{
+		if (links[i] == entry)
+			return;
+	}
+	links[slot->count < 2 * pi->m ? slot->count++ : slot->count - 1] = entry;
+}
+
+/* The slot of a node that stands on level 0 already. */
+static void
+raise_slot(PhnswInsert *ins, phnsw_slot *slot, uint32 upper)
+{
+	const phnsw_meta *meta = &ins->pi->meta;
+
+	slot->level = ins->slot->level;
+	slot->upper = upper;
+	if (slot->level > meta->entry_level && meta->entry != PHNSW_NONE && meta->entry != ins->id)
+		lead_to(ins->pi, slot, meta->entry);
+}
+
+/* The page of the node that is to be raised, locked exclusively; InvalidBuffer: it has gone. */
+static Buffer
+lock_node(PhnswInsert *ins, uint32 *place)
+{
+	BlockNumber block = phnsw_node_block(ins->index, ins->pi, ins->id, place);
+	Buffer		buffer = phnsw_pin(ins->index, ins->pi, block);
+	const phnsw_slot *slot;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	phnsw_page_check(ins->index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
+	slot = phnsw_page_slot(ins->pi, BufferGetPage(buffer), *place);
+	if (slot->state == PHNSW_SLOT_LIVE && slot->version == ins->version && slot->level == 0 && slot->count <= 2 * ins->pi->m)
+		return buffer;
+	UnlockReleaseBuffer(buffer);
+	return InvalidBuffer;
+}
+
 /* The page for the node, locked exclusively, and the place on it. */
 static Buffer
 lock_slot(PhnswInsert *ins, uint32 *place)
 {
 	Buffer		buffer;
 
-	if (ins->claimed)
-	{
-		PhnswClaim	claim = {.id = ins->id, .version = ins->version};
-
-		return phnsw_lock_claim(ins->index, ins->pi, &claim, place);
-	}
+	if (ins->raised)
+		return lock_node(ins, place);
 	buffer = phnsw_alloc_slot(ins->index, ins->pi, &ins->id);
 	/* The slot is the page's first free one; to compute its place might need the meta page, which comes before this one. */
 	*place = 0;
@@ -195,7 +235,10 @@ phnsw_write_node(PhnswInsert *ins)
 	}
 	wal = phnsw_wal_start(ins->index);
 	slot = phnsw_wal_slot(wal, pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place);
-	fill_slot(ins, slot, ins->slot->level > 0 ? chain[0] : PHNSW_NONE);
+	if (ins->raised)
+		raise_slot(ins, slot, chain[0]);
+	else
+		fill_slot(ins, slot, ins->slot->level > 0 ? chain[0] : PHNSW_NONE);
 	write_upper_records(ins, wal, records, n, chain, held, &n_held);
 	phnsw_wal_finish(wal);
 	release(held, n_held);

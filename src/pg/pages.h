@@ -116,8 +116,6 @@ typedef struct PhnswClaim
  * free slots, to be put back when the claims are filled (phnsw_page_has_room), or InvalidBlockNumber.
  */
 extern BlockNumber phnsw_claim_slots(Relation index, PhnswIndex *pi, uint32 n, PhnswClaim *claims);
-/* The slot's page, pinned and locked exclusively, and its place there; InvalidBuffer: it is not free any more. */
-extern Buffer phnsw_lock_claim(Relation index, PhnswIndex *pi, const PhnswClaim *claim, uint32 *place);
 /* Vacuum: tells the free space map whether a page has room.  Inserts need not: alloc.c keeps the map true. */
 extern void phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room);
 

@@ -55,13 +55,26 @@ rewrite_links(PhnswInsert *ins)
 	return there;
 }
 
+/* The node's level is not what a search and a plan for level 0 need. */
+static bool
+become_entry(PhnswInsert *ins, uint8 level)
+{
+	bool		done;
+
+	ins->slot->level = level;
+	done = phnsw_raise_entry(ins, PHNSW_NONE);
+	ins->slot->level = 0;
+	return done;
+}
+
 /* Once; true: that is all that can be done. */
 static bool
-link_again(PhnswInsert *ins)
+link_again(PhnswInsert *ins, uint8 level)
 {
 	phnsw_index_refresh(ins->index, ins->pi);
+	/* All that was here has been freed.  Those who come now, or were written with this one, find it. */
 	if (!phnsw_insert_search(ins))
-		return true;
+		return become_entry(ins, level);
 	for (uint32 i = 0; i < ins->near.n; i++)
 	{
 		if (ins->near.ids[i] == ins->id)
@@ -84,7 +97,7 @@ phnsw_relink(PhnswInsert *ins)
 	for (int attempt = 0; attempt < PHNSW_RELINK_ATTEMPTS; attempt++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (link_again(ins))
+		if (link_again(ins, level))
 			break;
 	}
 	ins->slot->level = level;

@@ -61,12 +61,24 @@ find_live(PhnswVacuum *v, uint32 *version, uint32 *level)
 	return PHNSW_NONE;
 }
 
+/* The level of the node on the locked page; as known, if it is another node by now. */
+static uint32
+level_now(const PhnswVacuum *v, Buffer buffer, uint32 place, uint32 version, uint32 known)
+{
+	const phnsw_slot *slot = phnsw_page_slot(v->pi, BufferGetPage(buffer), place);
+
+	return slot->state == PHNSW_SLOT_LIVE && slot->version == version && slot->level <= PHNSW_LEVEL_MAX ? slot->level : known;
+}
+
 /* Makes `id` the entry point unless the meta page has a good one that reaches at least as high. */
 static void
 set_entry(PhnswVacuum *v, uint32 id, uint32 version, uint32 level)
 {
 	Buffer		buffer = ReadBuffer(v->index, 0);
 	phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
+	Buffer		node_buffer = InvalidBuffer;
+	uint32		place = 0;
+	BlockNumber block = id != PHNSW_NONE ? phnsw_node_block(v->index, v->pi, id, &place) : 0;
 	uint32		entry;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -75,6 +87,13 @@ set_entry(PhnswVacuum *v, uint32 id, uint32 version, uint32 level)
 	/* FREE at the first look, but live now: an insert has reused the slot and become the entry point. */
 	if (entry != PHNSW_NONE && is_dead(v, entry))
 		entry = PHNSW_NONE;
+	if (id != PHNSW_NONE)
+	{
+		/* A merge may have raised the node since, or be about to, and then look who the entry point is: so its level stays for now. */
+		node_buffer = phnsw_pin(v->index, v->pi, block);
+		LockBuffer(node_buffer, BUFFER_LOCK_SHARE);
+		level = level_now(v, node_buffer, place, version, level);
+	}
 	if (entry != PHNSW_NONE ? id != PHNSW_NONE && level > meta->entry_level : id != meta->entry)
 	{
 		PhnswWal   *wal = phnsw_wal_start(v->index);
@@ -86,6 +105,8 @@ set_entry(PhnswVacuum *v, uint32 id, uint32 version, uint32 level)
 		meta->change++;
 		phnsw_wal_finish(wal);
 	}
+	if (node_buffer != InvalidBuffer)
+		UnlockReleaseBuffer(node_buffer);
 	UnlockReleaseBuffer(buffer);
 }
 
