@@ -18,6 +18,25 @@ seed_from_env();
 my $node = bulk_node('bulk_crash', 'wal_level = logical', 'restart_after_crash = on', 'autovacuum = off', 'fsync = on',
 	'allow_in_place_tablespaces = on');
 
+# Killed while its rows wait, and right after its commit was reported.
+foreach my $case ([ 'before the flush', '', 0 ], [ 'after the flush', 'COMMIT;', 20000 ])
+{
+	my ($when, $end, $left) = @$case;
+
+	run('DROP TABLE IF EXISTS killed;' . fresh('killed'));
+	my ($in, $printed, $said) = ("SELECT pg_backend_pid();\nBEGIN;" . rows('killed', 1, 20000) . "$end\n\\echo ready\n", '', '');
+	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$printed, '2>', \$said,
+		IPC::Run::timeout(120));
+	$psql->pump until $printed =~ /ready/;
+	my ($pid) = $printed =~ /(\d+)/;
+	kill 'KILL', $pid;
+	$psql->finish;
+	ok(wait_until(60, sub { server_answers($node, $pid) }), "killed $when: the server came back");
+	complete('killed', $left, "killed $when");
+	run(rows('killed', 30001, 30800));
+	complete('killed', $left + 800, "killed $when, more rows");
+}
+
 # Killed at a random moment before, during or after the flush.
 foreach my $round (1 .. 6)
 {
