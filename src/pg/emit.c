@@ -384,6 +384,23 @@ read_chain(PhnswScan *so)
 	}
 }
 
+bool
+phnsw_emit_all(PhnswScan *so, const PhnswHit *hit, uint32 max)
+{
+	phnsw_emit_begin(so, hit);
+	if (hit->chained)
+		read_chain(so);
+	return so->chain_ended && so->n_tids + (hit->tid.offset != 0) <= max;
+}
+
+void
+phnsw_emit_end(PhnswScan *so)
+{
+	so->n_tids = so->next_tid = 0;
+	so->current.tid.offset = 0;
+	so->chain_ended = true;
+}
+
 /* The TIDs wait in `tids`, the slot's own in `current` until it is taken. */
 bool
 phnsw_emit_next(PhnswScan *so, ItemPointer tid)

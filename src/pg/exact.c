@@ -5,7 +5,8 @@
  * A hit is late when a farther bound has been returned before it.  Where rows lie closer together than their codes can tell apart
  * (near-duplicates, dense clusters far from each other) most hits of a cluster are, and hardly any of them is really nearer than what
  * the executor may have passed on, which is nothing beyond the last bound.  So the row's distance is looked up: when it is not below the last
- * bound, that bound is one of this row as well, and the order stays exact.
+ * bound, that bound is one of this row as well, and the order stays exact.  Of a node that several rows share (equal vectors; versions of a row that
+ * was updated) all have to be such.
  *
  * The row is fetched through a fetch state of its own, so that the executor's is left alone.
  */
@@ -20,6 +21,8 @@
 #define PHNSW_LATE_LOOKS 32
 /* From then on so many hits per look. */
 #define PHNSW_LATE_PERIOD 16
+/* Rows of one node that are looked at; if it has more it is late. */
+#define PHNSW_LATE_ROWS 64
 
 /* The indexed value of a fetched row: *null for NULL. */
 static Datum
@@ -71,30 +74,61 @@ phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, dou
 }
 
 /*
- * Nodes with several rows are not looked at: some of those might have to wait, and a node's rows come together.
+ * Is no row of the node, whose TIDs are at hand, nearer than the last bound?  Rows with an equal code may have different distances, so each is
+ * looked at, up to the first that does not fit.  One that nobody here sees says nothing, and if there are only such, they may wait.
+ */
+static bool
+rows_fit(IndexScanDesc scan, PhnswScan *so)
+{
+	bool		fits = false;
+
+	for (uint32 i = 0; i <= so->n_tids; i++)
+	{
+		const phnsw_tid *stored = i < so->n_tids ? &so->tids[i] : &so->current.tid;
+		ItemPointerData tid;
+		double		distance;
+		PhnswRowResult row;
+
+		if (stored->offset == 0)
+			continue;
+		/* Damaged: phnsw_emit_next() says so, if it comes to that. */
+		if ((stored->block_hi & stored->block_lo) == 0xFFFF)
+			return false;
+		memcpy(&tid, stored, sizeof(tid));
+		row = phnsw_exact_distance(scan, so, tid, &distance);
+		if (row == PHNSW_ROW_INVISIBLE)
+			continue;
+		fits = row == PHNSW_ROW_FOUND && distance >= so->last_bound;
+		if (!fits)
+		{
+			so->late_in_vain += row == PHNSW_ROW_FOUND;
+			return false;
+		}
+	}
+	return fits;
+}
+
+/*
+ * A node's rows come together, or wait together.  What an insert adds to its chain between the look and their return is not seen by the
+ * scan's snapshot (emit.c).
  */
 bool
 phnsw_late_fits(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit)
 {
-	ItemPointerData tid;
-	double		distance;
-	PhnswRowResult row;
+	bool		fits;
 
-	if (so->kind != PHNSW_QUERY_VECTOR || hit->chained || hit->tid.offset == 0 || (hit->tid.block_hi & hit->tid.block_lo) == 0xFFFF)
+	if (so->kind != PHNSW_QUERY_VECTOR)
 		return false;
 	if (so->late_in_vain >= PHNSW_LATE_LOOKS && ++so->late_passed % PHNSW_LATE_PERIOD != 0)
 		return false;
-	memcpy(&tid, &hit->tid, sizeof(tid));
-	row = phnsw_exact_distance(scan, so, tid, &distance);
-	if (row == PHNSW_ROW_FOUND && distance >= so->last_bound)
+	fits = phnsw_emit_all(so, hit, PHNSW_LATE_ROWS) && rows_fit(scan, so);
+	phnsw_emit_end(so);
+	if (fits)
 	{
 		so->late_in_vain = 0;
 		hit->bound = so->last_bound;
-		return true;
 	}
-	/* A row that nobody here sees says nothing. */
-	so->late_in_vain += row == PHNSW_ROW_FOUND;
-	return false;
+	return fits;
 }
 
 void

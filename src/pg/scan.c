@@ -191,9 +191,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	so->late_in_vain = so->late_passed = 0;
 	so->last_id = 0;
 	so->n_emitted = 0;
-	so->n_tids = so->next_tid = 0;
-	so->current.tid.offset = 0;
-	so->chain_ended = true;
+	phnsw_emit_end(so);
 	scan->xs_recheck = false;
 	set_query(so, &scan->orderByData[0]);
 

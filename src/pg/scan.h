@@ -86,7 +86,7 @@ typedef struct PhnswScan
 	/* bound and node of the last hit that was taken out; bound -inf: none yet */
 	double		last_bound;
 	uint32		last_id;
-	uint32		late_in_vain;	/* late hits whose row did not fit, one after the other (exact.c) */
+	uint32		late_in_vain;	/* late hits whose rows did not fit, one after the other (exact.c) */
 	uint32		late_passed;	/* since these were too many */
 
 	/* graph phase: the machine's window, looked at up to next_found */
@@ -144,6 +144,10 @@ extern void phnsw_ask_for_rows(PhnswScan *so);
 /* The rows of one hit, one by one; false when there are no more. */
 extern void phnsw_emit_begin(PhnswScan *so, const PhnswHit *hit);
 extern bool phnsw_emit_next(PhnswScan *so, ItemPointer tid);
+/* Begins, with all TIDs of the hit at hand in `current` and `tids`; false when they are more than `max`, or in too many records. */
+extern bool phnsw_emit_all(PhnswScan *so, const PhnswHit *hit, uint32 max);
+/* No row of the node is wanted any more. */
+extern void phnsw_emit_end(PhnswScan *so);
 
 /* ---- ahead.c --------------------------------------------------------------------------------------------------------- */
 
