@@ -41,6 +41,7 @@ typedef struct BackLink
 	uint32		count;			/* of the list as it was copied */
 	uint32	   *links;
 	LinkFate	fate;
+	bool		alive;			/* the owner, when its list was written */
 	Buffer		buffer;			/* while the page is locked */
 } BackLink;
 
@@ -296,6 +297,7 @@ look_again(const BackLinks *back, Page page, BackLink *link)
 
 	if (!find_list(back, page, link, &count, &links) || *count > back->capacity)
 		return LINK_NONE;
+	link->alive = back->level > 0 || phnsw_page_slot(back->ins->pi, page, link->place)->state == PHNSW_SLOT_LIVE;
 	if (contains(links, *count, back->ins->id))
 		return LINK_THERE;		/* a stale link to the slot's former node has come true */
 	if (*count == link->count && memcmp(links, link->links, link->count * sizeof(uint32)) == 0)
@@ -476,13 +478,13 @@ phnsw_plan_back_links(PhnswInsert *ins)
 	}
 }
 
-/* Whether something leads to the new node now. */
+/* Whether something leads to the new node now, and will when vacuum, which may have passed already, has freed the dead. */
 static bool
 is_linked(const BackLinks *back, uint32 n)
 {
 	for (uint32 i = 0; i < n; i++)
 	{
-		if (back->list[i].fate == LINK_WRITE || back->list[i].fate == LINK_THERE)
+		if (back->list[i].alive && (back->list[i].fate == LINK_WRITE || back->list[i].fate == LINK_THERE))
 			return true;
 	}
 	return false;

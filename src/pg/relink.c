@@ -3,7 +3,7 @@
  *    A new node that nothing leads to (README.md, Insert).
  *
  * Between the search and the back links other backends may have filled every list that was to name the new node, or vacuum may
- * have freed all those neighbours.  Then the node chooses again, among what is there now: a new search, new links of its own,
+ * have freed all those neighbours, or be about to.  Then the node chooses again, among what is there now: a new search, new links of its own,
  * and one list at least that gives way to it.  Only level 0 matters, for that is where rows are found.
  *
  * Locks: one page, exclusively, for the node's own links.
@@ -67,6 +67,25 @@ become_entry(PhnswInsert *ins, uint8 level)
 	return done;
 }
 
+/* What the search came to it by may be a dead node, or a list that is about to be given up, and so proves nothing. */
+static void
+leave_out_self(PhnswInsert *ins)
+{
+	PhnswCopies *near = &ins->near;
+	Size		bytes = phnsw_head_bytes(ins->pi);
+
+	for (uint32 i = 0; i < near->n; i++)
+	{
+		if (near->ids[i] != ins->id)
+			continue;
+		near->n--;
+		memmove(near->ids + i, near->ids + i + 1, (near->n - i) * sizeof(uint32));
+		memmove(near->distances + i, near->distances + i + 1, (near->n - i) * sizeof(float));
+		memmove(near->versions + i, near->versions + i + 1, (near->n - i) * sizeof(uint32));
+		memmove(near->slots + i * bytes, near->slots + (i + 1) * bytes, (near->n - i) * bytes);
+	}
+}
+
 /* Once; true: that is all that can be done. */
 static bool
 link_again(PhnswInsert *ins, uint8 level)
@@ -75,11 +94,7 @@ link_again(PhnswInsert *ins, uint8 level)
 	/* All that was here has been freed.  Those who come now, or were written with this one, find it. */
 	if (!phnsw_insert_search(ins))
 		return become_entry(ins, level);
-	for (uint32 i = 0; i < ins->near.n; i++)
-	{
-		if (ins->near.ids[i] == ins->id)
-			return true;		/* something leads to it after all */
-	}
+	leave_out_self(ins);
 	phnsw_choose_links(ins, &ins->near, 0);
 	if (ins->links[0].n == 0)
 		return true;

@@ -3,6 +3,7 @@
  *    Places where a test stops a backend, or lets it die (phnsw.test_point).
  *
  *    SET phnsw.test_point = 'wait vacuum-aux'        waits there for the advisory lock below
+ *    SET phnsw.test_point = 'wait2 insert-planned'   waits there for the one after it, for a test in which two sessions stop
  *    SET phnsw.test_point = 'crash record 5'         kills itself behind its fifth WAL record of an index
  *    SET phnsw.test_point = ''                       goes on as usual
  *
@@ -41,12 +42,13 @@ static const char *const point_names[] = {
 
 PhnswTestPoint phnsw_test_point_armed = PHNSW_POINT_NONE;
 static bool crash;
+static bool second;				/* lock */
 static int	times_left;			/* until it acts */
 static char *setting;
 
 /* The setting's parts; false when it is none. */
 static bool
-parse(const char *value, PhnswTestPoint *point, bool *dies, int *nth)
+parse(const char *value, PhnswTestPoint *point, bool *dies, bool *other, int *nth)
 {
 	char		action[8];
 	char		name[32];
@@ -55,6 +57,7 @@ parse(const char *value, PhnswTestPoint *point, bool *dies, int *nth)
 
 	*point = PHNSW_POINT_NONE;
 	*dies = false;
+	*other = false;
 	if (parts <= 0)
 		return true;
 	if (parts == 2)
@@ -62,7 +65,8 @@ parse(const char *value, PhnswTestPoint *point, bool *dies, int *nth)
 	else if (parts != 3 || *nth < 1)
 		return false;
 	*dies = strcmp(action, "crash") == 0;
-	if (!*dies && strcmp(action, "wait") != 0)
+	*other = strcmp(action, "wait2") == 0;
+	if (!*dies && !*other && strcmp(action, "wait") != 0)
 		return false;
 	for (int i = PHNSW_POINT_NONE + 1; i < lengthof(point_names); i++)
 	{
@@ -77,18 +81,19 @@ check_setting(char **value, void **extra, GucSource source)
 {
 	PhnswTestPoint point;
 	bool		dies;
+	bool		other;
 	int			nth;
 
-	if (parse(*value, &point, &dies, &nth))
+	if (parse(*value, &point, &dies, &other, &nth))
 		return true;
-	GUC_check_errdetail("It is \"wait\" or \"crash\", a point's name, and a number if it is not the first time.");
+	GUC_check_errdetail("It is \"wait\", \"wait2\" or \"crash\", a point's name, and a number if it is not the first time.");
 	return false;
 }
 
 static void
 assign_setting(const char *value, void *extra)
 {
-	parse(value, &phnsw_test_point_armed, &crash, &times_left);
+	parse(value, &phnsw_test_point_armed, &crash, &second, &times_left);
 }
 
 static void
@@ -96,7 +101,7 @@ wait_for_lock(void)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (PHNSW_TEST_LOCK >> 32), (uint32) PHNSW_TEST_LOCK, 1);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (PHNSW_TEST_LOCK >> 32), (uint32) PHNSW_TEST_LOCK + second, 1);
 	LockAcquire(&tag, ShareLock, false, false);
 	LockRelease(&tag, ShareLock, false);
 }
