@@ -107,7 +107,7 @@ is(count_through_index($node, 'many', 'v', '<->', "'[0,0]'"), 13000, 'several pa
 run('DELETE FROM many WHERE id % 40 = 0');
 my ($out, $err) = ('', '');
 my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SET vacuum_cost_delay = 10', '-c', 'SET vacuum_cost_limit = 200',
-	'-c', 'SET vacuum_cost_page_hit = 5', '-c', 'VACUUM (INDEX_CLEANUP ON) many' ], '>', \$out, '2>', \$err);
+	'-c', 'SET vacuum_cost_page_hit = 10', '-c', 'VACUUM (INDEX_CLEANUP ON) many' ], '>', \$out, '2>', \$err);
 my $sleeper = "SELECT p.pid FROM pg_stat_progress_vacuum p JOIN pg_stat_activity a USING (pid) WHERE phase = 'vacuuming indexes' AND wait_event = 'VacuumDelay'";
 ok(wait_until(5, sub { run($sleeper) ne '' }), 'vacuum sleeps while it works on an index');
 is(run("SET statement_timeout = '20s'; INSERT INTO many SELECT 300000 + i, ARRAY[i, 0.5]::real[]::vector(2) FROM generate_series(1, 20) i;

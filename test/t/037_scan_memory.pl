@@ -1,4 +1,4 @@
-# Memory of a scan that reads everything.  The private memory of the backend (RssAnon, so without shared buffers) grows by work_mem and
+# Memory of a scan that reads everything.  The private memory of the backend (anonymous pages, so without shared buffers) grows by work_mem and
 # not by the index, whatever the order, and the rows are all there; with much work_mem it takes what one pass over the index
 # gives, which shows that the measurement sees it.
 
@@ -18,16 +18,16 @@ my $node = new_node('scan_memory', 'autovacuum = off', 'shared_buffers = 128MB',
 $node->safe_psql('postgres', 'SELECT setseed(0.5); CREATE TABLE t AS SELECT i AS id, ' . random_vectors_sql(6, 'i') . ' AS v FROM generate_series(1, ' . ROWS . ') i;
 	CREATE INDEX t_v ON t USING phnsw (v) WITH (m = 8, ef_construction = 32); VACUUM ANALYZE t');
 
-# kB of private memory of a process.
+# kB of private memory of a process, and without its huge pages: where the kernel gives those by itself, what was asked for is less.
 sub private_memory
 {
-	open(my $status, '<', "/proc/$_[0]/status") or die "no process $_[0]";
-	my ($kb) = join('', <$status>) =~ /^RssAnon:\s+(\d+) kB/m;
-	close($status);
-	return $kb;
+	open(my $maps, '<', "/proc/$_[0]/smaps_rollup") or die "no process $_[0]";
+	my %kb = join('', <$maps>) =~ /^(\w+):\s+(\d+) kB/mg;
+	close($maps);
+	return ($kb{Anonymous}, $kb{Anonymous} - $kb{AnonHugePages});
 }
 
-# Reads everything by a cursor; returns (kB by which the backend has grown at most, rows, sweeps).
+# Reads everything by a cursor; returns (kB by which the backend has grown at most, the same without huge pages, sweeps).
 sub measure
 {
 	my ($work_mem, $order, $query) = @_;
@@ -38,14 +38,14 @@ sub measure
 	$session->query_safe("SET enable_seqscan = off; SET enable_sort = off; SET work_mem = '$work_mem'; SET phnsw.iterative_scan = $order");
 	$session->query_safe("SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE ctid = '($_,1)') LIMIT 30") foreach 1 .. 30;
 	$session->query_safe("SET phnsw.max_scan_tuples = 1; SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> NULL::vector OFFSET 0) s; RESET phnsw.max_scan_tuples");
-	my $before = private_memory($pid);
-	my ($peak, $rows) = ($before, 0);
+	my @before = private_memory($pid);
+	my @peak = @before;
 	$session->query_safe("BEGIN; DECLARE c NO SCROLL CURSOR FOR SELECT id FROM t ORDER BY v <-> $query");
 	foreach my $step (100, 1000, 4000, (5000) x 40)
 	{
 		$session->query_safe("MOVE $step FROM c");
-		my $now = private_memory($pid);
-		$peak = $now if $now > $peak;
+		my @now = private_memory($pid);
+		$peak[$_] = $now[$_] > $peak[$_] ? $now[$_] : $peak[$_] foreach 0 .. 1;
 	}
 	# Where the cursor is: its end, if all rows were passed.
 	my $left = $session->query_safe('FETCH 1 FROM c');
@@ -54,16 +54,16 @@ sub measure
 	is($left, '', "$work_mem, $order: read to its end");
 	is($returned, ROWS, "$work_mem, $order: every row, once");
 	$session->quit;
-	return ($peak - $before, $sweeps);
+	return ($peak[0] - $before[0], $peak[1] - $before[1], $sweeps);
 }
 
 my $query = "'[0.1,0.2,0.3,0.4,0.5,0.6]'";
-my ($much, $one) = measure('64MB', 'strict_order', $query);
+my ($much, undef, $one) = measure('64MB', 'strict_order', $query);
 note("64MB: $much kB, $one sweeps");
 cmp_ok($much, '>', 3000, 'what a scan keeps is seen here');
 foreach my $case ([ '64kB', 'strict_order' ], [ '64kB', 'relaxed_order' ], [ '1MB', 'strict_order' ])
 {
-	my ($grown, $sweeps) = measure(@$case, $query);
+	my (undef, $grown, $sweeps) = measure(@$case, $query);
 
 	note("@$case: $grown kB, $sweeps sweeps");
 	# Besides work_mem: the executor's rows that wait for their order, and what malloc keeps back.
