@@ -148,6 +148,9 @@ extern bool phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_sp
  */
 extern bool phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilter *filter, uint32 n);
 
+/* The vector of a row that the core has; until the next call. */
+extern float *phnsw_merge_vector(PhnswMerging *merging, uint32 row);
+
 /* ---- batch_merge_write.c --------------------------------------------------------------------------------------------------- */
 
 struct PhnswMerging
@@ -163,6 +166,7 @@ struct PhnswMerging
 	PhnswKeptPage *pages;		/* of the nodes, when they were loaded; batch_keep.c owns it */
 	uint64	   *row_of;			/* row of the batch */
 	phnsw_tid  *tids;
+	struct PhnswUpperLinks **upper; /* of rows whose links above level 0 have been found already */
 	uint32		places;			/* new nodes */
 	PhnswClaim *claims;			/* their slots, ascending */
 	uint8	   *fates;			/* what became of them */
@@ -189,7 +193,10 @@ extern phnsw_merge_nodes *phnsw_keep_begin(PhnswMerging *merging, uint32 rows);
 extern void phnsw_keep_end(const PhnswMerging *merging, bool failed);
 /* All pages must be read again by the next merge. */
 extern void phnsw_keep_forget(void);
-/* Around a change of slots of a locked page, none but the stale ones: was the copy up to date, so is it after that. */
+/*
+ * Around a change of slots of a locked page, none but the stale ones and those that come back by phnsw_merge_relist(): was the copy up
+ * to date, so is it after that.
+ */
 extern bool phnsw_keep_before(PhnswMerging *merging, Buffer buffer, uint32 page, uint64 stale);
 extern void phnsw_keep_after(PhnswMerging *merging, Buffer buffer, uint32 page, bool known);
 /* This page must be. */

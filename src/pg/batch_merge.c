@@ -4,7 +4,7 @@
  *
  *    copy level 0 into the core's memory, page by page             share locks
  *    hand the rows over, encoded
- *    the core's threads find and choose links                      this thread polls for interrupts
+ *    the core's threads find and choose links                      this thread finds those of higher levels, polls for interrupts
  *    batch_merge_write.c                                           interrupts wait
  *
  * Others read, insert and vacuum all the time.  No thread of the core outlives phnsw_merge_rows(), however it ends
@@ -12,6 +12,7 @@
  */
 #include "batch.h"
 #include "build.h"
+#include "insert.h"
 
 #include "access/xlog.h"
 #include "miscadmin.h"
@@ -22,6 +23,8 @@
 
 /* One more thread for so many rows. */
 #define PHNSW_MERGE_ROWS_PER_THREAD 50
+/* Fewer rows than one for so many nodes need not see each other above level 0. */
+#define PHNSW_MERGE_NODES_PER_BLIND_ROW 100
 #define PHNSW_MERGE_SEED          UINT64CONST(0xD1B54A32D192ED03)
 
 /* ---- the graph, the rows ---------------------------------------------------------------------------------------------------- */
@@ -163,6 +166,30 @@ has_memory(phnsw_status status, const phnsw_error *error)
 	return true;
 }
 
+float *
+phnsw_merge_vector(PhnswMerging *merging, uint32 row)
+{
+	return phnsw_record_vector(phnsw_rows_get(&merging->batch->rows, merging->row_of[row]));
+}
+
+/* While the core's threads are at work: the links above level 0, which are a tenth of a small merge if they have to wait. */
+static void
+find_upper(PhnswMerging *merging)
+{
+	PhnswIndex *pi = merging->pi;
+
+	merging->upper = palloc_extended(merging->n * sizeof(PhnswUpperLinks *), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	if (merging->n >= pi->meta.nodes.limit / PHNSW_MERGE_NODES_PER_BLIND_ROW)
+		return;
+	for (uint32 row = 0; row < merging->n; row++)
+	{
+		uint32		level = phnsw_draw_level(pi, (ItemPointer) &merging->tids[row]);
+
+		if (level > 0)
+			merging->upper[row] = phnsw_insert_find_upper(merging->index, pi, phnsw_merge_vector(merging, row), level);
+	}
+}
+
 static bool
 run_core(PhnswMerging *merging)
 {
@@ -171,6 +198,7 @@ run_core(PhnswMerging *merging)
 
 	if (!has_memory(phnsw_merge_start(*merging->core, &error), &error))
 		return false;
+	find_upper(merging);
 	while ((status = phnsw_merge_wait(*merging->core, PHNSW_POLL_MS, &error)) == PHNSW_RUNNING)
 		CHECK_FOR_INTERRUPTS();
 	return has_memory(status, &error);

@@ -132,12 +132,6 @@ write_page(PhnswMerging *merging, BlockNumber block, uint32 first, uint32 n)
 	UnlockReleaseBuffer(buffer);
 }
 
-static float *
-vector_of(PhnswMerging *merging, uint32 row)
-{
-	return phnsw_record_vector(phnsw_rows_get(&merging->batch->rows, merging->row_of[row]));
-}
-
 static void
 write_nodes(PhnswMerging *merging)
 {
@@ -193,13 +187,12 @@ by_claim(const void *a, const void *b)
 	return id < claim->id ? -1 : id > claim->id;
 }
 
-/* The changes of lists on one locked page; whose, as the copy of the nodes wants to know it. */
-static uint64
+/* The changes of lists on one locked page. */
+static void
 change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_merge_change *changes, uint32 n)
 {
 	PhnswIndex *pi = merging->pi;
 	Page		image = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS);
-	uint64		stale = 0;
 
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -211,7 +204,6 @@ change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_mer
 		uint8	   *fate = claim != NULL ? &merging->fates[claim - merging->claims] : NULL;
 
 		phnsw_node_block(merging->index, pi, changes[i].owner, &at);
-		stale |= PHNSW_KEPT_PLACE(at);
 		now = phnsw_page_slot(pi, BufferGetPage(buffer), at);
 		if (now->state != PHNSW_SLOT_LIVE || now->version != changes[i].version || now->count > 2 * pi->m)
 			continue;
@@ -220,7 +212,21 @@ change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_mer
 		if (change_list(pi, slot, links, &changes[i]) && fate != NULL)
 			*fate = PLACE_LINKED;
 	}
-	return stale;
+}
+
+/* The lists of a page that only these changes have changed, for the copy that is kept. */
+static void
+keep_lists(PhnswMerging *merging, Page page, const phnsw_merge_change *changes, uint32 n)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		at;
+
+		if (i > 0 && changes[i].owner == changes[i - 1].owner)
+			continue;
+		phnsw_node_block(merging->index, merging->pi, changes[i].owner, &at);
+		phnsw_merge_relist(*merging->core, changes[i].owner, phnsw_page_slot(merging->pi, page, at));
+	}
 }
 
 static void
@@ -233,7 +239,7 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 	{
 		PhnswWal   *wal = phnsw_wal_start(merging->index);
 		Buffer		held[PHNSW_WAL_PAGES];
-		uint32		pages[PHNSW_WAL_PAGES];
+		size_t		first[PHNSW_WAL_PAGES + 1] = {i};
 		bool		known[PHNSW_WAL_PAGES];
 		uint32		n_held = 0;
 
@@ -243,23 +249,24 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 			uint32		at;
 			BlockNumber block = phnsw_node_block(merging->index, pi, changes[i].owner, &at);
 			size_t		same = 1;
-			uint64		stale;
 			Buffer		buffer = phnsw_pin(merging->index, pi, block);
 
 			while (i + same < n && phnsw_node_block(merging->index, pi, changes[i + same].owner, &at) == block)
 				same++;
 			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 			phnsw_page_check(merging->index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
-			stale = change_page(merging, wal, buffer, changes + i, same);
-			pages[n_held] = changes[i].owner / pi->slots_per_page;
-			known[n_held] = phnsw_keep_before(merging, buffer, pages[n_held], stale);
+			change_page(merging, wal, buffer, changes + i, same);
+			known[n_held] = phnsw_keep_before(merging, buffer, changes[i].owner / pi->slots_per_page, 0);
 			held[n_held++] = buffer;
 			i += same;
+			first[n_held] = i;
 		}
 		phnsw_wal_finish(wal);
 		for (uint32 j = 0; j < n_held; j++)
 		{
-			phnsw_keep_after(merging, held[j], pages[j], known[j]);
+			phnsw_keep_after(merging, held[j], changes[first[j]].owner / pi->slots_per_page, known[j]);
+			if (known[j])
+				keep_lists(merging, BufferGetPage(held[j]), changes + first[j], first[j + 1] - first[j]);
 			UnlockReleaseBuffer(held[j]);
 		}
 	}
@@ -307,7 +314,7 @@ relink_nodes(PhnswMerging *merging)
 		if (merging->fates[place] != PLACE_LOST)
 			continue;
 		fill_place(merging, place, slot);
-		phnsw_insert_relink(merging->index, merging->pi, vector_of(merging, row), slot, merging->claims[place].id,
+		phnsw_insert_relink(merging->index, merging->pi, phnsw_merge_vector(merging, row), slot, merging->claims[place].id,
 							merging->claims[place].version);
 		merging->fates[place] = PLACE_LINKED;
 		follow(merging, place, stack);
@@ -338,7 +345,7 @@ raise_nodes(PhnswMerging *merging)
 		fill_place(merging, place, slot);
 		slot->level = level;
 		phnsw_keep_forget_page(merging, claim->id / pi->slots_per_page);
-		phnsw_insert_raise(merging->index, pi, vector_of(merging, row), slot, claim->id, claim->version);
+		phnsw_insert_raise(merging->index, pi, phnsw_merge_vector(merging, row), slot, merging->upper[row], claim->id, claim->version);
 	}
 	pfree(slot);
 }
@@ -352,7 +359,7 @@ join_row(PhnswMerging *merging, uint32 row, uint32 id, uint32 version)
 	phnsw_error error;
 
 	ins.slot = palloc0(merging->pi->slot_bytes);
-	phnsw_ensure(phnsw_codec_encode(merging->pi->codec, vector_of(merging, row), ins.slot, &error), &error);
+	phnsw_ensure(phnsw_codec_encode(merging->pi->codec, phnsw_merge_vector(merging, row), ins.slot, &error), &error);
 	ins.slot->tid = merging->tids[row];
 	return phnsw_join_node(&ins, id, version);
 }
@@ -364,7 +371,7 @@ write_one_by_one(PhnswMerging *merging)
 	for (uint32 row = 0; row < merging->n; row++)
 	{
 		end_if_told();
-		phnsw_insert_vector(merging->index, merging->pi, vector_of(merging, row), (ItemPointer) &merging->tids[row]);
+		phnsw_insert_vector(merging->index, merging->pi, phnsw_merge_vector(merging, row), (ItemPointer) &merging->tids[row]);
 	}
 }
 
@@ -389,7 +396,7 @@ write_others(PhnswMerging *merging)
 		if (done)
 			merging->rows++;
 		else
-			phnsw_insert_vector(merging->index, merging->pi, vector_of(merging, row), (ItemPointer) &merging->tids[row]);
+			phnsw_insert_vector(merging->index, merging->pi, phnsw_merge_vector(merging, row), (ItemPointer) &merging->tids[row]);
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(caller);

@@ -279,13 +279,69 @@ insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer h
 	MemoryContextDelete(context);
 }
 
+/* Chooses the links of a node whose links on level 0 are found otherwise. */
+static void
+find_upper_links(PhnswInsert *ins)
+{
+	uint32		level = Min(ins->slot->level, ins->pi->meta.entry_level);
+
+	if (level == 0 || !descend(ins, level))
+		return;
+	for (; level > 0; level--)
+	{
+		search_level(ins, level);
+		phnsw_choose_links(ins, &ins->near, level);
+	}
+}
+
+PhnswUpperLinks *
+phnsw_insert_find_upper(Relation index, PhnswIndex *pi, const float *vector, uint32 level)
+{
+	PhnswUpperLinks *upper = palloc0(offsetof(PhnswUpperLinks, links) + level * sizeof(PhnswNewLinks));
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	PhnswInsert *ins = make_insert(index, pi, context);
+
+	ins->slot->level = level;
+	prepare_search(ins, vector);
+	find_upper_links(ins);
+	upper->entry_level = pi->meta.entry_level;
+	memcpy(upper->links, ins->links + 1, level * sizeof(PhnswNewLinks));
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return upper;
+}
+
+/*
+ * Links that were found for the node before.  false: a new entry point of a higher level is to be among those of its levels, or it has
+ * come to stand in the slot of one that was found.
+ */
+static bool
+take_upper_links(PhnswInsert *ins, const PhnswUpperLinks *upper)
+{
+	if (upper == NULL || upper->entry_level != ins->pi->meta.entry_level)
+		return false;
+	for (uint32 level = 1; level <= ins->slot->level; level++)
+	{
+		const PhnswNewLinks *links = &upper->links[level - 1];
+
+		for (uint32 i = 0; i < links->n; i++)
+		{
+			if (links->ids[i] == ins->id)
+				return false;
+		}
+		ins->links[level] = *links;
+	}
+	return true;
+}
+
 void
-phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id, uint32 version)
+phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, const PhnswUpperLinks *upper,
+				   uint32 id, uint32 version)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	PhnswInsert *ins = make_insert(index, pi, context);
-	uint32		level = Min(slot->level, pi->meta.entry_level);
 
 	memcpy(ins->slot, slot, pi->slot_bytes);
 	ins->raised = true;
@@ -293,14 +349,8 @@ phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const ph
 	ins->version = version;
 	ins->lowest = 1;
 	prepare_search(ins, vector);
-	if (level > 0 && descend(ins, level))
-	{
-		for (; level > 0; level--)
-		{
-			search_level(ins, level);
-			phnsw_choose_links(ins, &ins->near, level);
-		}
-	}
+	if (!take_upper_links(ins, upper))
+		find_upper_links(ins);
 	phnsw_plan_back_links(ins);
 	if (phnsw_write_node(ins))
 	{

@@ -64,12 +64,22 @@ extern uint32 phnsw_draw_level(const PhnswIndex *pi, ItemPointer tid);
 /* Finds the new node's surroundings; chooses its links above level 0.  false: the index is empty. */
 extern bool phnsw_insert_search(PhnswInsert *ins);
 
+/* Links that a node is to have above level 0. */
+typedef struct PhnswUpperLinks
+{
+	uint32		entry_level;	/* of the index that they were found in */
+	PhnswNewLinks links[FLEXIBLE_ARRAY_MEMBER]; /* from level 1 on */
+} PhnswUpperLinks;
+
+/* Finds them, before there is a node. */
+extern PhnswUpperLinks *phnsw_insert_find_upper(Relation index, PhnswIndex *pi, const float *vector, uint32 level);
+
 /*
- * A node that stands on level 0, linked there, and is to have slot->level: finds its links on the levels above and writes them.  slot: its TID,
- * head and code, too.  Nothing happens if the node has gone.
+ * A node that stands on level 0, linked there, and is to have slot->level: finds its links on the levels above, unless they have been found
+ * (upper), and writes them.  slot: its TID, head and code, too.  Nothing happens if the node has gone.
  */
-extern void phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,
-							   uint32 version);
+extern void phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot,
+							   const PhnswUpperLinks *upper, uint32 id, uint32 version);
 
 /* A node that was written without the lists that were to lead to it: finds others (relink.c). */
 extern void phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,

@@ -115,6 +115,15 @@ struct Kept {
   Kept &operator=(const Kept &) = delete;
   ~Kept() { phnsw_merge_nodes_destroy(nodes); }
 
+  // The slot of a page that is as it was loaded has a new list.
+  void relist(Slots &slots, phnsw_merge *merge, std::uint32_t id) {
+    std::vector<std::uint8_t> &page = pages[id / slots.meta.slots_per_page];
+    if (page.empty()) return;
+    phnsw_merge_relist(merge, id, slots.slot(id));
+    const std::size_t bytes = slots.meta.slot_bytes;
+    std::memcpy(&page[id % slots.meta.slots_per_page * bytes], slots.slot(id), bytes);
+  }
+
   phnsw_merge_nodes *nodes = nullptr;
   std::vector<std::vector<std::uint8_t>> pages;
   std::size_t spared = 0;  // pages that need not be loaded
@@ -212,7 +221,7 @@ inline Outcome merge_rows(Slots &slots, const Dataset &data, std::size_t begin, 
     const phnsw_merge_change *changes = nullptr;
     std::size_t n = 0;
     if (kept != nullptr && phnsw_merge_changes(merge, &changes, &n, &error) == PHNSW_OK) {
-      for (std::size_t i = 0; i < n; i++) kept->pages[changes[i].owner / slots.meta.slots_per_page].clear();
+      for (std::size_t i = 0; i < n; i++) kept->relist(slots, merge, changes[i].owner);
     }
     for (std::size_t row = begin; row < end; row++) {
       outcome.rows.push_back(phnsw_merge_row_get(merge, static_cast<std::uint32_t>(row - begin)));

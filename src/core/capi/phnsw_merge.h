@@ -88,7 +88,8 @@ PHNSW_API phnsw_status phnsw_merge_create(const phnsw_codec *codec, const phnsw_
 /*
  * n slots that stand one behind the other, from id `first` on; ids at or above the limit are left out.  false: slot *fault
  * cannot be what it seems, and *what says why.  A leaf: may be called on a locked page.  Nodes that stayed from an earlier merge
- * need not be loaded again if their slots are as they were, *whole was true, and no list of theirs is among phnsw_merge_changes().
+ * need not be loaded again if their slots are as they were, *whole was true, and their lists among phnsw_merge_changes() have come
+ * back by phnsw_merge_relist().
  */
 PHNSW_API bool phnsw_merge_load(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n, bool *whole,
                                 uint32_t *fault, const char **what) PHNSW_NOEXCEPT;
@@ -114,6 +115,11 @@ PHNSW_API void phnsw_merge_fill(const phnsw_merge *merge, uint32_t place, phnsw_
 /* Ascending by owner; those of one owner are to be made in this order.  Valid until the next call. */
 PHNSW_API phnsw_status phnsw_merge_changes(phnsw_merge *merge, const phnsw_merge_change **changes, size_t *n,
                                            phnsw_error *error) PHNSW_NOEXCEPT;
+/*
+ * The list of a node as it is now that its changes have been made, for the next merge; it may name new nodes.  A leaf.  REQUIRES: the
+ * changes have been got, the slot was as the copy had it before.
+ */
+PHNSW_API void phnsw_merge_relist(phnsw_merge *merge, uint32_t id, const phnsw_slot *slot) PHNSW_NOEXCEPT;
 /* Marks (1) the places that a walk over new nodes' lists finds from the marked ones; reached[] has one byte a place. */
 PHNSW_API phnsw_status phnsw_merge_spread(const phnsw_merge *merge, uint8_t *reached, phnsw_error *error) PHNSW_NOEXCEPT;
 /* Stops and joins all threads, frees. */

@@ -6,6 +6,7 @@
 
 #include "build/leaf.hpp"
 #include "graph/search.hpp"
+#include "kernel/kernels.hpp"
 
 namespace phnsw {
 namespace {
@@ -15,7 +16,8 @@ namespace {
 constexpr std::uint32_t kNodesPerSample = 16, kSamplesMin = 2048, kSamplesMax = 4096, kSamplesPerRow = 16;
 constexpr std::uint32_t kPanel = kShortIndexes;
 constexpr std::uint32_t kEntriesMax = 8;
-constexpr std::uint32_t kEntryBlock = 32;
+// Of long codes so many dimensions say which samples are near: all are alike, since codes are rotated at random.
+constexpr std::uint32_t kStartDims = 256;
 constexpr std::uint32_t kSearchBlock = 8;
 // Eighths of ef_construction: with the new points as further candidates, fewer nodes do (README.md).  Of some hundred rows they
 // replace some, of one for so many nodes more.
@@ -44,33 +46,44 @@ class Starts {
   // starts[row] for every row.
   Status find(Array<Start> *starts) {
     const Points points = graph_.points();
+    const std::uint32_t groups = std::min(points.groups(), kStartDims / 4), block_size = gemm_.rows;
     const auto panels = static_cast<std::uint32_t>((samples_.size() + kPanel - 1) / kPanel);
     const std::uint32_t per_panel = panels == 1 ? kEntriesMax : panels == 2 ? kEntriesMax / 2 : kEntriesMax / 4;
     std::vector<LeafWorkspace> packed(panels), work(context_.team.threads());
     const Status status = context_.team.for_each(panels, [&](std::size_t i, unsigned) {
       const auto n = static_cast<std::uint32_t>(std::min<std::size_t>(kPanel, samples_.size() - i * kPanel));
-      packed[i].allocate(gemm_, points.groups(), n);
-      gemm_.pack(points.rows, samples_.data() + i * kPanel, 0, n, points.groups(), &packed[i].panels);
+      const std::uint32_t *ids = samples_.data() + i * kPanel;
+      packed[i].allocate(gemm_, groups, n);
+      gemm_.pack(points.rows, ids, 0, n, groups, &packed[i].panels);
+      if (groups == points.groups()) return;
+      for (std::uint32_t k = 0; k < n; k++) packed[i].panels.norm2[k] = partial_head(points.rows, ids[k]).norm2;
     });
     if (!status.ok()) return status;
-    for (LeafWorkspace &own : work) own.allocate(gemm_, points.groups(), kEntryBlock);
+    for (LeafWorkspace &own : work) own.allocate(gemm_, groups, block_size);
     starts->reset(graph_.rows());
-    return context_.team.for_each((graph_.rows() + kEntryBlock - 1) / kEntryBlock, [&](std::size_t block, unsigned worker) {
-      const std::uint32_t begin = static_cast<std::uint32_t>(block) * kEntryBlock;
-      const std::uint32_t end = std::min(graph_.rows(), begin + kEntryBlock);
-      float best[kEntryBlock];
+    CodeRows rows = graph_.row_codes();
+    Array<phnsw_code_head> heads;
+    if (groups < points.groups()) {
+      heads.reset(graph_.rows());
+      for (std::uint32_t row = 0; row < graph_.rows(); row++) heads[row] = partial_head(rows, row);
+      rows.heads = heads.data();
+    }
+    Array<float> nearest(graph_.rows());
+    return context_.team.for_each((graph_.rows() + block_size - 1) / block_size, [&](std::size_t block, unsigned worker) {
+      const std::uint32_t begin = static_cast<std::uint32_t>(block) * block_size;
+      const std::uint32_t end = std::min(graph_.rows(), begin + block_size);
       for (std::uint32_t row = begin; row < end; row++) (*starts)[row].n = 0;
       for (std::uint32_t i = 0; i < panels && !context_.team.stopped(); i++) {
         const std::uint32_t *keys = work[worker].keys.data();
-        gemm_.few_nearest(per_panel, graph_.row_codes(), nullptr, begin, end, packed[i].panels, points.groups(),
+        gemm_.few_nearest(per_panel, rows, nullptr, begin, end, packed[i].panels, groups,
                           work[worker].scratch.data(), work[worker].keys.data());
         for (std::uint32_t row = begin; row < end; row++, keys += per_panel) {
           Start &start = (*starts)[row];
           for (std::uint32_t x = 0; x < per_panel && short_key_valid(keys[x]); x++) {
             const std::uint32_t sample = i * kPanel + short_key_index(keys[x]);
             const float distance = short_key_distance(keys[x]);
-            if (start.n == 0 || distance < best[row - begin]) {
-              best[row - begin] = distance;
+            if (start.n == 0 || distance < nearest[row]) {
+              nearest[row] = distance;
               start.nearest = sample;
             }
             start.ids[start.n++] = samples_[sample];
@@ -86,6 +99,17 @@ class Starts {
   }
 
  private:
+  // The head that a code would have without the dimensions that samples are not compared by.
+  [[nodiscard]] phnsw_code_head partial_head(const CodeRows &rows, std::uint32_t id) const noexcept {
+    std::int8_t ones[kStartDims];
+    std::memset(ones, 1, sizeof ones);
+    const std::int8_t *code = rows.row(id);
+    phnsw_code_head head = rows.heads[id];
+    head.sum = kernels().dot_s8s8(ones, code, kStartDims);
+    head.norm2 = head.scale * head.scale * static_cast<float>(kernels().dot_s8s8(code, code, kStartDims));
+    return head;
+  }
+
   // Live nodes, spread over the ids: nodes with near ids are mostly near, so all regions are among them.
   void draw() {
     const std::uint32_t limit = graph_.limit();

@@ -93,6 +93,14 @@ void MergeGraph::look_again(std::uint32_t id, const phnsw_slot &slot) noexcept {
   nodes_.states[id] = PHNSW_SLOT_FREE;
 }
 
+void MergeGraph::relist(std::uint32_t id, const phnsw_slot &slot) noexcept {
+  const std::uint32_t *links =
+      phnsw_slot_links_const(&slot, phnsw_code_bytes(codec_.params().code_dims, codec_.params().bits));
+  const std::uint32_t count = std::min<std::uint32_t>(slot.count, lists.capacity);
+  std::memcpy(lists.list(id), links, count * sizeof *links);
+  lists.counts[id] = static_cast<std::uint8_t>(count);
+}
+
 bool MergeGraph::add(const float *vector) noexcept {
   std::int8_t *code = row_codes_.data() + rows_ * stride_;
   if (!codec_.encode(vector, scratch_.data(), &row_heads_[rows_], code)) return false;

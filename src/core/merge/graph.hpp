@@ -46,6 +46,8 @@ class MergeGraph {
   const char *load(std::uint32_t id, const phnsw_slot &slot, bool *whole) noexcept;
   // The same slot later: a node that is not what it was is not linked to.
   void look_again(std::uint32_t id, const phnsw_slot &slot) noexcept;
+  // A node's list, for the merge after this one: its links may be beyond the limit.
+  void relist(std::uint32_t id, const phnsw_slot &slot) noexcept;
   // false: a zero vector under cosine, which has no place in the index.  REQUIRES: fewer than rows_max rows so far.
   bool add(const float *vector) noexcept;
 
