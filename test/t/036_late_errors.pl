@@ -29,7 +29,7 @@ $node->safe_psql('postgres', q{
 			END IF;
 			RAISE 'no value today';
 		END IF;
-		RETURN v + v;
+		RETURN v OPERATOR(public.+) v;
 	END $$;
 	SELECT setseed(.36);
 	CREATE TABLE centres AS SELECT c, (SELECT array_agg((random() - .5) * 4 + 0 * k * c) FROM generate_series(1, 16) k) AS x FROM generate_series(0, 9) c;
