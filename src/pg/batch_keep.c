@@ -28,8 +28,12 @@
 #define PHNSW_KEEP_SLACK 16
 /* Blocks whose LSN comes into the cache meanwhile. */
 #define PHNSW_KEEP_AHEAD 8
-/* What is copied again for a row at most: four fifths of what a row gains. */
-#define PHNSW_KEEP_NODES_PER_ROW 800
+/* What is copied again for a row at most, which is more than a row gains where others want all processors. */
+#define PHNSW_KEEP_NODES_PER_ROW 200
+/* Else a row for so many nodes goes one by one before a copy is made again, which costs a thirtieth of that. */
+#define PHNSW_KEEP_NODES_PER_CROWDED_ROW 32
+/* Nodes by which an index may grow without anybody's rows: a page of several sessions each. */
+#define PHNSW_KEEP_CROWD_SLACK 128
 
 typedef struct Kept
 {
@@ -37,6 +41,8 @@ typedef struct Kept
 	TimestampTz last;			/* when a merge into it ended, or might have begun */
 	bool		fresh;			/* the copy is being made, not mended */
 	uint64		waiting;		/* rows that went one by one since, for want of a copy */
+	uint32		limit;			/* of node ids, when the first of them did */
+	uint64		crowded;		/* rows that will, because others change more than a copy is good for */
 	phnsw_merge_nodes *nodes;	/* or NULL */
 	File		file;			/* for what maintenance_work_mem does not hold of them; -1: none */
 	uint64		file_bytes;
@@ -128,13 +134,42 @@ is_recent(const PhnswIndex *pi)
 	return kept.serial == pi->serial && !TimestampDifferenceExceeds(kept.last, GetCurrentTimestamp(), PHNSW_KEEP_MS);
 }
 
+/* Rows go one by one from now on, and are counted. */
+static void
+wait_anew(const PhnswIndex *pi)
+{
+	kept.waiting = 0;
+	kept.limit = pi->meta.nodes.limit;
+}
+
+/* Have others inserted half as many rows as this session while it waited?  Who inserts into reused slots is not seen here. */
+static bool
+is_crowded(const PhnswIndex *pi)
+{
+	return pi->meta.nodes.limit - kept.limit > kept.waiting + kept.waiting / 2 + PHNSW_KEEP_CROWD_SLACK;
+}
+
 bool
 phnsw_keep_wanted(const PhnswIndex *pi, uint64 rows, uint64 cost)
 {
 	if (!is_recent(pi))
-		kept.waiting = 0;
-	else if ((kept.nodes != NULL && !kept.discarded) || kept.waiting >= cost)
+	{
+		wait_anew(pi);
+		kept.crowded = 0;
+	}
+	else if (kept.crowded > 0)
+	{
+		kept.crowded -= Min(kept.crowded, rows);
+		wait_anew(pi);
+	}
+	else if (kept.nodes != NULL && !kept.discarded)
 		return true;
+	else if (kept.waiting >= cost)
+	{
+		if (!is_crowded(pi))
+			return true;
+		wait_anew(pi);
+	}
 	if (kept.serial != pi->serial)
 		drop();
 	kept.waiting += rows;
@@ -232,9 +267,10 @@ phnsw_keep_end(const PhnswMerging *merging, bool failed)
 	if (failed || kept.nodes == NULL || !RelationNeedsWAL(merging->index))
 		phnsw_keep_forget();
 	kept.last = GetCurrentTimestamp();
-	/* Others change so much meanwhile that the next few rows had better go one by one. */
 	if (!kept.fresh && merging->loaded > (uint64) merging->n * PHNSW_KEEP_NODES_PER_ROW)
-		kept.last = 0;
+	{
+		kept.crowded = merging->pi->meta.nodes.limit / PHNSW_KEEP_NODES_PER_CROWDED_ROW;
+	}
 	if (failed)
 		drop();
 	kept.busy = false;

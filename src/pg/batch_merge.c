@@ -21,8 +21,8 @@
 #include "storage/proc.h"
 #include "utils/memutils.h"
 
-/* One more thread for so many rows. */
-#define PHNSW_MERGE_ROWS_PER_THREAD 50
+/* One more thread for so many rows; the second is this one. */
+#define PHNSW_MERGE_ROWS_PER_THREAD 8
 /* Fewer rows than one for so many nodes need not see each other above level 0. */
 #define PHNSW_MERGE_NODES_PER_BLIND_ROW 100
 #define PHNSW_MERGE_SEED          UINT64CONST(0xD1B54A32D192ED03)

@@ -19,8 +19,8 @@
 /* A portion is what interrupts may have to wait for: half a second. */
 #define PHNSW_MERGE_PORTION       32768
 /* The same where the copy is kept (batch_keep.c). */
-#define PHNSW_MERGE_WARM_ROWS     40
-#define PHNSW_MERGE_WARM_NODES_PER_ROW 2500
+#define PHNSW_MERGE_WARM_ROWS     16
+#define PHNSW_MERGE_WARM_NODES_PER_ROW 50000
 /* The same where some of it is mapped from a file, which is written, and comes page by page. */
 #define PHNSW_MERGE_FILE_NODES_PER_ROW 200
 /*
@@ -149,9 +149,9 @@ keeps(PhnswIndex *pi, uint64 rows, bool file)
 
 	if (phnsw_merge_threshold >= 0 || all < warm_threshold(pi))
 		return false;
-	if (!file)
-		return phnsw_keep_wanted(pi, rows, 0);
-	return phnsw_merge_place_kept(pi, rows, &spill) && phnsw_keep_wanted(pi, rows, pi->meta.nodes.limit / PHNSW_MERGE_NODES_PER_ROW);
+	if (file && !phnsw_merge_place_kept(pi, rows, &spill))
+		return false;
+	return phnsw_keep_wanted(pi, all, pi->meta.nodes.limit / PHNSW_MERGE_NODES_PER_ROW);
 }
 
 bool

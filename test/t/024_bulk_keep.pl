@@ -241,4 +241,34 @@ my $merged = $node->safe_psql('postgres', "SET maintenance_work_mem = '18MB';" .
 ok($merged >= 5, "small statements are merged with a file: $merged");
 is(run('SELECT count(*) FROM filed'), $made + 600, 'all rows are there');
 check_index($node, 'filed_v', 'small statements with a file');
+
+# Statements of twenty rows into an index of 20,000: merged while nobody else inserts; where another session does, a copy would be
+# read again and again, and both are faster one by one.
+my @sessions = map { $node->background_psql('postgres', on_error_stop => 0) } 0 .. 1;
+my $crowd = 20000;
+
+sub merged_of
+{
+	my (@inserting) = @_;
+	my $flushes = "SELECT bulk_flushes FROM phnsw_stats WHERE index = 'crowd_v'::regclass";
+	my $before = $sessions[0]->query_safe($flushes);
+
+	foreach my $i (1 .. 60)
+	{
+		foreach my $session (@inserting)
+		{
+			$session->query_safe(rows('crowd', $crowd + 1, $crowd + 20));
+			$crowd += 20;
+		}
+	}
+	return $sessions[0]->query_safe($flushes) - $before;
+}
+
+run('CREATE TABLE crowd (id int, v vector(8));' . rows('crowd', 1, $crowd) . 'CREATE INDEX crowd_v ON crowd USING phnsw (v);');
+my $lonely = merged_of($sessions[0]);
+my $crowded = merged_of(@sessions);
+ok($lonely >= 40, "twenty rows at a time are merged: $lonely of 60 statements");
+ok($crowded <= 24, "of two sessions' statements hardly any: $crowded of 120");
+$_->quit foreach @sessions;
+complete('crowd', $crowd, 'a crowd');
 done_testing();

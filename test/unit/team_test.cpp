@@ -15,13 +15,15 @@
 namespace phnsw {
 namespace {
 
+enum class Guest { kNone, kHelps, kStaysAway };
+
 // Runs body as the conductor of a team, as a build does.
-void lead_one(bool brief, unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop) {
+void lead_one(Team::Kind kind, Guest guest, unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop) {
   std::atomic<bool> never{false};
   struct Context {
     Team team;
     const std::function<void(Team &)> &body;
-  } context{{threads, stop != nullptr ? *stop : never, brief}, body};
+  } context{{threads, stop != nullptr ? *stop : never, kind}, body};
   Conductor conductor;
   const int before = test::threads_of_process();
   ASSERT_TRUE(conductor
@@ -33,16 +35,28 @@ void lead_one(bool brief, unsigned threads, const std::function<void(Team &)> &b
                       },
                       &context)
                   .ok());
+  if (guest == Guest::kHelps) {
+    while (!context.team.help(std::chrono::steady_clock::now() + std::chrono::milliseconds(1))) {
+    }
+  }
   conductor.join();
   context.team.await_workers();
   EXPECT_EQ(test::threads_once_settled(before), before);
 }
 
 // A team of libgomp's and a brief one.
-void lead(unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop = nullptr) {
-  lead_one(false, threads, body, stop);
+void lead_threads(unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop = nullptr) {
+  lead_one(Team::Kind::kLong, Guest::kNone, threads, body, stop);
   if (stop != nullptr) stop->store(false);
-  lead_one(true, threads, body, stop);
+  lead_one(Team::Kind::kBrief, Guest::kNone, threads, body, stop);
+}
+
+// And brief ones with a guest.
+void lead(unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop = nullptr) {
+  lead_threads(threads, body, stop);
+  if (threads == 1) return;
+  if (stop != nullptr) stop->store(false);
+  lead_one(Team::Kind::kBriefWithGuest, Guest::kHelps, threads, body, stop);
 }
 
 TEST(Team, DoesEveryItemOnce) {
@@ -94,6 +108,66 @@ TEST(Team, WorksInParallel) {
   });
 }
 
+// A guest who never comes holds nobody up; one who comes works as the second of two.
+TEST(Team, WorksWithAndWithoutItsGuest) {
+  lead_one(
+      Team::Kind::kBriefWithGuest, Guest::kStaysAway, 2,
+      [](Team &team) {
+        int done = 0;
+        EXPECT_TRUE(team.for_each(100, [&](std::size_t, unsigned worker) {
+          EXPECT_EQ(worker, 0u);
+          done++;
+        }).ok());
+        EXPECT_EQ(done, 100);
+      },
+      nullptr);
+  const std::thread::id caller = std::this_thread::get_id();
+  lead_one(
+      Team::Kind::kBriefWithGuest, Guest::kHelps, 2,
+      [&](Team &team) {
+        std::atomic<int> arrived{0}, guests{0};
+        EXPECT_TRUE(team.for_each(2, [&](std::size_t, unsigned worker) {
+          if (std::this_thread::get_id() == caller) {
+            EXPECT_EQ(worker, 1u);
+            guests++;
+          }
+          arrived++;
+          while (arrived.load() < 2) std::this_thread::yield();
+        }).ok());
+        EXPECT_EQ(guests.load(), 1);
+      },
+      nullptr);
+}
+
+// help() comes back in time while the conductor is busy with something of its own, and later.
+TEST(Team, ItsGuestMayLookAway) {
+  std::atomic<bool> never{false}, go_on{false};
+  Team team(2, never, Team::Kind::kBriefWithGuest);
+  struct Context {
+    Team &team;
+    std::atomic<bool> &go_on;
+  } context{team, go_on};
+  Conductor conductor;
+  const auto main = [](void *self) {
+    while (!static_cast<Context *>(self)->go_on.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  static void (*const kMain)(void *) = main;
+  ASSERT_TRUE(conductor
+                  .start(
+                      [](void *self) -> void * {
+                        static_cast<Context *>(self)->team.lead(kMain, self);
+                        return nullptr;
+                      },
+                      &context)
+                  .ok());
+  const auto soon = std::chrono::milliseconds(5);
+  EXPECT_FALSE(team.help(std::chrono::steady_clock::now() + soon));
+  EXPECT_FALSE(team.help(std::chrono::steady_clock::now() + soon));
+  go_on = true;
+  EXPECT_TRUE(team.help(std::chrono::steady_clock::now() + std::chrono::minutes(1)));
+  conductor.join();
+}
+
 TEST(Team, ReturnsTheFirstFailure) {
   lead(4, [&](Team &team) {
     EXPECT_EQ(team.for_each(100, [](std::size_t, unsigned) { throw std::bad_alloc(); }).code(), PHNSW_OUT_OF_MEMORY);
@@ -127,7 +201,7 @@ TEST(Team, Stops) {
 
 // The conductor and its workers have every signal blocked: a signal always finds the process's own thread.
 TEST(Team, BlocksSignals) {
-  lead(3, [&](Team &team) {
+  lead_threads(3, [&](Team &team) {
     std::atomic<int> open{0};
     const Status status = team.for_each(64, [&](std::size_t, unsigned) {
       sigset_t mask;

@@ -11,9 +11,30 @@
 #include <unistd.h>
 
 namespace phnsw {
+namespace {
 
-Team::Team(unsigned threads, const std::atomic<bool> &stop, bool brief)
-    : stop_(stop), brief_(brief), threads_(threads < kThreadsMax ? threads : kThreadsMax) {}
+// A sleeping thread of a virtual machine takes 50 to 100 us to wake.
+constexpr std::chrono::microseconds kMoment{50};
+constexpr unsigned kLooksPerClock = 16;
+constexpr unsigned kGuest = 1;  // the guest's number among the workers
+
+template <class Condition>
+void wait_a_moment(Condition &&condition) noexcept {
+  const auto end = std::chrono::steady_clock::now() + kMoment;
+  do {
+    for (unsigned i = 0; i < kLooksPerClock; i++) {
+      if (condition()) return;
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    }
+  } while (std::chrono::steady_clock::now() < end);
+}
+
+}  // namespace
+
+Team::Team(unsigned threads, const std::atomic<bool> &stop, Kind kind)
+    : stop_(stop), kind_(kind), threads_(threads < kThreadsMax ? threads : kThreadsMax) {}
 
 void Team::fail(Status status) noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -47,70 +68,103 @@ Status Team::run(std::size_t items, void *context, Item body) {
     job_ = job;
     open_ = shared;
     jobs_++;
+    if (shared) calls_.fetch_add(1, std::memory_order_release);
   }
   if (shared) wake_.notify_all();
   work(job, 0);
   std::unique_lock<std::mutex> lock(mutex_);
   open_ = false;
+  if (kind_ != Kind::kLong && active_ != 0) {
+    lock.unlock();
+    wait_a_moment([this] { return active_.load(std::memory_order_acquire) == 0; });
+    lock.lock();
+  }
   idle_.wait(lock, [this] { return active_ == 0; });
   if (failed_.load(std::memory_order_relaxed)) return failure_;
   if (stop_.load(std::memory_order_relaxed)) return {PHNSW_CANCELLED, "the build was stopped"};
   return {};
 }
 
+bool Team::serve_next(unsigned worker, std::uint64_t *seen, const std::chrono::steady_clock::time_point *until) noexcept {
+  const auto called = [&] { return leaving_ || (open_ && jobs_ != *seen); };
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (kind_ != Kind::kLong && !called()) {
+    const std::uint64_t heard = calls_.load(std::memory_order_relaxed);
+    lock.unlock();
+    wait_a_moment([&] { return calls_.load(std::memory_order_acquire) != heard; });
+    lock.lock();
+  }
+  if (until == nullptr) {
+    wake_.wait(lock, called);
+  } else if (!wake_.wait_until(lock, *until, called)) {
+    return false;
+  }
+  if (leaving_) return false;
+  *seen = jobs_;
+  active_++;
+  const Job job = job_;
+  lock.unlock();
+  work(job, worker);
+  lock.lock();
+  if (--active_ == 0) idle_.notify_all();
+  return true;
+}
+
 void Team::serve(unsigned worker) noexcept {
   worker_tids_[worker].store(static_cast<int>(syscall(SYS_gettid)), std::memory_order_relaxed);
   std::uint64_t seen = 0;
-  std::unique_lock<std::mutex> lock(mutex_);
-  for (;;) {
-    wake_.wait(lock, [&] { return leaving_ || (open_ && jobs_ != seen); });
-    if (leaving_) return;
-    seen = jobs_;
-    active_++;
-    const Job job = job_;
-    lock.unlock();
-    work(job, worker);
-    lock.lock();
-    if (--active_ == 0) idle_.notify_all();
+  while (serve_next(worker, &seen, nullptr)) {
   }
+}
+
+bool Team::help(std::chrono::steady_clock::time_point until) noexcept {
+  std::uint64_t seen = 0;
+  while (serve_next(kGuest, &seen, &until)) {
+    if (std::chrono::steady_clock::now() >= until) return false;
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return leaving_;
+}
+
+void Team::leave() noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  leaving_ = true;
+  calls_.fetch_add(1, std::memory_order_release);
+  wake_.notify_all();
 }
 
 void Team::lead_briefly(void (*main)(void *), void *context) noexcept {
   pthread_t thread[kThreadsMax];
-  unsigned granted = 1;
+  const unsigned first = kind_ == Kind::kBriefWithGuest ? kGuest + 1 : 1;
+  unsigned granted = first;
   const auto serve_team = [](void *team) -> void * {
     Team *self = static_cast<Team *>(team);
     self->serve(self->number_.fetch_add(1, std::memory_order_relaxed));
     return nullptr;
   };
+  number_ = first;
   while (granted < threads_ && pthread_create(&thread[granted], nullptr, serve_team, this) == 0) granted++;
   threads_ = granted;
   main(context);
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    leaving_ = true;
-    wake_.notify_all();
-  }
-  for (unsigned i = 1; i < granted; i++) pthread_join(thread[i], nullptr);
+  leave();
+  for (unsigned i = first; i < granted; i++) pthread_join(thread[i], nullptr);
   for (std::atomic<int> &worker : worker_tids_) worker.store(0, std::memory_order_relaxed);
 }
 
 void Team::lead(void (*main)(void *), void *context) noexcept {
-  leaving_ = false;
-  number_ = 1;
-  if (brief_) {
+  if (kind_ != Kind::kLong) {
     lead_briefly(main, context);
     return;
   }
+  leaving_ = false;
+  number_ = 1;
   probe();
   const pthread_t leader = pthread_self();
 #pragma omp parallel num_threads(threads_) default(shared)
   {
     if (pthread_equal(pthread_self(), leader) != 0) {
       main(context);
-      const std::lock_guard<std::mutex> lock(mutex_);
-      leaving_ = true;
-      wake_.notify_all();
+      leave();
     } else {
       serve(number_.fetch_add(1, std::memory_order_relaxed));
     }

@@ -7,7 +7,9 @@
 // everything: for_each() looks at it between items, long items look at it themselves through stopped().
 //
 // A brief team, which is at work for milliseconds, has threads of its own: libgomp's spin at both ends of a region for as long,
-// whenever a processor has other work (a fourth to a half of a merge of 100 rows).
+// whenever a processor has other work (a fourth to a half of a merge of 100 rows).  Its threads look for what they wait for
+// a moment before they sleep, since to be woken takes as long as its shorter jobs.  It may have a guest in place of a
+// thread: the one that would sleep until the team has done its work.
 //
 // A Team is used by one thread at a time, the conductor; without lead() it is a team of one.  libgomp keeps its pool of
 // threads until the thread that made it ends; await_workers() tells when the last of the pool has left the process.
@@ -16,6 +18,7 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -30,8 +33,10 @@ class Team {
  public:
   static constexpr unsigned kThreadsMax = 256;
 
-  // REQUIRES: threads >= 1; stop outlives the team.
-  Team(unsigned threads, const std::atomic<bool> &stop, bool brief = false);
+  enum class Kind { kLong, kBrief, kBriefWithGuest };
+
+  // REQUIRES: threads >= 1, 2 with a guest, who is one of them; stop outlives the team.
+  Team(unsigned threads, const std::atomic<bool> &stop, Kind kind = Kind::kLong);
   Team(const Team &) = delete;
   Team &operator=(const Team &) = delete;
 
@@ -43,7 +48,7 @@ class Team {
   // Called by a worker: ends the running for_each() with this status.  The first one wins.
   void fail(Status status) noexcept;
 
-  // Runs main(context) with the team's threads at its service.  REQUIRES: main does not throw.
+  // Runs main(context) with the team's threads at its service.  REQUIRES: main does not throw; of a brief team, not led before.
   void lead(void (*main)(void *), void *context) noexcept;
 
   // Calls body(item, worker) for item = 0 ... items - 1; items are begun in order, worker < threads().  What body throws
@@ -59,6 +64,9 @@ class Team {
   // From now on the conductor works alone, or no longer so: where the backend is what everybody waits for, a worker would take
   // its processor from it.  The conductor's to call.
   void set_alone(bool alone) noexcept { alone_ = alone; }
+
+  // The guest's to call, any time or never: serves until main() has ended (true) or the time is up, which it sees between jobs.
+  bool help(std::chrono::steady_clock::time_point until) noexcept;
 
   // REQUIRES: the conductor has ended.  Returns when its pool has left the process.
   void await_workers() const noexcept;
@@ -78,15 +86,21 @@ class Team {
   Status run(std::size_t items, void *context, Item body);
   void work(const Job &job, unsigned worker) noexcept;
   void serve(unsigned worker) noexcept;
+  // One job.  false: there will be none, or none until then.
+  bool serve_next(unsigned worker, std::uint64_t *seen, const std::chrono::steady_clock::time_point *until) noexcept;
+  void leave() noexcept;
 
   const std::atomic<bool> &stop_;
-  const bool brief_;
+  const Kind kind_;
   unsigned threads_;
   bool alone_ = false;
   std::atomic<unsigned> number_{1};  // of the next worker
   std::atomic<int> worker_tids_[kThreadsMax] = {};  // kernel thread ids, 0 for one not yet seen
   std::atomic<bool> failed_{false};
   std::atomic<std::size_t> next_{0};  // item of the current job
+  // Changed under mutex_, read without it by those who wait for a moment.
+  std::atomic<std::uint64_t> calls_{0};  // of workers, to a job or to leave
+  std::atomic<unsigned> active_{0};      // workers within the current job, the conductor aside
 
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
@@ -96,7 +110,6 @@ class Team {
   std::uint64_t jobs_ = 0;  // begun
   bool open_ = false;       // workers may join the current one
   bool leaving_ = false;
-  unsigned active_ = 0;     // workers within the current one, the conductor aside
 };
 
 // A joinable thread that is born with every signal blocked, as are all threads that it creates.

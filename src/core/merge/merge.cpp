@@ -11,6 +11,10 @@ namespace phnsw {
 
 // Fewer rows than one for so many nodes do without the walk, which costs a tenth of them by then, if all have links to them.
 constexpr std::uint32_t kNodesPerWalkedRow = 100;
+// Rows x ef_construction x bytes (of a code and beside it) for which the backend's thread, which cannot look at interrupts meanwhile,
+// works with the team: a tenth of a second.
+constexpr std::uint64_t kGuestEffort = std::uint64_t{64} << 20;
+constexpr std::uint64_t kGuestEffortBeside = 256;
 
 Status Merge::create(const Codec &codec, const phnsw_merge_params &params, MergeNodes *nodes, std::unique_ptr<Merge> *merge) {
   if (params.threads < 1) return {PHNSW_BAD_ARGUMENT, "a merge needs at least one thread"};
@@ -32,9 +36,15 @@ Status Merge::start() {
   return conductor_.start(main, this);
 }
 
+bool Merge::wants_guest(const Codec &codec, const phnsw_merge_params &params) noexcept {
+  return params.threads > 1 && params.rows_max * (std::uint64_t{params.ef_construction} * (codec.params().code_dims + kGuestEffortBeside)) <= kGuestEffort;
+}
+
 Status Merge::wait(std::uint32_t milliseconds) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+  if (has_guest_) team_.help(until);
   std::unique_lock<std::mutex> lock(mutex_);
-  to_backend_.wait_for(lock, std::chrono::milliseconds(milliseconds), [this] { return over_; });
+  to_backend_.wait_until(lock, until, [this] { return over_; });
   return over_ ? outcome_ : Status(PHNSW_RUNNING, "the merge is running");
 }
 

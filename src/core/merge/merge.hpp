@@ -25,7 +25,7 @@ class Merge final : private SpillSource {
 
   [[nodiscard]] MergeGraph &graph() noexcept { return graph_; }
   Status start();
-  // RUNNING: not yet.
+  // RUNNING: not yet.  Of a small merge the caller does its share meanwhile.
   Status wait(std::uint32_t milliseconds);
   void join() noexcept;
 
@@ -41,11 +41,13 @@ class Merge final : private SpillSource {
  private:
   Merge(const Codec &codec, const phnsw_merge_params &params, MergeNodes *nodes)
       : params_(params),
-        team_(params.threads, stop_, true),
+        has_guest_(wants_guest(codec, params)),
+        team_(params.threads, stop_, has_guest_ ? Team::Kind::kBriefWithGuest : Team::Kind::kBrief),
         arena_(~std::size_t{0}, *this),
         own_nodes_(nodes != nullptr ? nullptr : new MergeNodes(codec.params(), params.spill)),
         graph_(nodes != nullptr ? *nodes : *own_nodes_, codec, params.limit, params.ef_construction) {}
 
+  static bool wants_guest(const Codec &codec, const phnsw_merge_params &params) noexcept;
   static void *main(void *merge) noexcept;
   void conduct() noexcept;
   Status run();
@@ -58,6 +60,7 @@ class Merge final : private SpillSource {
   std::atomic<bool> stop_{false};
   Conductor conductor_;
   BuildProgress progress_;
+  const bool has_guest_;  // of the team: the backend's thread, within wait()
   Team team_;
   Arena arena_;  // outlives what stands in it
   const std::unique_ptr<MergeNodes> own_nodes_;
