@@ -17,7 +17,8 @@ from report import spread
 
 WRITERS = 4  # beside a reader
 WARM = 25  # rows that each connection of insert writes one by one before the clock starts
-WARM_BATCHES = 3  # or statements, of more rows
+WARM_BATCHES = 3  # or statements, of more rows, and one row for so many that the index has
+WARM_ROWS_PER_ROW = 400
 HELD_BACK = 20000  # rows for insert, at most a tenth of the data set
 FLOOR_ROWS = 100000  # of which a table without an index takes 80,000 a second
 
@@ -67,9 +68,10 @@ def start_writing(database, vectors, dims, first, batch, clients, transaction, s
         stdout=subprocess.PIPE)
 
 
-def warm_statements(rows, batch, clients):
-    """Of each connection before the clock starts: a quarter of the rows at most."""
-    return min(WARM if batch == 1 else WARM_BATCHES, rows // (4 * batch * clients))
+def warm_statements(rows, batch, clients, filled):
+    """Of each connection before the clock starts, with so many rows in the index: a quarter of the rows to insert at most."""
+    batches = WARM_BATCHES + -(-filled // (WARM_ROWS_PER_ROW * batch))
+    return min(WARM if batch == 1 else batches, rows // (4 * batch * clients))
 
 
 def written(process):
@@ -145,7 +147,7 @@ def insert(options, dataset, servers, report, start, count):
                     in_hand.take(options.in_hand)
                     results.add(case, system, **written(start_writing(
                         there.database, vectors[pool], dataset.dims, start, *case[1:],
-                        warm=warm_statements(pool, *case[1:3]), seconds=options.write_seconds)))
+                        warm=warm_statements(pool, *case[1:3], start), seconds=options.write_seconds)))
     for (case, system), runs in results.runs.items():
         mode, batch, clients, transaction, commit = case
         medians = {key: round(statistics.median(r[key] for r in runs), 1) for key in ("rows", "backend_us_per_row")
@@ -170,7 +172,7 @@ def floor(options, dataset, system, report):
                 systems.psql("postgres", "CHECKPOINT")
                 results[clients, commit].append(written(start_writing(
                     there.database, vectors, dataset.dims, dataset.rows, 1, clients, False, commit,
-                    warm=warm_statements(rows, 1, clients), seconds=options.write_seconds)))
+                    warm=warm_statements(rows, 1, clients, 0), seconds=options.write_seconds)))
     for (clients, commit), runs in results.items():
         medians = {key: round(statistics.median(r[key] for r in runs), 1) for key in ("rows", "backend_us_per_row")
                    if all(key in r for r in runs)}
