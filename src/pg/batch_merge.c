@@ -21,8 +21,8 @@
 #include "storage/proc.h"
 #include "utils/memutils.h"
 
-/* One more thread for so many rows; the second is this one. */
-#define PHNSW_MERGE_ROWS_PER_THREAD 8
+/* One more thread for so many rows; the second is this one, which costs nothing to start. */
+#define PHNSW_MERGE_ROWS_PER_THREAD 16
 /* Fewer rows than one for so many nodes need not see each other above level 0. */
 #define PHNSW_MERGE_NODES_PER_BLIND_ROW 100
 #define PHNSW_MERGE_SEED          UINT64CONST(0xD1B54A32D192ED03)
@@ -222,7 +222,7 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 	phnsw_error error;
 
 	INSTR_TIME_SET_CURRENT(mark);
-	params.threads = Max(1, Min(phnsw_build_threads(heap), n / PHNSW_MERGE_ROWS_PER_THREAD));
+	params.threads = Max(1, Min(phnsw_build_threads(heap), 1 + n / PHNSW_MERGE_ROWS_PER_THREAD));
 	params.nodes = phnsw_keep_begin(merging, n);
 	if (params.nodes == NULL && !phnsw_merge_fits(merging, n) && !phnsw_merge_place(merging, n, &params.spill))
 		return false;
