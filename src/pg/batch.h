@@ -157,6 +157,7 @@ struct PhnswMerging
 {
 	Relation	index;
 	PhnswIndex *pi;
+	uint32		limit;			/* of nodes when the merge began: a search may refresh pi->meta meanwhile */
 	File		file;			/* for nodes that memory does not hold; -1: none */
 	uint64		loaded;			/* slots of the pages that were copied */
 	phnsw_merge **core;			/* owned by the context that the merge runs in */

@@ -66,7 +66,7 @@ load_page(PhnswMerging *merging, BlockNumber block, uint32 id, PhnswKeptPage *ke
 	else
 		whole = load_slots(merging, block, page, id, 0, pi->slots_per_page);
 	/* A copy that lacks nodes or links beyond the limit will not do for the next merge. */
-	kept->lsn = whole && id + pi->slots_per_page <= pi->meta.nodes.limit ? PageGetLSN(page) : PHNSW_LSN_UNKNOWN;
+	kept->lsn = whole && id + pi->slots_per_page <= merging->limit ? PageGetLSN(page) : PHNSW_LSN_UNKNOWN;
 	kept->stale = 0;
 	UnlockReleaseBuffer(buffer);
 }
@@ -95,7 +95,7 @@ static void
 load_nodes(PhnswMerging *merging)
 {
 	PhnswIndex *pi = merging->pi;
-	uint32		pages = (pi->meta.nodes.limit + pi->slots_per_page - 1) / pi->slots_per_page;
+	uint32		pages = (merging->limit + pi->slots_per_page - 1) / pi->slots_per_page;
 
 	merging->loaded_at = GetXLogInsertRecPtr();
 	do
@@ -179,7 +179,7 @@ find_upper(PhnswMerging *merging)
 	PhnswIndex *pi = merging->pi;
 
 	merging->upper = palloc_extended(merging->n * sizeof(PhnswUpperLinks *), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	if (merging->n >= pi->meta.nodes.limit / PHNSW_MERGE_NODES_PER_BLIND_ROW)
+	if (merging->n >= merging->limit / PHNSW_MERGE_NODES_PER_BLIND_ROW)
 		return;
 	for (uint32 row = 0; row < merging->n; row++)
 	{
@@ -211,7 +211,7 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 	PhnswIndex *pi = merging->pi;
 	PhnswBatch *batch = merging->batch;
 	phnsw_merge_params params = {
-		.limit = pi->meta.nodes.limit,
+		.limit = merging->limit,
 		.entry = pi->meta.entry,
 		.rows_max = n,
 		.ef_construction = pi->meta.ef_construction,
@@ -229,6 +229,7 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 	if (!has_memory(phnsw_merge_create(pi->codec, &params, merging->core, &error), &error))
 		return false;
 	load_nodes(merging);
+	phnsw_test_point(PHNSW_POINT_MERGE_LOADED);
 	add_rows(merging, filter, n);
 	if (merging->n == 0)
 		return true;
@@ -266,6 +267,7 @@ phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilte
 	PhnswIndexStats *stats;
 	volatile bool merged = false;
 
+	merging.limit = merging.pi->meta.nodes.limit;
 	phnsw_stats_charge(NULL);
 	merging.core = (phnsw_merge **) phnsw_own(context, (phnsw_destroyer) phnsw_merge_destroy);
 	PG_ENSURE_ERROR_CLEANUP(abort_merge, PointerGetDatum(&merging));

@@ -35,7 +35,7 @@ void
 phnsw_merge_recheck(PhnswMerging *merging)
 {
 	PhnswIndex *pi = merging->pi;
-	uint32		limit = pi->meta.nodes.limit;
+	uint32		limit = merging->limit;
 
 	/* As long as nobody logs anything no page changes. */
 	if (RelationNeedsWAL(merging->index) && GetXLogInsertRecPtr() == merging->loaded_at)
@@ -225,7 +225,7 @@ keep_lists(PhnswMerging *merging, Page page, const phnsw_merge_change *changes, 
 		if (i > 0 && changes[i].owner == changes[i - 1].owner)
 			continue;
 		phnsw_node_block(merging->index, merging->pi, changes[i].owner, &at);
-		phnsw_merge_relist(*merging->core, changes[i].owner, phnsw_page_slot(merging->pi, page, at));
+		phnsw_merge_relist(*merging->core, changes[i].owner, phnsw_page_slot(merging->pi, page, at), merging->pi->meta.nodes.limit);
 	}
 }
 

@@ -304,8 +304,9 @@ phnsw_insert_find_upper(Relation index, PhnswIndex *pi, const float *vector, uin
 
 	ins->slot->level = level;
 	prepare_search(ins, vector);
-	find_upper_links(ins);
+	/* Before: the search may refresh it. */
 	upper->entry_level = pi->meta.entry_level;
+	find_upper_links(ins);
 	memcpy(upper->links, ins->links + 1, level * sizeof(PhnswNewLinks));
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);

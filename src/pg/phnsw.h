@@ -74,6 +74,7 @@ typedef enum PhnswTestPoint
 	PHNSW_POINT_INSERT_PLANNED, /* the new node's links are chosen, nothing is written */
 	PHNSW_POINT_INSERT_WRITTEN, /* the node is there, nothing leads to it */
 	PHNSW_POINT_MERGE_CLAIMED,	/* a merge has claimed the free slots of a page */
+	PHNSW_POINT_MERGE_LOADED,	/* a merge has its copy of level 0, no thread works yet */
 	PHNSW_POINT_MERGE_COMPUTED, /* a merge knows all links, nothing is written */
 	PHNSW_POINT_MERGE_WRITTEN,	/* its nodes are there, hardly anything leads to them */
 	PHNSW_POINT_VACUUM_REPAIR,	/* dead nodes are marked, lists name them */

@@ -119,7 +119,7 @@ struct Kept {
   void relist(Slots &slots, phnsw_merge *merge, std::uint32_t id) {
     std::vector<std::uint8_t> &page = pages[id / slots.meta.slots_per_page];
     if (page.empty()) return;
-    phnsw_merge_relist(merge, id, slots.slot(id));
+    phnsw_merge_relist(merge, id, slots.slot(id), slots.n);
     const std::size_t bytes = slots.meta.slot_bytes;
     std::memcpy(&page[id % slots.meta.slots_per_page * bytes], slots.slot(id), bytes);
   }

@@ -371,6 +371,35 @@ TEST(Merge, FaultySlots) {
   }
 }
 
+// A list that comes back from a page after that was damaged: links that cannot be are not kept for the next merge.
+TEST(Merge, DamagedListsComeBack) {
+  const Dataset data = clustered(700, 12, 9);
+  Slots slots(data, 500, default_params(data));
+  Kept kept(slots, 700);
+  Outcome outcome;
+  phnsw_merge *merge = nullptr;
+  phnsw_error error{};
+  ASSERT_EQ(compute(slots, data, 500, 600, 2, &merge, &error, &kept), PHNSW_OK);
+  write(slots, merge, 500, &outcome);
+  std::mt19937 random(11);
+  for (std::uint32_t id = 0; id < 500; id++) {
+    for (std::uint32_t i = 0; i < slots.slot(id)->count; i++) {
+      if (random() % 4 == 0) slots.links(id)[i] = random() % 2 == 0 ? slots.n + random() % 200 : random();
+    }
+    if (id % 50 == 0) slots.slot(id)->count = 60000;
+    phnsw_merge_relist(merge, id, slots.slot(id), slots.n);
+    slots.slot(id)->count = std::min<std::uint16_t>(slots.slot(id)->count, 2 * slots.meta.codec.m);
+    const std::uint32_t at = id % slots.meta.slots_per_page * slots.meta.slot_bytes;
+    std::vector<std::uint8_t> &page = kept.pages[id / slots.meta.slots_per_page];
+    if (!page.empty()) std::memcpy(&page[at], slots.slot(id), slots.meta.slot_bytes);
+  }
+  phnsw_merge_destroy(merge);
+  kept.spared = 0;
+  EXPECT_EQ(compute(slots, data, 600, 700, 2, &merge, &error, &kept), PHNSW_OK);
+  EXPECT_GT(kept.spared, 400 / slots.meta.slots_per_page);
+  phnsw_merge_destroy(merge);
+}
+
 // Destroyed at any moment: no thread is left.
 TEST(Merge, IsStopped) {
   const Dataset data = clustered(6000, 32, 11);

@@ -125,8 +125,8 @@ phnsw_status phnsw_merge_changes(phnsw_merge *merge, const phnsw_merge_change **
   });
 }
 
-void phnsw_merge_relist(phnsw_merge *merge, uint32_t id, const phnsw_slot *slot) noexcept {
-  merge->merge->graph().relist(id, *slot);
+void phnsw_merge_relist(phnsw_merge *merge, uint32_t id, const phnsw_slot *slot, uint32_t limit) noexcept {
+  merge->merge->graph().relist(id, *slot, limit);
 }
 
 phnsw_status phnsw_merge_spread(const phnsw_merge *merge, uint8_t *reached, phnsw_error *error) noexcept {

@@ -116,10 +116,10 @@ PHNSW_API void phnsw_merge_fill(const phnsw_merge *merge, uint32_t place, phnsw_
 PHNSW_API phnsw_status phnsw_merge_changes(phnsw_merge *merge, const phnsw_merge_change **changes, size_t *n,
                                            phnsw_error *error) PHNSW_NOEXCEPT;
 /*
- * The list of a node as it is now that its changes have been made, for the next merge; it may name new nodes.  A leaf.  REQUIRES: the
- * changes have been got, the slot was as the copy had it before.
+ * The list of a node as it is now that its changes have been made, for the next merge; it may name new nodes, which are below `limit`,
+ * and links that are not are left out.  A leaf.  REQUIRES: the changes have been got, the slot was as the copy had it before.
  */
-PHNSW_API void phnsw_merge_relist(phnsw_merge *merge, uint32_t id, const phnsw_slot *slot) PHNSW_NOEXCEPT;
+PHNSW_API void phnsw_merge_relist(phnsw_merge *merge, uint32_t id, const phnsw_slot *slot, uint32_t limit) PHNSW_NOEXCEPT;
 /* Marks (1) the places that a walk over new nodes' lists finds from the marked ones; reached[] has one byte a place. */
 PHNSW_API phnsw_status phnsw_merge_spread(const phnsw_merge *merge, uint8_t *reached, phnsw_error *error) PHNSW_NOEXCEPT;
 /* Stops and joins all threads, frees. */

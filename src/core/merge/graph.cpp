@@ -72,19 +72,22 @@ const char *MergeGraph::load(std::uint32_t id, const phnsw_slot &slot, bool *who
     codec_.unpack(slot.code, code);
     std::memset(code + codec_.code_dims(), 0, stride_ - codec_.code_dims());
   }
+  if (!copy_list(id, slot, slot.count, limit_)) *whole = false;
+  return nullptr;
+}
+
+bool MergeGraph::copy_list(std::uint32_t id, const phnsw_slot &slot, std::uint32_t count, std::uint32_t limit) noexcept {
   const std::uint32_t *links =
       phnsw_slot_links_const(&slot, phnsw_code_bytes(codec_.params().code_dims, codec_.params().bits));
   std::uint32_t *list = lists.list(id);
-  std::memcpy(list, links, slot.count * sizeof *links);
+  std::memcpy(list, links, count * sizeof *links);
+  lists.counts[id] = static_cast<std::uint8_t>(count);
   // All below the limit, but for nodes inserted just now: a form that the compiler has vector instructions for.
   std::uint32_t below = 1u << 31;
-  for (std::uint32_t i = 0; i < slot.count; i++) below &= (links[i] - limit_) & ~links[i];
-  if (slot.count > 0 && below == 0) {
-    *whole = false;
-    for (std::uint32_t i = 0; i < slot.count; i++) list[i] = links[i] < limit_ ? links[i] : PHNSW_NONE;
-  }
-  lists.counts[id] = static_cast<std::uint8_t>(slot.count);
-  return nullptr;
+  for (std::uint32_t i = 0; i < count; i++) below &= (links[i] - limit) & ~links[i];
+  if (count == 0 || below != 0) return true;
+  for (std::uint32_t i = 0; i < count; i++) list[i] = links[i] < limit ? links[i] : PHNSW_NONE;
+  return false;
 }
 
 void MergeGraph::look_again(std::uint32_t id, const phnsw_slot &slot) noexcept {
@@ -93,12 +96,9 @@ void MergeGraph::look_again(std::uint32_t id, const phnsw_slot &slot) noexcept {
   nodes_.states[id] = PHNSW_SLOT_FREE;
 }
 
-void MergeGraph::relist(std::uint32_t id, const phnsw_slot &slot) noexcept {
-  const std::uint32_t *links =
-      phnsw_slot_links_const(&slot, phnsw_code_bytes(codec_.params().code_dims, codec_.params().bits));
-  const std::uint32_t count = std::min<std::uint32_t>(slot.count, lists.capacity);
-  std::memcpy(lists.list(id), links, count * sizeof *links);
-  lists.counts[id] = static_cast<std::uint8_t>(count);
+void MergeGraph::relist(std::uint32_t id, const phnsw_slot &slot, std::uint32_t limit) noexcept {
+  // The page may have gone to disk and come back since its slots were loaded.
+  copy_list(id, slot, std::min<std::uint32_t>(slot.count, lists.capacity), limit);
 }
 
 bool MergeGraph::add(const float *vector) noexcept {

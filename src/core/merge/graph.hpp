@@ -46,8 +46,8 @@ class MergeGraph {
   const char *load(std::uint32_t id, const phnsw_slot &slot, bool *whole) noexcept;
   // The same slot later: a node that is not what it was is not linked to.
   void look_again(std::uint32_t id, const phnsw_slot &slot) noexcept;
-  // A node's list, for the merge after this one: its links may be beyond the limit.
-  void relist(std::uint32_t id, const phnsw_slot &slot) noexcept;
+  // A node's list, for the merge after this one, whose limit is that: its links may be beyond that of this one.
+  void relist(std::uint32_t id, const phnsw_slot &slot, std::uint32_t limit) noexcept;
   // false: a zero vector under cosine, which has no place in the index.  REQUIRES: fewer than rows_max rows so far.
   bool add(const float *vector) noexcept;
 
@@ -93,6 +93,9 @@ class MergeGraph {
   [[nodiscard]] std::uint32_t window_size(std::uint32_t row) const noexcept { return window_n_[row]; }
 
  private:
+  // Copies a list of at most 2M links; false: it names nodes beyond the limit, which it then has not.
+  bool copy_list(std::uint32_t id, const phnsw_slot &slot, std::uint32_t count, std::uint32_t limit) noexcept;
+
   MergeNodes &nodes_;  // and behind them the new points
   const Codec &codec_;
   const std::uint32_t limit_;
