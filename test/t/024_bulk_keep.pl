@@ -16,6 +16,7 @@ use Test::More;
 
 seed_from_env();
 my $node = bulk_node('keep', 'autovacuum = off', 'phnsw.merge_threshold = 1', 'max_parallel_maintenance_workers = 1');
+run('CREATE EXTENSION pageinspect');
 
 # A session that stays, for statements between which others work.
 my $s = $node->background_psql('postgres', on_error_stop => 0);
@@ -81,6 +82,23 @@ my @copied = slurp_file($node->logfile) =~ /index "slots_v" of \d+ nodes, (\d+) 
 is(scalar(@copied), 6, 'six merges');
 ok($copied[$_] < 100, "merge $_ copies few nodes: $copied[$_]") foreach 2 .. 5;
 complete('slots', 3060, 'slots');
+
+# A copy that is mended gives the very pages that copies made anew give: one session's statements, and as many sessions.
+run('CREATE TABLE source AS SELECT i AS id, ' . $random . ' AS v FROM generate_series(1, 4000) i');
+foreach my $table ('mended', 'anew')
+{
+	run("CREATE TABLE $table (id int, v vector(8)); INSERT INTO $table SELECT * FROM source WHERE id <= 3000 ORDER BY id; CREATE INDEX ${table}_v ON $table USING phnsw (v)");
+	foreach my $i (0 .. 19)
+	{
+		my $statement = "INSERT INTO $table SELECT * FROM source WHERE id BETWEEN 3001 + 50 * $i AND 3050 + 50 * $i ORDER BY id";
+
+		$table eq 'mended' ? $s->query_safe($statement) : run($statement);
+	}
+}
+# Pages of nodes; on others the links above level 0 stand, whose searches begin in another copy that a session has.
+my ($mended, $anew) = map { run(qq{SELECT string_agg(md5(substr(page, 11)), ' ' ORDER BY block) FROM generate_series(1, pg_relation_size('$_') / 8192 - 1) block,
+	LATERAL (SELECT get_raw_page('$_', block::int) AS page) raw WHERE get_byte(page, 8184) = 3}) } 'mended_v', 'anew_v';
+is($mended, $anew, 'a copy that is kept gives the same pages as new ones');
 
 # Pages that nobody changes are looked at in turns, all of them once others are known to have changed one: within eight merges.  Rows on
 # a line, six on a page, so that a new one changes few pages.
