@@ -37,7 +37,8 @@ complete('found', 1200, 'what it found');
 is(run('SELECT count(*) FROM told JOIN found USING (id) WHERE id > 0 AND told.v <-> found.v = 0'), 1200, 'each row itself');
 
 # Transactions that follow each other without a statement between them; names that change; what goes by cascades.
-run(fresh('chain') . 'BEGIN;' . rows('chain', 1, 700) . 'COMMIT AND CHAIN;' . rows('chain', 701, 1400) . 'ROLLBACK AND CHAIN;' . rows('chain', 1401, 2000) . 'COMMIT');
+is(run(fresh('chain') . 'BEGIN;' . rows('chain', 1, 700) . 'COMMIT AND CHAIN;' . rows('chain', 701, 1400) . 'ROLLBACK AND CHAIN;' . rows('chain', 1401, 2000) . 'COMMIT;'
+	. "SELECT bulk_flushes FROM phnsw_stats WHERE index = 'chain_v'::regclass"), 2, 'COMMIT AND CHAIN: the rows of each transaction go together');
 complete('chain', 1300, 'COMMIT AND CHAIN');
 run(fresh('old_name') . "BEGIN;" . rows('old_name', 1, 700) . "ALTER INDEX old_name_v RENAME TO new_name_v; ALTER TABLE old_name RENAME TO new_name;
 	ALTER TABLE new_name RENAME COLUMN v TO w;" . rows('new_name', 701, 1000) . 'CREATE SCHEMA away; ALTER TABLE new_name SET SCHEMA away;'
@@ -51,9 +52,14 @@ complete('new_name', 2000, 'another index is dropped with its schema');
 run((fresh('kids') =~ s/INSERT.*?;//r) . 'CREATE TABLE parents (id int PRIMARY KEY); ALTER TABLE kids ADD FOREIGN KEY (id) REFERENCES parents ON DELETE CASCADE;
 	BEGIN; INSERT INTO parents SELECT generate_series(1, 1000);' . rows('kids', 1, 1000) . 'DELETE FROM parents WHERE id <= 400; COMMIT');
 complete('kids', 600, 'rows in waiting that a cascade deletes');
+is(run('BEGIN; INSERT INTO parents SELECT generate_series(2001, 2900);' . rows('kids', 2001, 2900) . 'SAVEPOINT a; DELETE FROM parents WHERE id > 2600;
+	SELECT count(*) FROM phnsw_index_info(\'kids_v\'); ROLLBACK TO a; DELETE FROM parents WHERE id BETWEEN 2001 AND 2100; COMMIT'), 1, 'a flush');
+complete('kids', 1400, 'rows that a cascade had deleted when they were flushed');
 
 # Materialized views.
-run(fresh('viewed') . 'BEGIN;' . rows('viewed', 1, 700) . q{CREATE MATERIALIZED VIEW seen AS SELECT * FROM viewed WHERE id > 0 ORDER BY v <-> '[1,1,1,1,1,1,1,1]' LIMIT 2000;
+# Both read the index of the table, from which they get all rows only if those that wait are flushed before.
+run(fresh('viewed') . 'SET enable_seqscan = off; SET enable_sort = off; SET phnsw.iterative_scan = relaxed_order; BEGIN;' . rows('viewed', 1, 700)
+	. q{CREATE MATERIALIZED VIEW seen AS SELECT * FROM viewed WHERE id > 0 ORDER BY v <-> '[1,1,1,1,1,1,1,1]' LIMIT 2000;
 	CREATE INDEX seen_v ON seen USING phnsw (v);} . rows('viewed', 701, 1400) . 'REFRESH MATERIALIZED VIEW seen;' . rows('viewed', 1401, 1500) . 'COMMIT');
 complete('seen', 1400, 'REFRESH MATERIALIZED VIEW');
 complete('viewed', 1500, 'table of a materialized view');
