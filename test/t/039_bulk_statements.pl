@@ -56,6 +56,15 @@ is(run('BEGIN; INSERT INTO parents SELECT generate_series(2001, 2900);' . rows('
 	SELECT count(*) FROM phnsw_index_info(\'kids_v\'); ROLLBACK TO a; DELETE FROM parents WHERE id BETWEEN 2001 AND 2100; COMMIT'), 1, 'a flush');
 complete('kids', 1400, 'rows that a cascade had deleted when they were flushed');
 
+# Rows that are not indexed, zero vectors under cosine, between copies of rows, which share a node: each still has its own vector.
+run('CREATE TABLE mixed (id int, v vector(8));' . prefill('mixed') . "CREATE INDEX mixed_v ON mixed USING phnsw (v vector_cosine_ops); BEGIN;
+	INSERT INTO mixed SELECT 3 * i + k, CASE k WHEN 0 THEN '[0,0,0,0,0,0,0,0]' ELSE x.v END
+	FROM generate_series(1, 300) i CROSS JOIN LATERAL (SELECT $random AS v) x CROSS JOIN generate_series(0, 2) k ORDER BY 1; COMMIT");
+check_index($node, 'mixed_v', 'zero vectors and copies');
+is(count_through_index($node, 'mixed', 'v', '<=>', $query), 600 + prefilled($node, 'mixed'), 'zero vectors are not indexed, copies are');
+is(run(q{SET enable_seqscan = off; SET phnsw.ef_search = 200; SELECT count(*) FROM mixed q WHERE id % 3 = 1 AND id > 0 AND
+	(SELECT array_agg(id ORDER BY id) FROM (SELECT id FROM mixed ORDER BY v <=> q.v LIMIT 2) x) = ARRAY[q.id, q.id + 1]}), 300, 'each row and its copy are the nearest');
+
 # Materialized views.
 # Both read the index of the table, from which they get all rows only if those that wait are flushed before.
 run(fresh('viewed') . 'SET enable_seqscan = off; SET enable_sort = off; SET phnsw.iterative_scan = relaxed_order; BEGIN;' . rows('viewed', 1, 700)
