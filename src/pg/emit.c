@@ -14,14 +14,11 @@
 
 #include <math.h>
 
-#include "catalog/pg_am_d.h"
 #include "common/hashfn.h"
 #include "glance.h"
 #include "miscadmin.h"
-#include "utils/spccache.h"
 
-/* Rows whose pages are asked for together, out of so many hits at most; again when half of them have been returned. */
-#define PHNSW_ASK_ROWS 16
+/* Hits that the nearest are looked for among. */
 #define PHNSW_ASK_HITS 256
 
 #define PHNSW_CHAIN_BATCH_MIN 16
@@ -217,28 +214,6 @@ phnsw_hits_nearest(const PhnswScan *so, const PhnswHit **nearest, uint32 max)
 		nearest[j] = hit;
 	}
 	return n;
-}
-
-void
-phnsw_ask_for_rows(PhnswScan *so)
-{
-	const PhnswHit *nearest[PHNSW_ASK_ROWS];
-	uint32		n;
-
-	/* The TIDs of another kind of table need not name blocks. */
-	if (!so->pi->cold_rows || so->returned < so->ask_at || so->heap->rd_rel->relam != HEAP_TABLE_AM_OID ||
-		get_tablespace_io_concurrency(so->heap->rd_rel->reltablespace) == 0)
-		return;
-	so->ask_at = so->returned + PHNSW_ASK_ROWS / 2;
-	n = phnsw_hits_nearest(so, nearest, PHNSW_ASK_ROWS);
-	for (uint32 i = 0; i < n; i++)
-	{
-		ItemPointerData tid;
-
-		memcpy(&tid, &nearest[i]->tid, sizeof(tid));
-		if (BlockNumberIsValid(ItemPointerGetBlockNumber(&tid)))
-			PrefetchBuffer(so->heap, MAIN_FORKNUM, ItemPointerGetBlockNumber(&tid));
-	}
 }
 
 void

@@ -19,6 +19,28 @@
 /* Entries of the short cut from a node's id to its extent. */
 #define PHNSW_FINDER 1024
 
+/* Blocks that have been asked of the disk (cold.c) are remembered, each at its number's remainder: a hint. */
+#define PHNSW_ASKED_BLOCKS 512
+#define PHNSW_ASKED_ROWS   64
+
+/* Has the block been asked for?  It has now. */
+static inline bool
+phnsw_asked(BlockNumber *asked, uint32 size, BlockNumber block)
+{
+	BlockNumber *place = &asked[block % size];
+	bool		found = *place == block;
+
+	*place = block;
+	return found;
+}
+
+static inline void
+phnsw_asked_forget(BlockNumber *asked, uint32 size, BlockNumber block)
+{
+	if (asked[block % size] == block)
+		asked[block % size] = InvalidBlockNumber;
+}
+
 typedef struct PhnswIndex
 {
 	/* immutable once made */
@@ -44,7 +66,8 @@ typedef struct PhnswIndex
 	BlockNumber map_size;
 	BlockNumber open_page;		/* node page that this backend last inserted into */
 	bool		cold;			/* the last hop had blocks that the map could not serve */
-	bool		cold_rows;		/* the last row of a scan came from disk */
+	uint8		cold_rows;		/* rows to come until none of so many came from disk; 0: they are in memory */
+	BlockNumber asked[PHNSW_ASKED_BLOCKS];	/* and not read since */
 	PhnswBufferMap rows;		/* the table's blocks (ahead.c) */
 
 	LocalTransactionId inserting;	/* transaction that inserted last, one row at a time ... */

@@ -36,6 +36,11 @@
 #define PHNSW_AHEAD_SHARE      2
 /* Rows of a query for ten, with those that it rechecks: for them the share is enough (README.md, Scan). */
 #define PHNSW_FIRST_ROWS       16
+/* Of the disk are asked, when so many of the nearest candidates are expanded, the rows of so many (search_for_rows()). */
+#define PHNSW_ASK_SETTLED      6
+#define PHNSW_ASK_CANDIDATES   12
+/* Rows, none of which came from disk, until they are taken to be in memory. */
+#define PHNSW_WARM_ROWS        16
 
 IndexScanDesc
 phnsw_ambeginscan(Relation index, int nkeys, int norderbys)
@@ -135,6 +140,24 @@ search_window(PhnswScan *so)
 	so->next_found = 0;
 }
 
+/*
+ * The first part of a search, while rows come from disk: as soon as a few of the nearest candidates are expanded the nearest are asked
+ * for, most of which will remain so, and the disk reads their rows while the search goes on.  It takes the same hops as in one piece.
+ */
+static void
+search_for_rows(PhnswScan *so)
+{
+	const phnsw_candidate *found;
+	uint32		n;
+
+	/* A hop at a time: each has a score that is low enough. */
+	while (phnsw_search_settled(so->search) < PHNSW_ASK_SETTLED &&
+		   phnsw_search_until(so->index, so->pi, so->search, so->query, 0, get_float4_infinity()))
+		continue;
+	found = phnsw_search_window(so->search, &n);
+	phnsw_ask_for_candidates(so, found, Min(n, PHNSW_ASK_CANDIDATES));
+}
+
 /* Searches the graph for the first time; false when it has no entry. */
 static bool
 enter_graph(PhnswScan *so)
@@ -153,6 +176,8 @@ enter_graph(PhnswScan *so)
 		leave_out(so, &entry);
 	if (so->stop.slack > 0)
 		phnsw_search_stop_beyond(so->search, PHNSW_STOP_RANK, so->stop.slack, phnsw_query_offset(so->query));
+	if (unlikely(phnsw_rows_cold(so)))
+		search_for_rows(so);
 	search_window(so);
 	so->phase = PHNSW_SCAN_GRAPH;
 	return true;
@@ -185,6 +210,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	so->heap = scan->heapRelation;
 	so->returned = 0;
 	so->ask_at = 0;
+	memset(so->asked, 0xFF, sizeof(so->asked));	/* InvalidBlockNumber */
 	so->n_ahead = 0;
 	so->n_hits = 0;
 	so->last_bound = -INFINITY;
@@ -309,7 +335,7 @@ next_hit(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit)
 			so->phase = PHNSW_SCAN_END;
 		if (so->phase == PHNSW_SCAN_END)
 			return false;
-		if (unlikely(so->pi->cold_rows))
+		if (unlikely(so->pi->cold_rows > 0))
 			phnsw_ask_for_rows(so);
 		else if (so->phase == PHNSW_SCAN_GRAPH && so->n_ahead-- == 0)
 			so->n_ahead = phnsw_look_ahead_rows(so) - 1;
@@ -348,8 +374,10 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 		elog(ERROR, "phnsw index scans only go forward");
 	if (so->phase == PHNSW_SCAN_START)
 		start_scan(scan, so);
-	else
-		so->pi->cold_rows = pgBufferUsage.shared_blks_read != so->blocks_read;
+	else if (unlikely(pgBufferUsage.shared_blks_read != so->blocks_read))
+		so->pi->cold_rows = PHNSW_WARM_ROWS;
+	else if (unlikely(so->pi->cold_rows > 0))
+		so->pi->cold_rows--;
 	phnsw_stats_charge(&so->account);
 	if (scan->kill_prior_tuple && so->returned > 0)
 		phnsw_kill_last(scan, so);

@@ -1,7 +1,7 @@
 /*
  * scan.h
  *    What the files of an ORDER BY scan share: scan.c (callbacks, graph phase), sweep.c (linear phase), emit.c (from nodes to
- *    heap TIDs), ahead.c (rows to come), exact.c (hits that come late), kill.c (rows that are gone).
+ *    heap TIDs), cold.c and ahead.c (rows to come), exact.c (hits that come late), kill.c (rows that are gone).
  *
  * A scan turns nodes into hits (a node, and a lower bound of the distance of its rows), keeps the hits in a heap and
  * returns them in the order of their bounds.  The graph finds the hits first; when it ends, or when going on with it would
@@ -77,10 +77,11 @@ typedef struct PhnswScan
 	uint32		n_hits;
 	uint32		hits_max;
 
-	/* the table, whose pages are asked for while rows come from disk (emit.c) */
+	/* the table, whose pages are asked for while rows come from disk (cold.c) */
 	Relation	heap;
 	int64		blocks_read;	/* by this backend, when the last row was returned */
 	uint64		ask_at;			/* rows returned until then: ask again */
+	BlockNumber asked[PHNSW_ASKED_ROWS];	/* in this scan */
 	uint32		n_ahead;		/* hits whose rows have been looked at ahead (ahead.c) */
 
 	/* bound and node of the last hit that was taken out; bound -inf: none yet */
@@ -138,9 +139,6 @@ extern void phnsw_look_at(PhnswScan *so, const phnsw_candidate *candidates, uint
 /* The nearest hits, at most `max` of them; returns how many.  Looks only at the heap's first so many. */
 extern uint32 phnsw_hits_nearest(const PhnswScan *so, const PhnswHit **nearest, uint32 max);
 
-/* Asks for the table's pages of the next rows, if those of the last ones came from disk.  The heap has hits. */
-extern void phnsw_ask_for_rows(PhnswScan *so);
-
 /* The rows of one hit, one by one; false when there are no more. */
 extern void phnsw_emit_begin(PhnswScan *so, const PhnswHit *hit);
 extern bool phnsw_emit_next(PhnswScan *so, ItemPointer tid);
@@ -148,6 +146,15 @@ extern bool phnsw_emit_next(PhnswScan *so, ItemPointer tid);
 extern bool phnsw_emit_all(PhnswScan *so, const PhnswHit *hit, uint32 max);
 /* No row of the node is wanted any more. */
 extern void phnsw_emit_end(PhnswScan *so);
+
+/* ---- cold.c ---------------------------------------------------------------------------------------------------------- */
+
+/* Have rows come from disk lately, and can their pages be asked for? */
+extern bool phnsw_rows_cold(const PhnswScan *so);
+/* Asks for the table's pages of n <= PHNSW_LOOK_MAX candidates of a search that goes on.  There are no hits yet. */
+extern void phnsw_ask_for_candidates(PhnswScan *so, const phnsw_candidate *candidates, uint32 n);
+/* Asks for those of the next rows, if those of the last ones came from disk.  The heap has hits. */
+extern void phnsw_ask_for_rows(PhnswScan *so);
 
 /* ---- ahead.c --------------------------------------------------------------------------------------------------------- */
 

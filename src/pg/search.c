@@ -18,6 +18,8 @@
 #define PHNSW_HOP_BYTES 4096
 /* Lists of a hop, besides its first, that are asked for before the first is read. */
 #define PHNSW_HOP_LISTS 4
+/* Lists behind a hop whose nodes are asked of the disk, while it has to be waited for. */
+#define PHNSW_COLD_LISTS 8
 
 /* Leaves out ids that do not exist, after one look at the meta page's present limit. */
 static uint32
@@ -160,6 +162,29 @@ ask_for_lists(const phnsw_search *search, Relation index, PhnswIndex *pi)
 	}
 }
 
+/*
+ * Asks the disk for the nodes of a hop and, behind them, for those that the next candidates lead to: they are likely to be wanted in
+ * the hops to come, and a disk is kept busy by several hops better than by one.
+ */
+static pg_noinline void
+ask_for_nodes(const phnsw_search *search, Relation index, PhnswIndex *pi, const uint32 *fresh, uint32 n)
+{
+	uint32		nodes[PHNSW_COLD_LISTS];
+	uint32		links[PHNSW_LINKS_MAX];
+
+	phnsw_ask_for_nodes(index, pi, fresh, n);
+	n = phnsw_search_upcoming(search, nodes, PHNSW_COLD_LISTS);
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		place;
+		BlockNumber block = phnsw_node_block(index, pi, nodes[i], &place);
+		uint32		more = glance_at_links(index, pi, block, place, links);
+
+		if (more != PHNSW_NONE)
+			phnsw_ask_for_nodes(index, pi, links, more);
+	}
+}
+
 bool
 phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level,
 				   float enough)
@@ -191,6 +216,8 @@ phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 		} while (n < hop_nodes && n + 2 * pi->m <= PHNSW_LINKS_MAX && phnsw_search_pop(search, &node));
 		if (n == 0)
 			continue;
+		if (unlikely(pi->cold) && level == 0)
+			ask_for_nodes(search, index, pi, fresh, n);
 		phnsw_touch(index, pi, query, fresh, n, scores, versions, NULL);
 		phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, n, &error), &error);
 		for (uint32 i = 0; i < n; i++)

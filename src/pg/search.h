@@ -87,6 +87,16 @@ extern void phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, 
 /* The same without links and without a lock, one every `stride` bytes: the copies are hints. */
 extern void phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, char *slots, Size stride);
 
+/* ---- cold.c: what is asked of the disk before it is waited for ----------------------------------------------------------- */
+
+/*
+ * Asks for those of the blocks that are not in shared buffers, so that the disk reads them side by side; true: there are such.
+ * Blocks that only the map does not know come into the map.
+ */
+extern bool phnsw_ask_for_blocks(Relation index, PhnswIndex *pi, BlockNumber *blocks, uint32 n);
+/* The same for the blocks of n <= PHNSW_LINKS_MAX nodes; ids at or above the limit are passed over. */
+extern void phnsw_ask_for_nodes(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n);
+
 /* ---- search.c: the search of one level ------------------------------------------------------------------------------------ */
 
 /*

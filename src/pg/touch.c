@@ -9,7 +9,7 @@
  * and a slot that is reused meanwhile has another version, which the caller checks before it believes anything (README.md,
  * Reading).
  *
- * While the pages of hops are not in shared buffers, all those of a hop are asked for before the first is waited for.
+ * While the pages of hops are not in shared buffers, all those of a hop are asked for before the first is waited for (cold.c).
  */
 #include "phnsw.h"
 
@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "storage/buf_internals.h"
 #include "utils/float.h"
-#include "utils/spccache.h"
 
 /*
  * Neither a glance nor ReadRecentBuffer() counts as use of a buffer, but PostgreSQL must keep popular pages.  So a glance at a
@@ -37,6 +36,7 @@ read_block(Relation index, PhnswIndex *pi, BlockNumber block)
 
 	if (block < pi->map_size)
 		pi->map[block] = buffer;
+	phnsw_asked_forget(pi->asked, PHNSW_ASKED_BLOCKS, block);
 	return buffer;
 }
 
@@ -67,50 +67,6 @@ prefetch_slot(const PhnswIndex *pi, Buffer buffer, uint32 place)
 	phnsw_prefetch(start, phnsw_head_bytes(pi));
 }
 
-/* Does the map lead to the block?  Looks without a lock: a wrong answer costs time only. */
-static inline bool
-map_knows(const PhnswIndex *pi, BlockNumber block)
-{
-	Buffer		buffer = pi->map[block];
-
-	if (buffer <= InvalidBuffer)
-		return buffer != InvalidBuffer;
-	return GetBufferDescriptor(buffer - 1)->tag.blockNum == block;
-}
-
-/*
- * Asks for the blocks of a hop that are not in shared buffers, so that the disk reads them side by side.  Blocks that only
- * the map does not know come into the map.  Called while the hop before needed it too: in memory there is nothing to look for.
- */
-static pg_noinline void
-ask_for_blocks(Relation index, PhnswIndex *pi, const PhnswLook *hop)
-{
-	bool		cold = false;
-
-	if (get_tablespace_io_concurrency(index->rd_rel->reltablespace) > 0)
-	{
-		for (uint32 i = 0; i < hop->n; i++)
-		{
-			BlockNumber block = hop->blocks[i];
-			PrefetchBufferResult result;
-			bool		known = block >= pi->map_size || map_knows(pi, block);
-
-			for (uint32 j = 0; j < i && !known; j++)
-				known = hop->blocks[j] == block;
-			if (known)
-				continue;
-			cold = true;
-			result = PrefetchBuffer(index, MAIN_FORKNUM, block);
-			if (!BufferIsInvalid(result.recent_buffer))
-			{
-				phnsw_counters.misses++;
-				pi->map[block] = result.recent_buffer;
-			}
-		}
-	}
-	pi->cold = cold;
-}
-
 /* Finds n <= PHNSW_LINKS_MAX nodes, and prefetches what scoring reads of them. */
 static inline void
 find_hop(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, PhnswLook *hop)
@@ -130,7 +86,7 @@ find_hop(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, PhnswLook 
 	}
 	if (unlikely(pi->cold))
 	{
-		ask_for_blocks(index, pi, hop);
+		pi->cold = phnsw_ask_for_blocks(index, pi, hop->blocks, n);
 		for (uint32 i = 0; i < n; i++)
 			hop->buffers[i] = phnsw_glance_where(pi, hop->blocks[i]);
 	}
