@@ -60,6 +60,26 @@ $node->reload;
 note("recall: $recall{one_by_one} one by one, $recall{merged} merged, $recall{by_cost} by cost");
 cmp_ok($recall{$_}, '>=', $recall{one_by_one} - 0.005, "$_: recall") foreach qw(merged by_cost);
 
+# What merges change in the lists of old nodes, all of which are full: many statements in hard data, and what a tenth of their rows find.
+my $wide = random_vectors_sql(32, 'i');
+run("CREATE TABLE wide AS SELECT i AS id, $wide AS v FROM generate_series(1, 5000) i");
+foreach my $way ([ 'wide_single', $never ], [ 'wide_merged', $always ])
+{
+	my ($table, $set) = @$way;
+	my $nearest = "SELECT id FROM $table t ORDER BY t.v <-> q.v LIMIT 10";
+
+	run("CREATE TABLE $table (LIKE wide); INSERT INTO $table SELECT * FROM wide WHERE id <= 2000;
+		CREATE INDEX ${table}_v ON $table USING phnsw ((v::vector(32))) WITH (m = 6, ef_construction = 40); $set"
+		. join('', map { "INSERT INTO $table SELECT * FROM wide WHERE id > $_ AND id <= $_ + 100;" } map { 2000 + 100 * $_ } 0 .. 29));
+	$nearest =~ s/t\.v/(t.v::vector(32))/;
+	$recall{$table} = run("SET enable_seqscan = off; SET phnsw.ef_search = 10;
+		CREATE TABLE ${table}_found AS SELECT q.*, ARRAY($nearest) AS ids FROM wide q WHERE q.id > 2000 AND q.id % 10 = 0;
+		RESET enable_seqscan; SET enable_indexscan = off;
+		SELECT avg((SELECT count(*) FROM ($nearest) x WHERE x.id = ANY (q.ids)) / 10.0) FROM ${table}_found q");
+	check_index($node, "${table}_v", $table);
+}
+cmp_ok($recall{wide_merged}, '>', $recall{wide_single} - 0.12, sprintf('recall of many merges: %.3f, one by one %.3f', @recall{ 'wide_merged', 'wide_single' }));
+
 # The same pages for any number of threads; nearly, since nodes of upper levels, one in M, go in by the ordinary insert, whose
 # descents may go another way when a page is not at hand or not at rest (seen on slow servers: a list has a link more).
 my $source = 'INSERT INTO %s SELECT id, embedding FROM words WHERE id % 4 = 0';
