@@ -122,6 +122,9 @@ collect_ids(Relation index, PhnswIndex *pi, PhnswUpper *upper, uint32 nodes_max)
 		{
 			memcpy(upper->ids + upper->n, links, n * sizeof(uint32));
 			upper->n += n;
+			/* Few of them are on one page. */
+			if (unlikely(pi->cold))
+				phnsw_ask_for_nodes(index, pi, links, n);
 		}
 	}
 	MemoryContextDelete(scratch);

@@ -104,7 +104,7 @@ cmp_ok($early, '>', 10, "rows are asked for before the search has ended: in $ear
 my %wave;
 my $waves = 0;
 my $reading = 1;
-my ($ahead, $read, $again) = (0, 0, 0);
+my ($ahead, $read, $again, $alone) = (0, 0, 0, 0);
 foreach my $call (grep { $_->[1] eq 'words_index' } @$cold)
 {
 	my ($what, $file, $block) = @$call;
@@ -119,12 +119,15 @@ foreach my $call (grep { $_->[1] eq 'words_index' } @$cold)
 	{
 		$read++;
 		$ahead++ if ($wave{$block} // $waves) < $waves;
+		$alone++ if !exists $wave{$block};
 		delete $wave{$block};
 	}
 	$reading = $what eq 'read';
 }
 cmp_ok($read, '>', 300, "blocks of the index are read: $read");
 cmp_ok($ahead, '>', $read / 10, "some of them were asked for hops before: $ahead");
+# The backend's copy of the upper levels is most of what is read.
+cmp_ok($alone, '<', $read / 5, "most are asked for before they are waited for: but for $alone");
 cmp_ok($again, '<', $read / 20, "hardly any is asked for twice: $again");
 cmp_ok(scalar(keys %wave), '<', $read / 2, 'and few in vain: ' . scalar(keys %wave));
 
