@@ -8,22 +8,53 @@
 namespace phnsw {
 namespace {
 
+// x[i] word j <-> x[j] word i, in either half of the registers.
+inline __attribute__((always_inline)) void transpose(__m256i (&x)[8]) noexcept {
+  __m256i y[8];
+  for (int i = 0; i < 8; i += 2) {
+    y[i] = _mm256_unpacklo_epi16(x[i], x[i + 1]);
+    y[i + 1] = _mm256_unpackhi_epi16(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    x[i] = _mm256_unpacklo_epi32(y[i], y[i + 2]);
+    x[i + 1] = _mm256_unpackhi_epi32(y[i], y[i + 2]);
+    x[i + 2] = _mm256_unpacklo_epi32(y[i + 1], y[i + 3]);
+    x[i + 3] = _mm256_unpackhi_epi32(y[i + 1], y[i + 3]);
+  }
+  for (int i = 0; i < 4; i++) {
+    y[2 * i] = _mm256_unpacklo_epi64(x[i], x[4 + i]);
+    y[2 * i + 1] = _mm256_unpackhi_epi64(x[i], x[4 + i]);
+  }
+  for (int i = 0; i < 8; i++) x[i] = y[i];
+}
+
 class Tile256 {
  public:
   static constexpr std::uint32_t kRows = 6, kColumns = 16, kLanes = 8;
   typedef std::int32_t Ints __attribute__((vector_size(32), may_alias, aligned(4)));
   typedef float Floats __attribute__((vector_size(32), may_alias, aligned(4)));
 
-  Tile256(void *scratch, std::uint32_t groups) noexcept : a_(static_cast<std::int32_t *>(scratch)), pairs_(groups * 2) {}
+  Tile256(void *scratch, std::uint32_t groups) noexcept
+      : wide_(static_cast<std::int16_t *>(scratch)), groups_(groups), stride_(row_stride(groups)) {}
 
   static std::size_t packed_bytes(std::uint32_t groups) { return std::size_t{groups} * 8; }
-  static std::size_t scratch_bytes(std::uint32_t groups) { return std::size_t{groups} * 8 * kRows; }
+  static std::size_t scratch_bytes(std::uint32_t groups) { return row_stride(groups) * 2 * kRows; }
 
+  // Four groups of all columns at a time, pairs of bytes transposed in registers and widened behind that: dword i of a panel is
+  // a pair of dimensions of column i % 16.
   static void pack(const std::int8_t *const *rows, std::uint32_t groups, std::uint8_t *panel) noexcept {
-    for (std::uint32_t column = 0; column < kColumns; column++) {
-      for (std::size_t i = 0; i < std::size_t{groups} * 2; i++) {
-        const std::int32_t pair = rows[column] != nullptr ? widen(rows[column] + 2 * i) : 0;
-        std::memcpy(panel + (i * kColumns + column) * 4, &pair, 4);
+    for (std::uint32_t g = 0; g < groups; g += 4) {
+      const std::uint32_t n = groups - g < 4 ? groups - g : 4;
+      __m256i x[8];
+#pragma GCC unroll 8
+      for (std::uint32_t c = 0; c < 8; c++) x[c] = _mm256_set_m128i(four_groups(rows[8 + c], g, n), four_groups(rows[c], g, n));
+      transpose(x);
+      std::uint8_t *out = panel + std::size_t{g} * 2 * kColumns * 4;
+#pragma GCC unroll 8
+      for (std::uint32_t i = 0; i < 8; i++) {
+        if (i >= 2 * n) break;
+        store32(out + i * 64, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(x[i])));
+        store32(out + i * 64 + 32, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(x[i], 1)));
       }
     }
   }
@@ -33,31 +64,20 @@ class Tile256 {
       const std::uint32_t row = row0 + (r < rows ? r : 0);
       const std::uint32_t id = ids != nullptr ? ids[row] : row;
       const std::int8_t *code = from.row(id);
-      for (std::size_t i = 0; i < pairs_; i++) a_[i * kRows + r] = widen(code + 2 * i);
+      for (std::uint32_t g = 0; g < groups_; g += 4) {
+        const std::uint32_t n = groups_ - g < 4 ? groups_ - g : 4;
+        store32(wide_ + r * stride_ + std::size_t{g} * 4, _mm256_cvtepi8_epi16(four_groups(code, g, n)));
+      }
       scale[r] = from.heads[id].scale;
       norm2[r] = from.heads[id].norm2;
     }
   }
 
-  void multiply(const std::uint8_t *b, std::int32_t (*dots)[kColumns]) const noexcept {
-    __m256i acc[kRows][2];
-#pragma GCC unroll 6
-    for (std::uint32_t r = 0; r < kRows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
-    const std::int32_t *a = a_;
-    for (std::uint32_t i = 0; i < pairs_; i++, b += 64, a += kRows) {
-      const __m256i b0 = load32(b), b1 = load32(b + 32);
-#pragma GCC unroll 6
-      for (std::uint32_t r = 0; r < kRows; r++) {
-        const __m256i x = _mm256_set1_epi32(a[r]);
-        acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(b0, x));
-        acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(b1, x));
-      }
-    }
-#pragma GCC unroll 6
-    for (std::uint32_t r = 0; r < kRows; r++) {
-      _mm256_store_si256(reinterpret_cast<__m256i *>(dots[r]), acc[r][0]);
-      _mm256_store_si256(reinterpret_cast<__m256i *>(dots[r] + 8), acc[r][1]);
-    }
+  // dots = the products of 6 rows and a panel's 16 columns.
+  void multiply(const std::uint8_t *b, std::int32_t (*dots)[kColumns]) const noexcept { products<2>(b, 0, dots); }
+  // Those of the columns from 8 * half on only.
+  void multiply_half(const std::uint8_t *b, std::uint32_t half, std::int32_t (*dots)[kColumns]) const noexcept {
+    products<1>(b + std::size_t{half} * 32, half * 8, dots);
   }
 
   static void keep(Floats &x) noexcept {
@@ -68,30 +88,83 @@ class Tile256 {
   float scale[kRows], norm2[kRows];
 
  private:
-  static std::int32_t widen(const std::int8_t *two) noexcept {
-    return static_cast<std::int32_t>((static_cast<std::uint32_t>(static_cast<std::uint16_t>(two[1])) << 16) |
-                                     static_cast<std::uint16_t>(two[0]));
+  // 16-bit coordinates of a widened row, whole registers.
+  static std::size_t row_stride(std::uint32_t groups) { return (std::size_t{groups} + 3) / 4 * 16; }
+  static void store32(void *to, __m256i x) noexcept { _mm256_storeu_si256(static_cast<__m256i *>(to), x); }
+
+  // Groups g ... g + 3 of a row, of which there are n; zeros for the others, and for no row.
+  static __m128i four_groups(const std::int8_t *row, std::uint32_t g, std::uint32_t n) noexcept {
+    if (row == nullptr) return _mm_setzero_si128();
+    const std::int8_t *at = row + std::size_t{g} * 4;
+    if (n == 4) return load16(at);
+    const __m128i some = _mm_cmpgt_epi32(_mm_set1_epi32(static_cast<std::int32_t>(n)), _mm_set_epi32(3, 2, 1, 0));
+    return _mm_maskload_epi32(reinterpret_cast<const int *>(at), some);
   }
 
-  std::int32_t *a_;
-  std::uint32_t pairs_;
+  // Written out: 12 accumulators, 2 columns, the broadcast and a product are all 16 registers, and gcc 12 spills an accumulator in
+  // every step.
+  static void add_products(__m256i &sum, __m256i a, __m256i b) noexcept {
+    __m256i product;
+    asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
+  }
+
+  // Not inlined, since what is live around the loop would push accumulators out of the registers.
+  template <std::uint32_t kVectors>
+  [[gnu::noinline]] void products(const std::uint8_t *b, std::uint32_t column, std::int32_t (*dots)[kColumns]) const noexcept {
+    const std::int16_t *row[kRows];
+#pragma GCC unroll 6
+    for (std::uint32_t r = 0; r < kRows; r++) row[r] = wide_ + r * stride_;
+    __m256i acc[kRows][kVectors];
+#pragma GCC unroll 6
+    for (std::uint32_t r = 0; r < kRows; r++) {
+#pragma GCC unroll 2
+      for (std::uint32_t v = 0; v < kVectors; v++) acc[r][v] = _mm256_setzero_si256();
+    }
+    for (std::size_t at = 0; at < std::size_t{groups_} * 4; at += 2, b += 64) {
+      const __m256i b0 = load32(b), b1 = kVectors == 2 ? load32(b + 32) : b0;
+#pragma GCC unroll 6
+      for (std::uint32_t r = 0; r < kRows; r++) {
+        std::int32_t two;
+        std::memcpy(&two, row[r] + at, 4);
+        const __m256i x = _mm256_set1_epi32(two);
+        add_products(acc[r][0], b0, x);
+        if constexpr (kVectors == 2) add_products(acc[r][1], b1, x);
+      }
+    }
+#pragma GCC unroll 6
+    for (std::uint32_t r = 0; r < kRows; r++) {
+#pragma GCC unroll 2
+      for (std::uint32_t v = 0; v < kVectors; v++) store32(dots[r] + column + 8 * v, acc[r][v]);
+    }
+  }
+
+  std::int16_t *wide_;
+  std::uint32_t groups_;
+  std::size_t stride_;
 };
 
-std::int32_t dot256(const std::int8_t *a, const std::int8_t *b, std::uint32_t bytes) noexcept {
-  __m256i acc0 = _mm256_setzero_si256(), acc1 = acc0;
-  const auto wide = [](const std::int8_t *from) {
-    return _mm256_cvtepi8_epi16(load16(from));
-  };
-  for (std::uint32_t at = 0; at < bytes; at += 32) {
-    acc0 = _mm256_add_epi32(acc0, _mm256_madd_epi16(wide(a + at), wide(b + at)));
-    acc1 = _mm256_add_epi32(acc1, _mm256_madd_epi16(wide(a + at + 16), wide(b + at + 16)));
-  }
-  return reduce(_mm256_add_epi32(acc0, acc1));
-}
-
+// Four rows at a time: |a| by b with a's signs, which vpmaddubsw does not saturate with (2 * 127 * 127 < 32,768).
 void dots256(const std::int8_t *a, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n, std::uint32_t bytes,
              std::int32_t *dots) {
-  for (std::uint32_t i = 0; i < n; i++) dots[i] = dot256(a, from.row(ids[i]), bytes);
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (std::uint32_t i = 0; i < n; i += 4) {
+    const std::int8_t *row[4];
+    __m256i acc[4];
+    for (std::uint32_t r = 0; r < 4; r++) {
+      row[r] = from.row(ids[i + r < n ? i + r : n - 1]);
+      acc[r] = _mm256_setzero_si256();
+    }
+    for (std::uint32_t at = 0; at < bytes; at += 32) {
+      const __m256i x = load32(a + at), size = _mm256_abs_epi8(x);
+      for (int r = 0; r < 4; r++) {
+        const __m256i pairs = _mm256_maddubs_epi16(size, _mm256_sign_epi8(load32(row[r] + at), x));
+        acc[r] = _mm256_add_epi32(acc[r], _mm256_madd_epi16(pairs, ones));
+      }
+    }
+    std::int32_t four[4];
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(four), reduce4(acc[0], acc[1], acc[2], acc[3]));
+    for (std::uint32_t r = 0; r < 4 && i + r < n; r++) dots[i + r] = four[r];
+  }
 }
 
 }  // namespace
