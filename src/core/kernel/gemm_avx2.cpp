@@ -1,7 +1,8 @@
 // AVX2: tiles of 6 rows x 16 columns, 12 accumulators.
 //
-// vpmaddubsw would saturate, so both operands are widened to 16 bits: the panels hold int16, the rows are widened once per
-// block.  A step of two dimensions is 2 loads of columns, 6 broadcasts, 12 vpmaddwd and 12 vpaddd.
+// vpmaddubsw would saturate, so both operands are widened to 16 bits: the panels when they are loaded (in 8 bits they take half of
+// the cache, which a leaf has to fit), the rows once per block.  A step of two dimensions is 2 widening loads of columns, 6
+// broadcasts, 12 vpmaddwd and 12 vpaddd.
 #include "kernel/avx2.hpp"
 #include "kernel/gemm_driver.hpp"
 
@@ -37,11 +38,10 @@ class Tile256 {
   Tile256(void *scratch, std::uint32_t groups) noexcept
       : wide_(static_cast<std::int16_t *>(scratch)), groups_(groups), stride_(row_stride(groups)) {}
 
-  static std::size_t packed_bytes(std::uint32_t groups) { return std::size_t{groups} * 8; }
+  static std::size_t packed_bytes(std::uint32_t groups) { return std::size_t{groups} * 4; }
   static std::size_t scratch_bytes(std::uint32_t groups) { return row_stride(groups) * 2 * kRows; }
 
-  // Four groups of all columns at a time, pairs of bytes transposed in registers and widened behind that: dword i of a panel is
-  // a pair of dimensions of column i % 16.
+  // Pair i of the dimensions of all columns, then pair i + 1; four groups at a time, transposed in registers.
   static void pack(const std::int8_t *const *rows, std::uint32_t groups, std::uint8_t *panel) noexcept {
     for (std::uint32_t g = 0; g < groups; g += 4) {
       const std::uint32_t n = groups - g < 4 ? groups - g : 4;
@@ -49,12 +49,10 @@ class Tile256 {
 #pragma GCC unroll 8
       for (std::uint32_t c = 0; c < 8; c++) x[c] = _mm256_set_m128i(four_groups(rows[8 + c], g, n), four_groups(rows[c], g, n));
       transpose(x);
-      std::uint8_t *out = panel + std::size_t{g} * 2 * kColumns * 4;
+      std::uint8_t *out = panel + std::size_t{g} * 4 * kColumns;
 #pragma GCC unroll 8
       for (std::uint32_t i = 0; i < 8; i++) {
-        if (i >= 2 * n) break;
-        store32(out + i * 64, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(x[i])));
-        store32(out + i * 64 + 32, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(x[i], 1)));
+        if (i < 2 * n) store32(out + i * 32, x[i]);
       }
     }
   }
@@ -77,7 +75,7 @@ class Tile256 {
   void multiply(const std::uint8_t *b, std::int32_t (*dots)[kColumns]) const noexcept { products<2>(b, 0, dots); }
   // Those of the columns from 8 * half on only.
   void multiply_half(const std::uint8_t *b, std::uint32_t half, std::int32_t (*dots)[kColumns]) const noexcept {
-    products<1>(b + std::size_t{half} * 32, half * 8, dots);
+    products<1>(b + std::size_t{half} * 16, half * 8, dots);
   }
 
   static void keep(Floats &x) noexcept {
@@ -120,8 +118,8 @@ class Tile256 {
 #pragma GCC unroll 2
       for (std::uint32_t v = 0; v < kVectors; v++) acc[r][v] = _mm256_setzero_si256();
     }
-    for (std::size_t at = 0; at < std::size_t{groups_} * 4; at += 2, b += 64) {
-      const __m256i b0 = load32(b), b1 = kVectors == 2 ? load32(b + 32) : b0;
+    for (std::size_t at = 0; at < std::size_t{groups_} * 4; at += 2, b += 32) {
+      const __m256i b0 = _mm256_cvtepi8_epi16(load16(b)), b1 = kVectors == 2 ? _mm256_cvtepi8_epi16(load16(b + 16)) : b0;
 #pragma GCC unroll 6
       for (std::uint32_t r = 0; r < kRows; r++) {
         std::int32_t two;
