@@ -141,27 +141,33 @@ class Tile256 {
   std::size_t stride_;
 };
 
-// Four rows at a time: |a| by b with a's signs, which vpmaddubsw does not saturate with (2 * 127 * 127 < 32,768).
+// |a| by b with a's signs, which vpmaddubsw does not saturate with (2 * 127 * 127 < 32,768); kCount rows share what is made of a.
+template <std::uint32_t kCount>
+void dots_of(const std::int8_t *a, const std::int8_t *const *rows, std::uint32_t bytes, __m256i *sums) noexcept {
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (std::uint32_t r = 0; r < kCount; r++) sums[r] = _mm256_setzero_si256();
+  for (std::uint32_t at = 0; at < bytes; at += 32) {
+    const __m256i x = load32(a + at), size = _mm256_abs_epi8(x);
+    for (std::uint32_t r = 0; r < kCount; r++) {
+      const __m256i pairs = _mm256_maddubs_epi16(size, _mm256_sign_epi8(load32(rows[r] + at), x));
+      sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(pairs, ones));
+    }
+  }
+}
+
 void dots256(const std::int8_t *a, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n, std::uint32_t bytes,
              std::int32_t *dots) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  for (std::uint32_t i = 0; i < n; i += 4) {
-    const std::int8_t *row[4];
-    __m256i acc[4];
-    for (std::uint32_t r = 0; r < 4; r++) {
-      row[r] = from.row(ids[i + r < n ? i + r : n - 1]);
-      acc[r] = _mm256_setzero_si256();
-    }
-    for (std::uint32_t at = 0; at < bytes; at += 32) {
-      const __m256i x = load32(a + at), size = _mm256_abs_epi8(x);
-      for (int r = 0; r < 4; r++) {
-        const __m256i pairs = _mm256_maddubs_epi16(size, _mm256_sign_epi8(load32(row[r] + at), x));
-        acc[r] = _mm256_add_epi32(acc[r], _mm256_madd_epi16(pairs, ones));
-      }
-    }
-    std::int32_t four[4];
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(four), reduce4(acc[0], acc[1], acc[2], acc[3]));
-    for (std::uint32_t r = 0; r < 4 && i + r < n; r++) dots[i + r] = four[r];
+  __m256i sums[4];
+  std::uint32_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const std::int8_t *rows[4] = {from.row(ids[i]), from.row(ids[i + 1]), from.row(ids[i + 2]), from.row(ids[i + 3])};
+    dots_of<4>(a, rows, bytes, sums);
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(dots + i), reduce4(sums[0], sums[1], sums[2], sums[3]));
+  }
+  for (; i < n; i++) {
+    const std::int8_t *row = from.row(ids[i]);
+    dots_of<1>(a, &row, bytes, sums);
+    dots[i] = reduce(sums[0]);
   }
 }
 
