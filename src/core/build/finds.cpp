@@ -53,7 +53,11 @@ void Finds::deliver(const Points &points, const Sketches &sketches, Reservoirs &
     end[(far_[x] & 0xFFFFFFFF) + 1]++;
   }
   for (std::uint32_t i = 1; i <= n_; i++) end[i] += end[i - 1];
-  for (std::uint32_t i = 0; i < n_; i++) sketches.load(ids_[i], &sketch_[i * std::size_t{Sketches::kLanes}]);
+  constexpr std::uint32_t kSketchesAhead = 8;
+  for (std::uint32_t i = 0; i < n_; i++) {
+    if (i + kSketchesAhead < n_) sketches.prefetch(ids_[i + kSketchesAhead]);
+    sketches.load(ids_[i], &sketch_[i * std::size_t{Sketches::kLanes}]);
+  }
   const auto offer = [&](std::uint32_t i, std::uint32_t j, float distance) {
     const float *own = &sketch_[i * std::size_t{Sketches::kLanes}], *other = &sketch_[j * std::size_t{Sketches::kLanes}];
     offers_[end[i]++] = reservoir_entry(distance, ids_[j], sketches.bucket(own, other, ids_[j]));

@@ -14,6 +14,12 @@ class Sketches {
   explicit Sketches(const Points &points) noexcept
       : points_(points), bits_(points.dims < kBits ? points.dims : kBits) {}
 
+  void prefetch(std::uint32_t id) const noexcept {
+    __builtin_prefetch(points_.rows.row(id));
+    __builtin_prefetch(&points_.rows.heads[id]);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // gcc 12 may drop a prefetch from a loop without it
+  }
+
   // sketch[kLanes]: the coordinates of a point, zero beyond.
   void load(std::uint32_t id, float *sketch) const noexcept {
     const std::int8_t *code = points_.rows.row(id);
