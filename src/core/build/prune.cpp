@@ -45,27 +45,38 @@ void prefetch_candidates(const Points &points, const std::uint64_t *keys, std::u
 std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, std::uint32_t m, std::uint32_t *list) noexcept {
   const GemmKernels &gemm = gemm_kernels();
   sort_keys(keys, n);
-  // Each candidate that is kept strikes out those that are nearer to it than to the point; what remains is always `alive`.
+  // Each candidate that is kept strikes out those that are nearer to it than to the point; what remains is always `alive`, with what
+  // its distances are made of beside it.
   std::uint32_t alive[kCandidatesMax], ids[kCandidatesMax];
-  std::int32_t dots[kCandidatesMax];
+  float twice_scale[kCandidatesMax], norm2[kCandidatesMax], limit[kCandidatesMax];
+  std::int32_t dots[kCandidatesMax], struck[kCandidatesMax];
   bool chosen[kCandidatesMax] = {};
   std::uint32_t count = 0, remaining = n;
   for (std::uint32_t i = 0; i < n; i++) {
+    const phnsw_code_head &head = points.rows.heads[neighbour_index(keys[i])];
     alive[i] = i;
     ids[i] = neighbour_index(keys[i]);
+    twice_scale[i] = 2.0f * head.scale;
+    norm2[i] = head.norm2;
+    limit[i] = neighbour_distance(keys[i]);
   }
   while (remaining != 0 && count < m) {
     chosen[alive[0]] = true;
     count++;
-    const std::uint32_t id = ids[0];
-    gemm.dots(points.rows.row(id), points.rows, ids + 1, remaining - 1, points.row_bytes(), dots);
+    gemm.dots(points.rows.row(ids[0]), points.rows, ids + 1, remaining - 1, points.row_bytes(), dots + 1);
+    const float own_scale = 0.5f * twice_scale[0], own_norm2 = norm2[0];
+    for (std::uint32_t x = 1; x < remaining; x++) {
+      const float d = norm2[x] + own_norm2 - twice_scale[x] * own_scale * static_cast<float>(dots[x]);
+      struck[x] = (d > 0.0f ? d : 0.0f) < limit[x];  // coded_distance()
+    }
     std::uint32_t left = 0;
     for (std::uint32_t x = 1; x < remaining; x++) {
-      const std::uint32_t place = alive[x], other = ids[x];
-      const bool struck = coded_distance(points, other, id, dots[x - 1]) < neighbour_distance(keys[place]);
-      alive[left] = place;
-      ids[left] = other;
-      left += !struck;
+      alive[left] = alive[x];
+      ids[left] = ids[x];
+      twice_scale[left] = twice_scale[x];
+      norm2[left] = norm2[x];
+      limit[left] = limit[x];
+      left += static_cast<std::uint32_t>(!struck[x]);
     }
     remaining = left;
   }
