@@ -120,6 +120,11 @@ filled_table('portions', 500);
 is(run("SET maintenance_work_mem = '1GB';" . rows('portions', 501, 70500) . how('portions')), '3 69985 15', 'three portions');
 complete('portions', 70500, 'portions');
 
+# A rest that is not worth a merge, after a portion that was.
+filled_table('rest', 500);
+is(run("SET maintenance_work_mem = '1GB'; SET phnsw.merge_threshold = 20000;" . rows('rest', 501, 33500) . how('rest')), '1 16493 16507', 'half of the rows are merged');
+complete('rest', 33500, 'the others as well');
+
 # Free slots are used again, by merges too; those that a killed merge had claimed come back with vacuum.
 filled_table('reuse', 3000);
 run('DELETE FROM reuse WHERE id % 2 = 0; VACUUM reuse');
