@@ -12,6 +12,7 @@ use BulkTest;
 use PhnswTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Sessions;
 use Test::More;
 
 seed_from_env();
@@ -52,19 +53,21 @@ sub anonymous
 # Rows first ... last of table line, at so many times their number.
 sub line
 {
-	my ($times, $first, $last) = @_;
+	my ($times, $first, $last, $table) = @_;
 
-	return "INSERT INTO line SELECT i, array_fill((i * $times)::float4, ARRAY[1000])::vector FROM generate_series($first, $last) i;";
+	$table //= 'line';
+	return "INSERT INTO $table SELECT i, array_fill((i * $times)::float4, ARRAY[1000])::vector FROM generate_series($first, $last) i;";
 }
 
 # What a merge of one row more says that it has copied.
 sub line_copied
 {
-	my ($row) = @_;
+	my ($row, $times, $table) = @_;
 	my $log = -s $node->logfile;
 
-	$s->query_safe('SET phnsw.log_build = on;' . line(0.9, $row, $row));
-	return slurp_file($node->logfile, $log) =~ /into index "line_v" of \d+ nodes, (\d+) copied/ ? $1 : -1;
+	$table //= 'line';
+	$s->query_safe('SET phnsw.log_build = on;' . line($times // 0.9, $row, $row, $table));
+	return slurp_file($node->logfile, $log) =~ /into index "${table}_v" of \d+ nodes, (\d+) copied/ ? $1 : -1;
 }
 
 # Nobody else.
@@ -122,6 +125,30 @@ check_index($node, 'line_v', 'looked at in turns');
 is(run("SET enable_seqscan = off; SET phnsw.iterative_scan = strict_order; SELECT count(*) FROM (SELECT id FROM line ORDER BY v <-> (SELECT v FROM line LIMIT 1) LIMIT 10000) s"),
 	run('SELECT count(*) FROM line'), 'looked at in turns: all rows are found');
 
+# Slots that were free when they were copied are others' nodes by now: the next merges copy all of these, and not only where it is a page's turn.
+my $other = $node->background_psql('postgres');
+$other->query_safe('SET phnsw.merge_threshold = 1000000');
+run('CREATE TABLE spots (id int, v vector(1000));' . line(2, 1, 400, 'spots') . 'CREATE INDEX spots_v ON spots USING phnsw (v) WITH (m = 32);
+	DELETE FROM spots WHERE id BETWEEN 101 AND 300; VACUUM spots');
+line_copied(5000 + $_, 1, 'spots') foreach 0 .. 8;
+$other->query_safe(line(2.001, 101, 300, 'spots'));
+my @looked = map { line_copied(5020 + $_, 1, 'spots') } 0 .. 7;
+ok((grep { $_ >= 200 } @looked), "nodes of others are copied: @looked");
+
+# Lists that a merge changes on pages that somebody else has changed since it copied them, since rows have joined nodes there: those pages are copied again.
+$other->query_safe(q{SELECT pg_advisory_lock(x'70686e7377'::bigint)});
+my $log = -s $node->logfile;
+my $merging = session($node, 'merging', join('', map { line(1, 6000 + $_, 6000 + $_, 'spots') } 0 .. 2) . "SET phnsw.test_point = 'wait merge-written';"
+	. line(2.003, 1, 400, 'spots') . 'SET phnsw.log_build = on;' . line(1, 6003, 6003, 'spots'));
+ok(wait_until(60, sub { run(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'merging' AND wait_event_type = 'Lock'}) == 1 }), 'a merge waits');
+$other->query_safe('INSERT INTO spots SELECT -id, v FROM spots WHERE id BETWEEN 1 AND 400');
+$other->query_safe(q{SELECT pg_advisory_unlock(x'70686e7377'::bigint)});
+$other->quit;
+end_sessions('changed by both', $merging);
+my ($limit, $copied) = slurp_file($node->logfile, $log) =~ /into index "spots_v" of (\d+) nodes, (\d+) copied/;
+cmp_ok($copied, '>', $limit * 0.8, "what both have changed is copied again: $copied of $limit nodes");
+check_index($node, 'spots_v', 'nodes that are others');
+
 # Unlogged pages do not move their LSN.
 filled_table('unlogged', 'UNLOGGED');
 statements($s, 'unlogged', 3001, 5, sub { run('DELETE FROM unlogged WHERE id % 7 = ' . $_[0] . '; VACUUM unlogged;' . rows('unlogged', 9000, 9049)) });
@@ -155,7 +182,7 @@ statements($s, 'moved', 3001, 8, sub
 complete('moved', run('SELECT count(*) FROM moved'), 'another file');
 complete('other', 3100, 'another index');
 
-# A merge that fails, a transaction that is rolled back: their rows are not seen, those that follow are.
+# A transaction that is rolled back: its rows are not seen, those that follow are.
 filled_table('failed', '');
 statements($s, 'failed', 3001, 3);
 $s->query_safe("BEGIN;" . rows("failed", 20001, 20100) . "SELECT count(*) FROM failed; ROLLBACK");
@@ -239,6 +266,28 @@ ok((grep { $_ >= 6000 } @mended) == 4, "with a limit of files none is kept: @men
 $s->query_safe('RESET temp_file_limit');
 @mended = map { filed(20, $little) } 1 .. 3;
 ok($mended[2] < 3000, "without again: @mended");
+# A merge that fails in a savepoint before it writes, when the copy is mended or its lists are changed: the copy and its file go at once.
+my $holder = $node->background_psql('postgres');
+$holder->query_safe(q{SELECT pg_advisory_lock(x'70686e7377'::bigint)});
+foreach my $point ('merge-loaded', 'merge-computed')
+{
+	my $first = $made + 1;
+	my $log = -s $node->logfile;
+
+	$made += 40;
+	$s->query_safe("$little SET phnsw.log_build = on; BEGIN;" . filed_rows($first, $made));
+	$s->query("SAVEPOINT a; SET LOCAL lock_timeout = 100; SET LOCAL phnsw.test_point = 'wait $point'; SELECT count(*) FROM phnsw_index_info('filed_v')");
+	like($s->{stderr}, qr/lock timeout/, "a merge fails at $point");
+	$s->{stderr} = '';
+	$s->query_safe('ROLLBACK TO a');
+	is(temporary_blocks(), -1, 'the file has gone');
+	$s->query_safe('COMMIT');
+	my @copied = slurp_file($node->logfile, $log) =~ /into index "filed_v" of \d+ nodes, (\d+) copied/g;
+	ok(@copied == 1 && $copied[0] >= 6000, "the next copies all nodes: @copied");
+	@mended = map { filed(20, $little) } 1 .. 3;
+	ok((grep { $_ >= 0 && $_ < 3000 } @mended), "then there is a copy again: @mended");
+}
+$holder->quit;
 ok(filed(20, "SET maintenance_work_mem = '256MB';") >= 6000, 'not for a merge that memory is enough for');
 @mended = map { filed(20, $little) } 1 .. 3;
 ok(filed(1100, $little) >= 0, 'many rows go in portions');

@@ -1,4 +1,4 @@
-# Sessions: psql sessions that work side by side for a while, and what they compare (031, 039).
+# Sessions: psql sessions that work side by side for a while, and what they compare (024, 031, 039, 041).
 
 package Sessions;
 
