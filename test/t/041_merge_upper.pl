@@ -167,20 +167,21 @@ complete('t', $there, 'after sessions that were told to end');
 
 # ---- others, meanwhile ------------------------------------------------------------------------------------------------------
 
-# Nodes of the copy that is kept are few, so it has hardly room for more pages.  A merge stops between its copy and its threads.
-foreach my $case ([ 'grown', rows('meanwhile', 10001, 14000) ],
-	[ 'gone', 'DELETE FROM meanwhile WHERE id % 2 = 0; VACUUM meanwhile;' ],
-	[ 'gone and others', 'DELETE FROM meanwhile WHERE id % 3 <> 0; VACUUM meanwhile;' . rows('meanwhile', 20001, 23000) ],
-	[ 'all gone', 'DELETE FROM meanwhile; VACUUM meanwhile;' . rows('meanwhile', 30001, 30100) ])
+# Nodes of the copy that is kept are few, so it has hardly room for more pages.  A merge stops between its copy and its threads.  What a vacuum
+# shall remove meanwhile has gone before the merge's transaction began.
+foreach my $case ([ 'grown', '', rows('meanwhile', 10001, 14000) ],
+	[ 'gone', 'DELETE FROM meanwhile WHERE id % 2 = 0', 'VACUUM meanwhile;' ],
+	[ 'gone and others', 'DELETE FROM meanwhile WHERE id % 3 <> 0', 'VACUUM meanwhile;' . rows('meanwhile', 20001, 23000) ],
+	[ 'all gone', 'DELETE FROM meanwhile', 'VACUUM meanwhile;' . rows('meanwhile', 30001, 30100) ])
 {
-	my ($name, $what) = @$case;
+	my ($name, $before, $what) = @$case;
 
 	run('DROP TABLE IF EXISTS meanwhile; CREATE TABLE meanwhile (id int, v vector(8));' . rows('meanwhile', 1, 3000)
 		. 'CREATE INDEX meanwhile_v ON meanwhile USING phnsw (v) WITH (m = 2, ef_construction = 40)');
 	my $lock = $node->background_psql('postgres');
 
 	$lock->query_safe(q{SELECT pg_advisory_lock(x'70686e7377'::bigint)});
-	my $merging = session($node, 'merging', rows('meanwhile', 5001, 5029) . "SET phnsw.test_point = 'wait merge-loaded';" . rows('meanwhile', 5101, 5129)
+	my $merging = session($node, 'merging', rows('meanwhile', 5001, 5029) . "$before; SET phnsw.test_point = 'wait merge-loaded';" . rows('meanwhile', 5101, 5129)
 		. rows('meanwhile', 5201, 5229) . rows('meanwhile', 5301, 5329));
 	ok(wait_until(60, sub { run(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'merging' AND wait_event_type = 'Lock'}) == 1 }), "$name: a merge waits");
 	# Only one session merges.
@@ -192,6 +193,23 @@ foreach my $case ([ 'grown', rows('meanwhile', 10001, 14000) ],
 	run('VACUUM meanwhile');
 	complete('meanwhile', run('SELECT count(*) FROM meanwhile'), "$name, vacuumed");
 }
+
+# ---- levels -----------------------------------------------------------------------------------------------------------------
+
+# A row's place in the table draws its node's level: merges, of many rows and of few, make the nodes that single inserts make, so that there are as
+# many on each level, as many lists above level 0, and the entry point is as high.
+run("CREATE TABLE source AS SELECT i AS id, $random AS v FROM generate_series(1, 4000) i");
+foreach my $way ([ 'single', 2147483647 ], [ 'merged', 1 ])
+{
+	my ($table, $threshold) = @$way;
+
+	run("SET phnsw.merge_threshold = $threshold; CREATE TABLE $table (LIKE source); INSERT INTO $table SELECT * FROM source WHERE id <= 40 ORDER BY id;
+		CREATE INDEX ${table}_v ON $table USING phnsw (v) WITH (m = 4);"
+		. join('', map { "INSERT INTO $table SELECT * FROM source WHERE id > $_->[0] AND id <= $_->[1] ORDER BY id;" } [ 40, 3800 ], map { [ 3780 + 20 * $_, 3800 + 20 * $_ ] } 1 .. 10));
+	complete($table, 4000, "levels, $table");
+}
+my ($single, $merged) = map { run("SELECT nodes_per_level, entry_level, aux_records FROM phnsw_index_info('${_}_v')") } 'single', 'merged';
+is($merged, $single, 'merges give the levels that single inserts give');
 
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal|server process/, 'no process has crashed');
 $node->stop;
