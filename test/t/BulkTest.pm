@@ -1,4 +1,4 @@
-# BulkTest: tables, rows and the final comparison of the tests of bulk insert (010 to 012, 020 to 023, 039 to 041).
+# BulkTest: tables, rows and the final comparison of the tests of bulk insert (010 to 012, 020 to 024, 039 to 041, 043).
 #
 # With PHNSW_TEST_FILLED in the environment the indexes have so many nodes before anything else happens, and every row that can
 # be merged is: the same tests then are those of the merge.

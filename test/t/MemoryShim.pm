@@ -1,4 +1,4 @@
-# MemoryShim: a server whose allocations fail, or whose memory is slow, when a test says so (memory_shim.c).
+# MemoryShim: a server whose allocations fail or are fenced, or whose memory is slow, when a test says so (memory_shim.c).
 
 package MemoryShim;
 
@@ -10,7 +10,7 @@ use File::Basename;
 use PhnswTest;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw(shim_available shim_node shim shim_failed shim_slowed);
+our @EXPORT = qw(shim_available shim_node shim shim_failed shim_slowed shim_fenced);
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $control = "$dir/control";
@@ -25,7 +25,7 @@ sub shim_node
 {
 	my ($make) = @_;
 
-	append_to_file($control, pack('q6', (0) x 6));
+	append_to_file($control, pack('q8', (0) x 8));
 	system_or_bail('cc', '-shared', '-fPIC', '-O2', '-o', "$dir/memory_shim.so", dirname(__FILE__) . '/memory_shim.c', '-ldl');
 	local $ENV{PHNSW_MEMORY_SHIM} = $control;
 	local $ENV{LD_PRELOAD} = "$dir/memory_shim.so";
@@ -33,19 +33,20 @@ sub shim_node
 }
 
 # From now on, in that process: `left` allocations succeed, then one fails (`everyone`: PostgreSQL's count as well); pieces of memory
-# take `slow_us` longer.  Process 0: nothing more happens.
+# take `slow_us` longer; PostgreSQL's pieces of so many bytes and more have a `fence`.  Process 0: nothing more happens.
 sub shim
 {
 	my ($pid, %how) = @_;
 
 	open my $file, '+<', $control or die "$control: $!";
-	syswrite $file, pack('q6', $pid, $how{everyone} // 0, $how{left} // -1, 0, $how{slow_us} // 0, 0);
+	syswrite $file, pack('q8', $pid, $how{everyone} // 0, $how{left} // -1, 0, $how{slow_us} // 0, 0, $how{fence} // 0, 0);
 	close $file;
 	return;
 }
 
 # Since then.
-sub shim_failed { return (unpack 'q6', slurp_file($control))[3] }
-sub shim_slowed { return (unpack 'q6', slurp_file($control))[5] }
+sub shim_failed { return (unpack 'q8', slurp_file($control))[3] }
+sub shim_slowed { return (unpack 'q8', slurp_file($control))[5] }
+sub shim_fenced { return (unpack 'q8', slurp_file($control))[7] }
 
 1;

@@ -1,16 +1,18 @@
 /*
  * memory_shim.c
- *    Preloaded into a server by tests (MemoryShim.pm): an allocation fails, or memory is slow.
+ *    Preloaded into a server by tests (MemoryShim.pm): an allocation fails, memory is slow, or ends where nobody may go on.
  *
  * The file that PHNSW_MEMORY_SHIM names holds 8-byte integers, most of which the test writes: see Control.  Counted are calls of malloc()
  * and its like, mmap() and pthread_create() by phnsw.so and the C++ library, which is what the core allocates; if wanted, PostgreSQL's
  * as well.  Slow memory is dear memory to the core (arena.cpp): mprotect() comes before each piece that it clears, and takes that much
- * longer, and each look at a thread's clock finds as much more processor time used.
+ * longer, and each look at a thread's clock finds as much more processor time used.  Fenced is what PostgreSQL's main thread allocates in
+ * large pieces: who reads or writes behind one gets a signal.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -25,6 +27,7 @@ extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t n, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
+extern void __libc_free(void *memory);
 
 typedef struct Control
 {
@@ -34,6 +37,8 @@ typedef struct Control
 	_Atomic int64_t failed;		/* here: how many have failed */
 	_Atomic int64_t slow_us;	/* 0: memory is as fast as it is */
 	_Atomic int64_t slowed;		/* here: how many pieces were slow */
+	_Atomic int64_t fence;		/* bytes from which on PostgreSQL's allocations are fenced; 0: none is */
+	_Atomic int64_t fenced;		/* here: how many were */
 } Control;
 
 static Control *control;
@@ -74,10 +79,66 @@ fails(const void *caller)
 	return 1;
 }
 
+#define FENCES 64
+#define PAGE   4096
+
+/* Ends of pieces, before which they lie, and behind which there is a page without access. */
+static struct
+{
+	char	   *end;
+	size_t		bytes;			/* asked for */
+	size_t		mapped;			/* before the end */
+}			fences[FENCES];
+static _Atomic int n_fences;
+
+static int
+fence_of(const void *memory)
+{
+	for (int i = 0; atomic_load(&n_fences) > 0 && i < FENCES; i++)
+	{
+		if (fences[i].end != NULL && (const char *) memory < fences[i].end && (const char *) memory >= fences[i].end - fences[i].mapped)
+			return i;
+	}
+	return -1;
+}
+
+/* NULL: it is to be an ordinary one. */
+static void *
+fenced(size_t size, const void *caller)
+{
+	size_t		bytes = (size + 15) / 16 * 16;
+	size_t		mapped = (bytes + PAGE - 1) / PAGE * PAGE;
+	char	   *start;
+
+	if (!is_watched() || atomic_load(&control->fence) <= 0 || size < (size_t) atomic_load(&control->fence) || !is_server(caller))
+		return NULL;
+	for (int i = 0; i < FENCES; i++)
+	{
+		if (fences[i].end != NULL)
+			continue;
+		start = (char *) syscall(SYS_mmap, NULL, mapped + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (start == (char *) MAP_FAILED)
+			return NULL;
+		syscall(SYS_mprotect, start + mapped, PAGE, PROT_NONE);
+		fences[i].end = start + mapped;
+		fences[i].bytes = size;
+		fences[i].mapped = mapped;
+		atomic_fetch_add(&n_fences, 1);
+		atomic_fetch_add(&control->fenced, 1);
+		return start + mapped - bytes;
+	}
+	return NULL;
+}
+
 void *
 malloc(size_t size)
 {
-	return fails(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
+	void	   *memory;
+
+	if (fails(__builtin_return_address(0)))
+		return NULL;
+	memory = fenced(size, __builtin_return_address(0));
+	return memory != NULL ? memory : __libc_malloc(size);
 }
 
 void *
@@ -86,10 +147,41 @@ calloc(size_t n, size_t size)
 	return fails(__builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
 }
 
+void
+free(void *memory)
+{
+	int			i = fence_of(memory);
+
+	if (i < 0)
+	{
+		__libc_free(memory);
+		return;
+	}
+	syscall(SYS_munmap, fences[i].end - fences[i].mapped, fences[i].mapped + PAGE);
+	fences[i].end = NULL;
+	atomic_fetch_sub(&n_fences, 1);
+}
+
 void *
 realloc(void *old, size_t size)
 {
-	return fails(__builtin_return_address(0)) ? NULL : __libc_realloc(old, size);
+	int			i = fence_of(old);
+	size_t		before;
+	void	   *memory;
+
+	if (fails(__builtin_return_address(0)))
+		return NULL;
+	memory = fenced(size, __builtin_return_address(0));
+	if (memory == NULL && i < 0)
+		return __libc_realloc(old, size);
+	if (memory == NULL)
+		memory = __libc_malloc(size);
+	if (memory == NULL || old == NULL)
+		return memory;
+	before = i >= 0 ? fences[i].bytes : malloc_usable_size(old);
+	memcpy(memory, old, before < size ? before : size);
+	free(old);
+	return memory;
 }
 
 void *
