@@ -168,27 +168,34 @@ say_to('a', 'DELETE FROM vac WHERE id <= 100; COMMIT;');
 run('VACUUM vac');
 complete('vac', 800, 'vacuum while rows wait');
 
-# ON CONFLICT takes a row back when another session was faster; vacuum and a third session use its place again.
-run(fresh('spec') . q{
-	CREATE FUNCTION pause(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+# ON CONFLICT takes a row back when another session was faster; vacuum and a third session, or the same transaction, use its place again.  The transaction's rows
+# are merged; they are few, and go one by one; they are the first of the index, since the others' rows have no vectors.
+run(q{CREATE FUNCTION pause(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
 		IF current_setting('phnsw_test.pause', true) = 'on' THEN PERFORM pg_advisory_xact_lock_shared(7); END IF;
-		RETURN $1; END $$;
-	CREATE INDEX ON spec (pause(id)) WHERE id = 5;
-	CREATE UNIQUE INDEX ON spec (id);});
-say_to('c', 'SELECT pg_advisory_lock(7);');
-say_to('a', 'BEGIN;' . rows('spec', 10, 900) . 'SET LOCAL phnsw_test.pause = on;');
-ask('a', "INSERT INTO spec VALUES (5, '[9,9,9,9,9,9,9,9]') ON CONFLICT (id) DO NOTHING;");
-ok(waits('a'), 'in the middle of ON CONFLICT');
-run("INSERT INTO spec VALUES (5, '[8,8,8,8,8,8,8,8]') ON CONFLICT (id) DO NOTHING");
-say_to('c', 'SELECT pg_advisory_unlock(7);');
-answer('a');
-run('VACUUM spec');
-run(rows('spec', 1001, 1010));
-my ($place) = split /\n/, run('SELECT ctid FROM spec WHERE id = 1001');
-like($place, qr/^\(\d+,\d+\)$/, "a row at $place");
-say_to('a', 'COMMIT;');
-is(join('', map { complaints($_) } qw(a b c)), '', 'no complaints');
-complete('spec', 902, 'ON CONFLICT that lost');
+		RETURN $1; END $$});
+foreach my $case ([ 'spec', 900, "'[8,8,8,8,8,8,8,8]'" ], [ 'few', 30, "'[8,8,8,8,8,8,8,8]'" ], [ 'first', 900, 'NULL' ], [ 'again', 900, "'[8,8,8,8,8,8,8,8]'", 'a' ])
+{
+	my ($table, $last, $vector, $same) = @$case;
+
+	run(fresh($table) . "CREATE INDEX ON $table (pause(id)) WHERE id = 5; CREATE UNIQUE INDEX ON $table (id);");
+	say_to('c', 'SELECT pg_advisory_lock(7);');
+	say_to('a', 'BEGIN;' . rows($table, 10, $last) . 'SET LOCAL phnsw_test.pause = on;');
+	ask('a', "INSERT INTO $table VALUES (5, '[9,9,9,9,9,9,9,9]') ON CONFLICT (id) DO NOTHING;");
+	ok(waits('a'), "$table: in the middle of ON CONFLICT");
+	run("INSERT INTO $table VALUES (5, $vector) ON CONFLICT (id) DO NOTHING");
+	say_to('c', 'SELECT pg_advisory_unlock(7);');
+	answer('a');
+	run("VACUUM $table");
+	my $more = "INSERT INTO $table SELECT i, $vector FROM generate_series(1001, 1010) i;";
+	$same ? say_to($same, $more) : run($more);
+	my ($place) = split /\n/, say_to($same // 'c', "SELECT ctid FROM $table WHERE id = 1001;");
+	like($place, qr/^\(\d+,\d+\)$/, "a row at $place");
+	say_to('a', 'COMMIT;');
+	is(join('', map { complaints($_) } qw(a b c)), '', 'no complaints');
+	is(run("SELECT rows FROM phnsw_index_info('${table}_v')"), run("SELECT count(v) FROM $table"), "$table: ON CONFLICT that lost: as many rows in the index");
+	complete($table, $last + 2, "$table: ON CONFLICT that lost") if $vector ne 'NULL';
+	check_index($node, "${table}_v", "$table: ON CONFLICT that lost");
+}
 
 # Cancelled during the flush at commit: nothing is left, and the session works.
 run(fresh('cancel'));
