@@ -69,6 +69,8 @@ class Linker {
     } else {
       count_edges();
     }
+    // Edges that a stopped pass has not come to are no numbers.
+    if (context_.team.stopped()) return kStopped;
     for (std::uint32_t i = 0; i < edges; i++) {
       if (i == 0 || target(edges_[i]) != target(edges_[i - 1])) offers_.push_back({target(edges_[i]), i});
     }
