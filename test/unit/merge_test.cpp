@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 
 namespace {
@@ -400,12 +401,12 @@ TEST(Merge, DamagedListsComeBack) {
   phnsw_merge_destroy(merge);
 }
 
-// Destroyed at any moment: no thread is left.
+// Destroyed at any moment: no thread is left, and nothing is read that a step that ended early has not written.
 TEST(Merge, IsStopped) {
   const Dataset data = clustered(6000, 32, 11);
   Slots slots(data, 3000, default_params(data));
   const int before = phnsw::test::threads_of_process();
-  for (std::uint32_t wait : {0u, 1u, 3u, 10u, 30u}) {
+  const auto stop_after = [&](std::chrono::nanoseconds wait) {
     phnsw_merge_params params{nullptr, {}, slots.n, slots.meta.entry, 3000, 64, 3, 5};
     phnsw_merge *merge = nullptr;
     phnsw_error error{};
@@ -416,10 +417,16 @@ TEST(Merge, IsStopped) {
     ASSERT_TRUE(phnsw_merge_load(merge, 0, slots.slot(0), slots.n, &whole, &fault, &what));
     for (std::size_t row = 3000; row < 6000; row++) ASSERT_EQ(phnsw_merge_add(merge, data.row(row), &error), PHNSW_OK);
     ASSERT_EQ(phnsw_merge_start(merge, &error), PHNSW_OK);
-    phnsw_merge_wait(merge, wait, &error);
+    const auto end = std::chrono::steady_clock::now() + wait;
+    while (std::chrono::steady_clock::now() < end && phnsw_merge_wait(merge, 0, &error) == PHNSW_RUNNING) {
+    }
     phnsw_merge_destroy(merge);
     EXPECT_EQ(phnsw::test::threads_once_settled(before), before);
-  }
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_NO_FATAL_FAILURE(stop_after(std::chrono::seconds(60)));
+  const auto whole = std::chrono::steady_clock::now() - begin;
+  for (int i = 0; i < 60; i++) ASSERT_NO_FATAL_FAILURE(stop_after(whole * i / 60));
 }
 
 }  // namespace
