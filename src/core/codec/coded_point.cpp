@@ -21,7 +21,7 @@ void CodedPoint::batch(const phnsw_slot *const *slots, std::uint32_t n, float *d
     // Unsigned: the sum is whatever stands on the page.
     for (std::uint32_t i = 0; i < n; i++) {
       const std::uint32_t sum = static_cast<std::uint32_t>(slots[i]->head.sum);
-      dots[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[i]) - 128u * sum);
+      dots[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[i]) - k.dots_added * sum);
     }
   } else {
     for (std::uint32_t i = 0; i < n; i++) dots[i] = k.dot_s4s4(slot_.code, slots[i]->code, dims);

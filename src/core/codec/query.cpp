@@ -139,17 +139,19 @@ void Query::score(const phnsw_slot *const *slots, std::uint32_t n, float *scores
 void Query::products(const phnsw_slot *const *slots, std::uint32_t n, std::int32_t *dots) const noexcept {
   const Kernels &k = kernels();
   const std::uint32_t dims = codec_.code_dims();
+  std::uint32_t added = 128;
   if (codec_.params().bits == 8) {
     const std::int8_t *codes[kBatch];
     for (std::uint32_t i = 0; i < n; i++) codes[i] = signed_code(*slots[i]);
     k.dots_u8s8(code_.data(), codes, n, dims, dots);
+    added = k.dots_added;
   } else {
     for (std::uint32_t i = 0; i < n; i++) dots[i] = k.dot_u8s4(code_.data(), slots[i]->code, dims);
   }
   // Unsigned: the sum is whatever stands on the page.
   for (std::uint32_t i = 0; i < n; i++) {
     const std::uint32_t sum = static_cast<std::uint32_t>(slots[i]->head.sum);
-    dots[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[i]) - 128u * sum);
+    dots[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[i]) - added * sum);
   }
 }
 

@@ -23,9 +23,11 @@ struct Kernels {
   // u8s8: a is a query's code with 128 added, so the caller subtracts 128 * sum(b).
   std::int32_t (*dot_u8s8)(const std::uint8_t *a, const std::int8_t *b, std::uint32_t n);
   std::int32_t (*dot_s8s8)(const std::int8_t *a, const std::int8_t *b, std::uint32_t n);
-  // dots[i] = dot_u8s8(a, b[i], n): codes of a hop, whose horizontal sums are taken together.
+  // Codes of a hop (-127 ... 127), whose horizontal sums are taken together: dots[i] = dot_u8s8(a, b[i], n) where dots_added is 128;
+  // where it is 0 the kernel has taken the 128 off a's coordinates, and the caller subtracts nothing.
   void (*dots_u8s8)(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
                     std::int32_t *dots);
+  std::uint32_t dots_added;
   // b holds 4-bit coordinates, two a byte (even index in the low half), each stored as value + 8.
   // The result is that of the true (signed) values: no correction is left to the caller but a's 128.
   std::int32_t (*dot_u8s4)(const std::uint8_t *a, const std::uint8_t *b, std::uint32_t n);

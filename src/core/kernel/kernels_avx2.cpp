@@ -74,38 +74,41 @@ std::int32_t dot_u8s8(const std::uint8_t *a, const std::int8_t *b, std::uint32_t
   return dot_integer(Unsigned{a}, Bytes{b}, n);
 }
 
-// Four codes: the query is widened once.
-void dots4_u8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots) {
-  const Unsigned query{a};
-  const Bytes b0{b[0]}, b1{b[1]}, b2{b[2]}, b3{b[3]};
-  __m256i s0 = _mm256_setzero_si256();
-  __m256i s1 = s0;
-  __m256i s2 = s0;
-  __m256i s3 = s0;
+// Four codes: |a - 128| by b with the signs of a - 128, which vpmaddubsw does not saturate with (2 * 127 * 127 < 32,768): two thirds of
+// the instructions that widening takes.  REQUIRES: n >= 32.
+void dots4_s8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots) {
+  const __m256i offset = _mm256_set1_epi8(-128);
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+  const auto add = [&](__m256i query, std::uint32_t i) {
+    const __m256i size = _mm256_abs_epi8(query);
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) {
+      sums[c] = add_products(sums[c], _mm256_maddubs_epi16(size, _mm256_sign_epi8(load32(b[c] + i), query)), ones);
+    }
+  };
   std::uint32_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const __m256i q = query.wide(i);
-    s0 = add_products(s0, q, b0.wide(i));
-    s1 = add_products(s1, q, b1.wide(i));
-    s2 = add_products(s2, q, b2.wide(i));
-    s3 = add_products(s3, q, b3.wide(i));
-  }
-  if (i < n) {
-    const std::uint32_t rest = n - i;
-    const __m256i q = query.last(n, rest);
-    s0 = add_products(s0, q, b0.last(n, rest));
-    s1 = add_products(s1, q, b1.last(n, rest));
-    s2 = add_products(s2, q, b2.last(n, rest));
-    s3 = add_products(s3, q, b3.last(n, rest));
-  }
-  _mm_storeu_si128(reinterpret_cast<__m128i *>(dots), reduce4(s0, s1, s2, s3));
+  for (; i + 32 <= n; i += 32) add(_mm256_xor_si256(load32(a + i), offset), i);
+  if (i < n) add(_mm256_and_si256(_mm256_xor_si256(load32(a + n - 32), offset), last32(n - i)), n - 32);
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(dots), reduce4(sums[0], sums[1], sums[2], sums[3]));
+}
+
+// One code, in 16 bits as dot_u8s8, with the 128 taken off.
+std::int32_t dot_query(const std::uint8_t *a, const std::int8_t *b, std::uint32_t n) {
+  const __m256i offset = _mm256_set1_epi16(128);
+  __m256i sum = _mm256_setzero_si256();
+  std::uint32_t i = 0;
+  for (; i + 16 <= n; i += 16) sum = add_products(sum, _mm256_sub_epi16(Unsigned{a}.wide(i), offset), Bytes{b}.wide(i));
+  std::int32_t dot = reduce(sum);
+  for (; i < n; i++) dot += (a[i] - 128) * b[i];
+  return dot;
 }
 
 void dots_u8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
                std::int32_t *dots) {
   std::uint32_t i = 0;
-  for (; n >= 16 && i + 4 <= count; i += 4) dots4_u8s8(a, b + i, n, dots + i);
-  for (; i < count; i++) dots[i] = dot_u8s8(a, b[i], n);
+  for (; n >= 32 && i + 4 <= count; i += 4) dots4_s8s8(a, b + i, n, dots + i);
+  for (; i < count; i++) dots[i] = dot_query(a, b[i], n);
 }
 
 std::int32_t dot_s8s8(const std::int8_t *a, const std::int8_t *b, std::uint32_t n) {
@@ -146,7 +149,7 @@ std::int32_t dot_s4s4(const std::uint8_t *a, const std::uint8_t *b, std::uint32_
 }  // namespace
 
 constinit const Kernels kAvx2Kernels = {"avx2",           Simd::kAvx2,        dot_u8s8,           dot_s8s8,
-                                        dots_u8s8,        dot_u8s4,           dot_s4s4,           avx2::square_f32s8,
+                                        dots_u8s8,        0,                  dot_u8s4,           dot_s4s4,           avx2::square_f32s8,
                                         avx2::dot_f32s8,  avx2::square_f32s4, avx2::dot_f32s4,    avx2::l2_f32,
                                         avx2::ip_f32,     avx2::l1_f32,       avx2::cosine_f32,   avx2::scale_by,
                                         avx2::subtract,   avx2::flip,         avx2::mix,          avx2::fwht,

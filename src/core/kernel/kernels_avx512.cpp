@@ -308,7 +308,7 @@ void cosine_f32(const float *a, const float *b, std::uint32_t n, double *ab, dou
 
 }  // namespace
 
-constinit const Kernels kAvx512Kernels = {"avx512",         Simd::kAvx512,    dot_u8s8,     dot_s8s8,    dots_u8s8,
+constinit const Kernels kAvx512Kernels = {"avx512",         Simd::kAvx512,    dot_u8s8,     dot_s8s8,    dots_u8s8,   128,
                                           dot_u8s4,         dot_s4s4,         square_f32s8, dot_f32s8,   square_f32s4,
                                           dot_f32s4,        l2_f32,           ip_f32,       l1_f32,      cosine_f32,
                                           avx512::scale_by, avx512::subtract, avx512::flip, avx512::mix, avx512::fwht,
