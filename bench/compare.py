@@ -18,15 +18,16 @@ LOWER = ("seconds", "seconds_per_row", "index_seconds_per_row", "p50_us")
 BYTES = ("index_bytes", "wal_bytes_per_row", "wal_bytes", "peak_private_bytes", "backend_private_bytes")
 RECALL = ("recall", "recall_after")
 # What tells rows apart; all else is measured.
-KEYS = ("measure", "system") + report.DATA + ("threads", "ef", "target", "mode", "clients", "synchronous_commit", "rows_inserted",
+KEYS = ("measure", "system") + report.DATA + ("threads", "ef", "target", "statement", "mode", "clients", "synchronous_commit", "rows_inserted",
                                               "rows_updated", "rows_deleted", "cycle", "cycles", "writers", "os_cache", "keep", "scan")
+# What older files do not name.
+UNNAMED = (("target", 0.95), ("statement", "select_1"))
 RECALL_NOISE = 0.005
 BYTES_NOISE = 0.02
 
 
 def key(row):
-    # Older files do not name the default target.
-    return tuple((name, row[name]) for name in KEYS if name in row and (name, row[name]) != ("target", 0.95))
+    return tuple((name, row[name]) for name in KEYS if name in row and (name, row[name]) not in UNNAMED)
 
 
 def compare_row(old, new, tolerance):

@@ -176,18 +176,21 @@ def search(options, dataset, chosen, report):
 
 
 def floor(options, chosen, report):
-    """What a query costs without an index: the same client, parameter and protocol, one row that no table is read for."""
-    runs = {}
-    for _ in range(options.repeat):
-        for clients in [1] + [n for n in options.clients if n != 1]:
-            for system in chosen:
-                if system.is_server:
-                    runs.setdefault(("floor", system, clients), []).append(system.floor(options.seconds, clients))
-        for system in chosen:
-            if system.is_server:
-                runs.setdefault(("floor_one_core", system, 1), []).append(system.floor(options.seconds, 1, one_core=True))
-    for (measure, system, clients), results in runs.items():
-        report.add(measure, system, **latencies(results), clients=clients)
+    """What a query costs without an index, with the same client, parameter and protocol: one row that no table is read for; of phnsw's
+    table k rows, without and with their distances, over one connection."""
+    servers = [system for system in chosen if system.is_server]
+    ours = servers[0]
+    asked = [("floor", system, "select_1", clients) for clients in [1] + [n for n in options.clients if n != 1] for system in servers]
+    asked += [("floor_one_core", system, "select_1", 1) for system in servers]
+    asked += [(measure, ours, statement, 1) for statement in ("rows", "distances") for measure in ("floor", "floor_one_core")]
+    runs = {row: [] for row in asked}
+    with ours.floor_index():
+        for _ in range(options.repeat):
+            for measure, system, statement, clients in asked:
+                runs[measure, system, statement, clients].append(
+                    system.floor(statement, options.seconds, clients, one_core=measure == "floor_one_core"))
+    for (measure, system, statement, clients), results in runs.items():
+        report.add(measure, system, statement=statement, **latencies(results), clients=clients)
 
 
 def knob(ef):

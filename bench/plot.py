@@ -118,7 +118,7 @@ def nines(recall):
 
 def floor_line(axes, rows, column, draw):
     """What the server and its clients take without an index."""
-    floors = [row[column] for row in rows if row["measure"] == "floor" and row["clients"] == 1]
+    floors = [row[column] for row in rows if row["measure"] == "floor" and row["clients"] == 1 and row.get("statement", "select_1") == "select_1"]
     if floors:
         draw(statistics.median(floors), color="#999999", linestyle=":", linewidth=1.2, label="a query without index or table")
 

@@ -20,8 +20,8 @@ REQUIRED = {
     "recall": ("ef", "recall"),
     "search": ("ef", "clients", "recall", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us", "histogram"),
     "search_one_core": ("ef", "clients", "recall", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
-    "floor": ("clients", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
-    "floor_one_core": ("clients", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
+    "floor": ("statement", "clients", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
+    "floor_one_core": ("statement", "clients", "qps", "qps_min", "qps_max", "p50_us", "p95_us", "p99_us"),
     "insert": ("mode", "clients", "synchronous_commit", "rows_inserted", "rows_per_s", "rows_per_s_min", "rows_per_s_max",
                "wal_bytes_per_row", "wal_image_bytes_per_row", "recall"),
     "floor_insert": ("mode", "clients", "synchronous_commit", "rows_per_s", "rows_per_s_min", "rows_per_s_max", "p50_us", "rows_timed"),
@@ -100,7 +100,13 @@ class Report:
                 for k in dict.fromkeys(row["k"] for row in rows):
                     for target in (0.95, 0.99):
                         found = speed_at_recall([row for row in rows if row["k"] == k], target)
-                        print("QPS at recall@%d %.2f%s: %s" % (k, target, measure[6:].replace("_", " "), ", ".join("%s %.0f" % x for x in found.items()) or "not reached"))
+                        print("QPS at recall@%d %.2f%s: %s%s" % (k, target, measure[6:].replace("_", " "), ", ".join("%s %.0f" % x for x in found.items()) or "not reached",
+                                                                 self.most(measure.replace("search", "floor"), k, found.get("pgvector"))))
+
+    def most(self, measure, k, peer):
+        """The rest of a line: what no index can be faster than, as times the peer's speed."""
+        floors = [row["qps"] for row in self.rows if row["measure"] == measure and row["k"] == k and row["statement"] == "distances"]
+        return "; k rows and distances alone %.0f, %.1f x pgvector" % (floors[0], floors[0] / peer) if floors and peer else ""
 
     def save(self, folder, environment, options):
         """DATE-DATASET, and what tells files of one data set apart: rows, k, parts, huge pages, fresh memory where they are not the usual ones."""

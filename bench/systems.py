@@ -214,10 +214,41 @@ class Extension:
             result["lock_waits"] = watch.stop()
         return result, answers
 
-    def floor(self, seconds, clients, one_core=False):
-        """A query that takes the parameter and returns a row, as search() does, but needs no table."""
-        return self.ask("SET plan_cache_mode = force_generic_plan", "SELECT 1::int4 WHERE $1::vector IS NOT NULL", self.query_file,
-                        seconds, clients, one_core)[0]
+    def floor(self, statement, seconds, clients, one_core=False):
+        """A query that takes the parameter and returns int4, as search() does: a constant without a table ("select_1"), or k rows of
+        the table, others for each query and spread over the heap ("rows"), each with its distance computed ("distances")."""
+        if statement == "select_1":
+            return self.ask("SET plan_cache_mode = force_generic_plan", "SELECT 1::int4 WHERE $1::vector IS NOT NULL", self.query_file,
+                            seconds, clients, one_core)[0]
+        # As a filter of its own `$1 IS NOT NULL` would add a node to the plan.
+        where = {"rows": "hashint4(id) >= CASE WHEN $1::vector IS NULL THEN 0 ELSE $2 END",
+                 "distances": "hashint4(id) >= $2 AND (v %s $1::vector) IS NOT NULL" % self.operator}[statement]
+        sql = "SELECT id FROM items WHERE %s LIMIT %d" % (where, self.k)
+        settings = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
+        self.require_floor_plan(settings, sql)
+        result, answers = self.ask(settings, sql, self.query_file, seconds, clients, one_core)
+        # Half of the hashes are above what any query begins at.
+        if min(map(len, answers)) < min(self.k, self.dataset.rows // 4):
+            raise SystemExit("run.sh: the floor's statement does not return %d rows: %s" % (self.k, sql))
+        return result
+
+    def require_floor_plan(self, settings, sql):
+        """LIMIT above the rows as the b-tree of floor_index() has them, nothing else."""
+        limit = json.loads(psql(self.database, "%s; PREPARE floor AS %s; EXPLAIN (FORMAT JSON) EXECUTE floor(NULL, 0)" % (settings, sql)))[0]["Plan"]
+        scan = limit.get("Plans", [{}])[0]
+        shape = limit["Node Type"], scan.get("Node Type"), scan.get("Index Name"), "Index Cond" in scan, "Plans" in scan
+        if shape != ("Limit", "Index Scan", "items_floor", True, False):
+            raise SystemExit("run.sh: the floor's statement is not a scan of its b-tree: %s\n%s" % (sql, json.dumps(limit)))
+
+    @contextlib.contextmanager
+    def floor_index(self):
+        """The b-tree that floor() takes rows by, for as long as it is asked.  In the order of the hashes rows lie anywhere in the heap, as
+        neighbours do."""
+        psql(self.database, "CREATE INDEX items_floor ON items (hashint4(id))")
+        try:
+            yield
+        finally:
+            psql(self.database, "DROP INDEX items_floor")
 
     def without_index(self):
         """The server alone: this system, which is copied, without its index."""

@@ -6,7 +6,8 @@
  * usage: query_client CONNINFO SETUP_SQL QUERY_SQL QUERIES DIMS SECONDS CLIENTS [ANSWERS [CORE]]
  *
  *    SETUP_SQL   run once per connection (SET ...)
- *    QUERY_SQL   has one parameter $1::vector; its first column is int4
+ *    QUERY_SQL   has one parameter $1::vector; its first column is int4.  A second one, where there is a $2, is an int4 below zero,
+ *                which the query's number spreads evenly over all of them
  *    QUERIES     file of float32 rows, DIMS each, host byte order
  *    SECONDS     how long to measure, after one pass over the queries that warms up (and fills ANSWERS); 0: that pass is
  *                what is measured, by one connection, for caches that are cold or beside other work
@@ -57,6 +58,7 @@ typedef struct run_queue
 static const char *conninfo,
 		   *setup_sql,
 		   *query_sql;
+static int	parameter_count;
 static double seconds;
 static int	client_count;
 static int	core = -1;			/* -1: wherever the scheduler likes */
@@ -75,7 +77,7 @@ open_connection(void)
 		PQresultStatus(result) != PGRES_EMPTY_QUERY)
 		fail(setup_sql, PQerrorMessage(connection));
 	PQclear(result);
-	result = PQprepare(connection, "q", query_sql, 1, NULL);
+	result = PQprepare(connection, "q", query_sql, 0, NULL);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
 		fail(query_sql, PQerrorMessage(connection));
 	PQclear(result);
@@ -97,10 +99,11 @@ share_core(PGconn *connection)
 static PGresult *
 ask(PGconn *connection, size_t query)
 {
-	const char *value = (const char *) vectors + query * vector_bytes;
-	int			length = (int) vector_bytes;
-	int			format = 1;
-	PGresult   *result = PQexecPrepared(connection, "q", 1, &value, &length, &format, 1);
+	uint32_t	below_zero = htonl(UINT32_C(0x80000000) | ((uint32_t) query * UINT32_C(2654435761)) >> 1);
+	const char *values[] = {(const char *) vectors + query * vector_bytes, (const char *) &below_zero};
+	int			lengths[] = {(int) vector_bytes, sizeof(below_zero)};
+	int			formats[] = {1, 1};
+	PGresult   *result = PQexecPrepared(connection, "q", parameter_count, values, lengths, formats, 1);
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		fail("query", PQerrorMessage(connection));
@@ -312,6 +315,7 @@ main(int argc, char **argv)
 	conninfo = argv[1];
 	setup_sql = argv[2];
 	query_sql = argv[3];
+	parameter_count = strstr(query_sql, "$2") != NULL ? 2 : 1;
 	read_vectors(argv[4], atoi(argv[5]));
 	seconds = atof(argv[6]);
 	client_count = atoi(argv[7]);

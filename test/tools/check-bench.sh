@@ -34,6 +34,11 @@ floors = [row for row in rows if row["measure"] == "floor_insert"]
 if alone["floor_insert"].get("backend_us_per_row", 0) >= alone["insert"].get("backend_us_per_row", 1) or [row["clients"] for row in floors] != [1, 2] or any(
         row["system"] != "none" or not 0 < row["rows_timed"] <= 2000 for row in floors):
     faults.append({"floor_insert": floors, "insert": alone["insert"]})
+# Three statements of one connection, in both placements; of many connections the first only.
+floors = [(row["measure"], row["clients"], row["statement"]) for row in rows if row["measure"] in ("floor", "floor_one_core")]
+if sorted(floors) != [("floor", 1, "distances"), ("floor", 1, "rows"), ("floor", 1, "select_1"), ("floor", 2, "select_1")] + [
+        ("floor_one_core", 1, statement) for statement in ("distances", "rows", "select_1")]:
+    faults.append({"floors": floors})
 if [row["ef"] for row in rows if row["measure"] == "search_one_core"] != [
         row["ef"] for row in rows if row["measure"] == "search" and row["clients"] == 1]:
     faults.append({"search_one_core": "not with every ef"})
@@ -124,6 +129,12 @@ found = report.speed_at_recall(rows("above", (10, 0.97, 500), (20, 0.99, 400)) +
                                + rows("two ways", (10, 0.90, 400), (20, 1.00, 100), (0.9, 0.92, 900), (0.97, 0.98, 300)), 0.95)
 assert {k: round(v) for k, v in found.items()} == {"above": 500, "across": 200, "bumpy": 80, "two ways": 520}, found
 assert report.merge_histograms(["3:1 5:2", "5:4"]) == "3:1 5:6"
+# What the floor is beside a peer's speed: of this placement and k, with the distances; nothing where there is no peer.
+beside = report.Report(True)
+beside.rows = [{"measure": measure, "k": 10, "statement": statement, "qps": qps} for measure, statement, qps in (
+    ("floor", "select_1", 900), ("floor", "distances", 800), ("floor_one_core", "distances", 700))]
+assert [beside.most("floor_one_core", 10, 200), beside.most("floor", 10, None), beside.most("floor", 100, 200)] == [
+    "; k rows and distances alone 700, 3.5 x pgvector", "", ""]
 PYTHON
 
 # Files of a user's own: the truth that comes with them is taken, and is what is computed without it; queries are no rows.
