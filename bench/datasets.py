@@ -3,6 +3,7 @@
     words20k           the shipped sample: 19,000 x 100, cosine
     glove100           340,479 x 100, cosine; from npm, see data/get.sh
     fashion784         69,000 x 784, L2; from npm
+    glosses512         116,784 x 512, cosine: sentences, by a sentence encoder; both from npm, made in a quarter of an hour
     synth:N:D[:SEED]   clustered, 24 intrinsic dimensions, normalised, L2
     noise:N:D[:SEED]   isotropic, L2: the worst case of every graph
     file:BASE.fvecs,QUERY.fvecs[,TRUTH.ivecs]          L2
@@ -25,6 +26,7 @@ import numpy
 HERE = os.path.dirname(os.path.abspath(__file__))
 TRUTH = 100  # neighbours of the ground truth, unless more are asked for
 QUERIES = 1000
+NPM_METRICS = {"glove100": "cosine", "fashion784": "l2", "glosses512": "cosine"}  # what data/get.sh fetches
 
 
 class Dataset:
@@ -198,11 +200,11 @@ def load(name, rows, metric, queries, cache, depth=TRUTH):
     nearest = None
     if kind == "words20k":
         default, (base, query) = "cosine", words20k()
-    elif kind in ("glove100", "fashion784"):
+    elif kind in NPM_METRICS:
         paths = [os.path.join(cache, "%s.%s.npy" % (kind, part)) for part in ("base", "query")]
         if not all(os.path.exists(path) for path in paths):
             subprocess.run([os.path.join(HERE, "data", "get.sh"), kind, cache], check=True)
-        default, (base, query) = {"glove100": "cosine", "fashion784": "l2"}[kind], map(numpy.load, paths)
+        default, (base, query) = NPM_METRICS[kind], map(numpy.load, paths)
     elif kind in ("synth", "noise"):
         numbers = [int(x) for x in rest.split(":")] + [1]
         default, (base, query) = "l2", {"synth": synth, "noise": noise}[kind](*numbers[:3])

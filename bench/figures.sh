@@ -22,6 +22,7 @@ steps_begin
 step 170 glove100 --repeat 1 --seconds 1
 step 80 synth:100000:768 --repeat 1 --seconds 1
 step 75 fashion784 --repeat 1 --seconds 1
+step 100 glosses512 --only build,search --repeat 1 --seconds 1
 # Single rows of several clients differ by a tenth from run to run.
 step 260 glove100 --rows 100000 --only insert --repeat 3 --batches 100,500
 step 250 glove100 --rows 100000 --only mixed,copy,update,vacuum --repeat 1

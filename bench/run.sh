@@ -7,7 +7,7 @@
 #                     [--write-seconds S] [--write-clients N,N] [--batches N,N] [--commits off,on] [--cycles N] [--disk-us N]
 #                     [--m N] [--ef-construction N] [--maintenance-work-mem SIZE] [--huge-pages] [--fresh-memory]
 #
-# DATASET: words20k, glove100, fashion784, synth:N:D[:SEED], noise:N:D, file:BASE.fvecs,QUERY.fvecs[,TRUTH.ivecs],
+# DATASET: words20k, glove100, fashion784, glosses512, synth:N:D[:SEED], noise:N:D, file:BASE.fvecs,QUERY.fvecs[,TRUTH.ivecs],
 # file:NAME.hdf5.  README.md explains method and output.  pgvector is measured when the PostgreSQL (Debian's, or PG_CONFIG's)
 # has its extension `vector`.
 set -euo pipefail

