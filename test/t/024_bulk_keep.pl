@@ -149,6 +149,25 @@ my ($limit, $copied) = slurp_file($node->logfile, $log) =~ /into index "spots_v"
 cmp_ok($copied, '>', $limit * 0.8, "what both have changed is copied again: $copied of $limit nodes");
 check_index($node, 'spots_v', 'nodes that are others');
 
+# Slots that a merge has claimed and another session has filled: in the merge's copy lists lead to the nodes that were to stand there, whose numbers
+# mean others in the next merge, which therefore copies all nodes again.  Only the last page has room, and the other session fills it.
+filled_table('claims', '');
+my $rival = $node->background_psql('postgres');
+$rival->query_safe('SET phnsw.merge_threshold = 1000000;' . rows('claims', 4001, 4001));
+$rival->query_safe(q{SELECT pg_advisory_lock(x'70686e7377'::bigint)});
+$log = -s $node->logfile;
+my $claiming = session($node, 'claiming', rows('claims', 5001, 5005) . rows('claims', 5006, 5010) . "SET phnsw.test_point = 'wait merge-claimed';" . rows('claims', 5011, 5050)
+	. 'SET phnsw.log_build = on;' . rows('claims', 5051, 5055) . "SELECT inserts_bulk FROM phnsw_stats WHERE index = 'claims_v'::regclass");
+ok(wait_until(60, sub { run(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'claiming' AND wait_event_type = 'Lock'}) == 1 }), 'a merge waits');
+$rival->query_safe(rows('claims', 6001, 6002));
+$rival->query_safe(q{SELECT pg_advisory_unlock(x'70686e7377'::bigint)});
+$rival->quit;
+end_sessions('claims', $claiming);
+is(slurp_file("$claiming->{file}.out"), "53\n", 'two rows went one by one, for want of their slots');
+($limit, $copied) = slurp_file($node->logfile, $log) =~ /into index "claims_v" of (\d+) nodes, (\d+) copied/;
+cmp_ok($copied, '>=', $limit, "all nodes are copied again: $copied of $limit");
+complete('claims', run('SELECT count(*) FROM claims'), 'lost claims');
+
 # Unlogged pages do not move their LSN.
 filled_table('unlogged', 'UNLOGGED');
 statements($s, 'unlogged', 3001, 5, sub { run('DELETE FROM unlogged WHERE id % 7 = ' . $_[0] . '; VACUUM unlogged;' . rows('unlogged', 9000, 9049)) });
