@@ -382,6 +382,8 @@ phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const p
 	ins->id = id;
 	ins->version = version;
 	prepare_search(ins, vector);
+	ins->links[0].n = slot->count;
+	memcpy(ins->links[0].ids, phnsw_slot_links_const(slot, pi->code_bytes), slot->count * sizeof(uint32));
 	phnsw_relink(ins);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);

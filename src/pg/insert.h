@@ -41,6 +41,7 @@ typedef struct PhnswInsert
 	PhnswCopies near;			/* what the search of level 0 found, nearest first */
 	char	   *members;		/* links.c: memory for copies of a list's members; NULL: not wanted yet */
 	PhnswNewLinks *links;		/* by level */
+	PhnswNewLinks *kept;		/* links that its list has already and does not give up (relink.c); NULL: none */
 	struct BackLinks *back;		/* likewise */
 
 	bool		raised;			/* the node is there, on level 0, and gets its upper levels now */
@@ -81,7 +82,7 @@ extern PhnswUpperLinks *phnsw_insert_find_upper(Relation index, PhnswIndex *pi, 
 extern void phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot,
 							   const PhnswUpperLinks *upper, uint32 id, uint32 version);
 
-/* A node that was written without the lists that were to lead to it: finds others (relink.c). */
+/* A node that was written, as slot says, without the lists that were to lead to it: finds others (relink.c). */
 extern void phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,
 								uint32 version);
 

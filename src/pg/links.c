@@ -50,6 +50,7 @@ struct BackLinks
 	PhnswInsert *ins;
 	uint32		level;
 	uint32		capacity;		/* of a list on this level */
+	uint32		neighbours;		/* that the new node has chosen */
 	uint32		n;				/* lists still to be changed */
 	BackLink   *list;
 };
@@ -195,10 +196,12 @@ static bool
 take_over(BackLinks *back, uint32 id)
 {
 	PhnswNewLinks *links = &back->ins->links[back->level];
+	const PhnswNewLinks *kept = back->level == 0 ? back->ins->kept : NULL;
+	uint32		given_up = kept != NULL ? back->neighbours : 0;
 
-	if (contains(links->ids, links->n, id))
+	if (contains(links->ids + given_up, links->n - given_up, id) || (kept != NULL && contains(kept->ids, kept->n, id)))
 		return true;
-	if (links->n == back->capacity)
+	if (links->n - given_up + (kept != NULL ? kept->n : 0) >= back->capacity || links->n == PHNSW_LINKS_MAX)
 		return false;
 	links->ids[links->n++] = id;
 	return true;
@@ -469,6 +472,7 @@ phnsw_plan_back_links(PhnswInsert *ins)
 		back->ins = ins;
 		back->level = level;
 		back->capacity = level == 0 ? 2 * ins->pi->m : ins->pi->m;
+		back->neighbours = ins->links[level].n;
 		list_owners(back);
 		if (level == 0 && ins->slot->level > ins->pi->meta.entry_level && ins->pi->meta.entry != PHNSW_NONE)
 			take_over(back, ins->pi->meta.entry);
