@@ -90,7 +90,8 @@ run_tap() { # FILE
 	local pgxs
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")
 	cd "$SRC"
-	as_server env PATH="$PG_BIN:$PATH" TESTDIR="$WORK/tap" TESTDATADIR="$WORK/tap" TESTLOGDIR="$WORK/tap" top_builddir="$WORK/tap" \
+	as_server env PATH="$PG_BIN:$PATH" TESTDIR="$WORK/tap" TESTDATADIR="$WORK/tap/tmp_check" \
+		TESTLOGDIR="$WORK/tap/tmp_check/log" top_builddir="$WORK/tap" \
 		PG_REGRESS="$pgxs/../test/regress/pg_regress" PGHOST= PGPORT=54330 \
 		prove -v -I "$pgxs/../test/perl" "$1" || {
 		local rc=$?
