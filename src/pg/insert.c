@@ -336,6 +336,30 @@ take_upper_links(PhnswInsert *ins, const PhnswUpperLinks *upper)
 	return true;
 }
 
+/* A link of the node that a node which it links to has as well. */
+static uint32
+find_spare(PhnswInsert *ins)
+{
+	uint32		own[PHNSW_LINKS_MAX];
+	uint32		links[PHNSW_LINKS_MAX];
+	uint32		n = phnsw_links(ins->index, ins->pi, ins->id, 0, own);
+
+	for (uint32 i = n; i-- > 0;)
+	{
+		uint32		n_links = phnsw_links(ins->index, ins->pi, own[i], 0, links);
+
+		for (uint32 j = 0; j < n_links; j++)
+		{
+			for (uint32 k = 0; k < n; k++)
+			{
+				if (k != i && own[k] == links[j])
+					return own[k];
+			}
+		}
+	}
+	return PHNSW_NONE;
+}
+
 void
 phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, const PhnswUpperLinks *upper,
 				   uint32 id, uint32 version)
@@ -353,12 +377,13 @@ phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const ph
 	if (!take_upper_links(ins, upper))
 		find_upper_links(ins);
 	phnsw_plan_back_links(ins);
+	ins->spare = slot->level > pi->meta.entry_level ? find_spare(ins) : PHNSW_NONE;
 	if (phnsw_write_node(ins))
 	{
 		phnsw_write_back_links(ins);
 		/* Vacuum may have made it the entry point meanwhile, as a node of level 0 (vacuum_attach.c). */
 		phnsw_index_refresh(index, pi);
-		if (slot->level > pi->meta.entry_level && phnsw_raise_entry(ins, PHNSW_NONE))
+		if (slot->level > pi->meta.entry_level && (!ins->no_entry || pi->meta.entry == id) && phnsw_raise_entry(ins, PHNSW_NONE))
 			phnsw_index_refresh(index, pi);
 	}
 	MemoryContextSwitchTo(caller);

@@ -45,6 +45,8 @@ typedef struct PhnswInsert
 	struct BackLinks *back;		/* likewise */
 
 	bool		raised;			/* the node is there, on level 0, and gets its upper levels now */
+	bool		no_entry;		/* it cannot lead to the entry point, and so does not become it */
+	uint32		spare;			/* of its links, one that another of them leads to as well; or PHNSW_NONE */
 	uint32		lowest;			/* back links are made from this level up */
 	bool		written;
 	uint32		id;				/* once its slot is written */

@@ -139,18 +139,30 @@ fill_slot(PhnswInsert *ins, phnsw_slot *slot, uint32 upper)
 	memcpy(phnsw_slot_links(slot, ins->pi->code_bytes), links->ids, links->n * sizeof(uint32));
 }
 
-/* A new entry point leads to the one before, at the cost of its last link if need be. */
-static void
-lead_to(const PhnswIndex *pi, phnsw_slot *slot, uint32 entry)
+/* A new entry point leads to the one before, in place of `spare` if need be.  false: it has no room. */
+static bool
+lead_to(const PhnswIndex *pi, phnsw_slot *slot, uint32 entry, uint32 spare)
 {
 	uint32	   *links = phnsw_slot_links(slot, pi->code_bytes);
 
 	for (uint32 i = 0; i < slot->count; i++)
 	{
 		if (links[i] == entry)
-			return;
+			return true;
 	}
-	links[slot->count < 2 * pi->m ? slot->count++ : slot->count - 1] = entry;
+	if (slot->count < 2 * pi->m)
+	{
+		links[slot->count++] = entry;
+		return true;
+	}
+	for (uint32 i = 0; i < slot->count; i++)
+	{
+		if (links[i] != spare)
+			continue;
+		links[i] = entry;
+		return true;
+	}
+	return false;
 }
 
 /* The slot of a node that stands on level 0 already. */
@@ -162,7 +174,7 @@ raise_slot(PhnswInsert *ins, phnsw_slot *slot, uint32 upper)
 	slot->level = ins->slot->level;
 	slot->upper = upper;
 	if (slot->level > meta->entry_level && meta->entry != PHNSW_NONE && meta->entry != ins->id)
-		lead_to(ins->pi, slot, meta->entry);
+		ins->no_entry = !lead_to(ins->pi, slot, meta->entry, ins->spare);
 }
 
 /* The page of the node that is to be raised, locked exclusively; InvalidBuffer: it has gone. */
