@@ -54,6 +54,80 @@ class KernelsTest : public testing::TestWithParam<const Kernels *> {
   const Kernels &k() const { return *GetParam(); }
 };
 
+// What a half says, by the definition of binary16.
+float value_of(std::uint16_t half) {
+  const int exponent = (half >> 10) & 31;
+  const int fraction = half & 1023;
+  const float sign = (half & 0x8000) != 0 ? -1.0f : 1.0f;
+  if (exponent == 31) return fraction != 0 ? std::nanf("") : sign * INFINITY;
+  return sign * (exponent == 0 ? std::ldexp(static_cast<float>(fraction), -24)
+                               : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25));
+}
+
+// Of the two halves around x, magnitudes of 0 or more, the nearer one, or the even one; above the largest, infinity is at 2^16.
+std::uint16_t nearest_half(float x) {
+  std::uint16_t low = 0;
+  std::uint16_t high = 0x7C00;
+  while (high - low > 1) {
+    const std::uint16_t middle = static_cast<std::uint16_t>((low + high) / 2);
+    (value_of(middle) <= x ? low : high) = middle;
+  }
+  const double below = static_cast<double>(x) - static_cast<double>(value_of(low));
+  const double above = (high == 0x7C00 ? 65536.0 : static_cast<double>(value_of(high))) - static_cast<double>(x);
+  return below < above || (below == above && (low & 1) == 0) ? low : high;
+}
+
+// All halves there are, at every place of a register and in the tail behind it.
+TEST_P(KernelsTest, HalvesWidenExactlyAndComeBack) {
+  for (const std::uint32_t n : {1u, 7u, 8u, 13u, 64u}) {
+    for (std::uint32_t first = 0; first < 0x10000; first += n) {
+      Guarded<std::uint16_t> halves(n), back(n);
+      Guarded<float> wide(n);
+      for (std::uint32_t i = 0; i < n; i++) halves[i] = static_cast<std::uint16_t>(first + i);
+      k().widen(halves.data(), wide.data(), n);
+      k().narrow(wide.data(), back.data(), n);
+      for (std::uint32_t i = 0; i < n; i++) {
+        const float expected = value_of(halves[i]);
+        if (std::isnan(expected)) {
+          ASSERT_TRUE(std::isnan(wide[i])) << halves[i];
+          ASSERT_TRUE(std::isnan(value_of(back[i]))) << halves[i];
+        } else {
+          ASSERT_EQ(expected, wide[i]) << halves[i];
+          ASSERT_EQ(std::signbit(expected), std::signbit(wide[i])) << halves[i];
+          ASSERT_EQ(halves[i], back[i]);
+        }
+      }
+    }
+  }
+}
+
+// Around every half and every middle between two: ties go to the even one.
+TEST_P(KernelsTest, FloatsNarrowToTheNearestHalf) {
+  constexpr std::uint32_t kMagnitudes = 0x7C00;
+  std::vector<float> x;
+  for (std::uint32_t half = 0; half < kMagnitudes; half++) {
+    const float low = value_of(static_cast<std::uint16_t>(half));
+    const float high = half + 1 == kMagnitudes ? 65536.0f : value_of(static_cast<std::uint16_t>(half + 1));
+    const float middle = (low + high) / 2;
+    for (const float v : {std::nextafter(low, 1e9f), std::nextafter(middle, 0.0f), middle, std::nextafter(middle, 1e9f)}) {
+      x.push_back(v);
+      x.push_back(-v);
+    }
+  }
+  for (const float v : {1e-45f, 1e-8f, 65535.0f, 65536.0f, 1e9f, 3.4e38f, INFINITY}) {
+    x.push_back(v);
+    x.push_back(-v);
+  }
+  const std::uint32_t n = static_cast<std::uint32_t>(x.size());
+  std::vector<std::uint16_t> halves(n);
+  k().narrow(x.data(), halves.data(), n);
+  for (std::uint32_t i = 0; i < n; i++) {
+    const std::uint16_t sign = std::signbit(x[i]) ? 0x8000 : 0;
+    const std::uint16_t expected = std::fabs(x[i]) >= 65536.0f ? std::uint16_t{0x7C00} : nearest_half(std::fabs(x[i]));
+    ASSERT_EQ(expected | sign, halves[i]) << x[i];
+  }
+}
+
 // The four integer dot products are exact for every byte value, the extremes of both signs included; the buffers end
 // at a guard page, and a shifted start checks every misalignment.
 TEST_P(KernelsTest, IntegerDotProductsAreExact) {

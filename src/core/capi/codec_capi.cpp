@@ -1,11 +1,11 @@
 // C entries for instruction sets, exact distances, codecs and queries: forwarding only.
-#include <cmath>
 #include <cstring>
 
 #include "capi/guard.hpp"
 #include "capi/handles.hpp"
 #include "capi/phnsw_codec.h"
 #include "codec/coded_point.hpp"
+#include "codec/cosine.hpp"
 #include "codec/query.hpp"
 #include "codec/validate.hpp"
 #include "kernel/kernels.hpp"
@@ -35,8 +35,7 @@ double phnsw_cosine_distance(const float *a, const float *b, uint32_t n) noexcep
   double aa = 0;
   double bb = 0;
   kernels().cosine_f32(a, b, n, &ab, &aa, &bb);
-  const double cosine = ab / std::sqrt(aa * bb);  // 0 / 0 when a norm is zero: NaN passes the comparisons
-  return 1.0 - (cosine > 1.0 ? 1.0 : cosine < -1.0 ? -1.0 : cosine);
+  return phnsw::cosine_distance(ab, aa, bb);
 }
 
 double phnsw_l1(const float *a, const float *b, uint32_t n) noexcept { return kernels().l1_f32(a, b, n); }

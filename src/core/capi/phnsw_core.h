@@ -19,6 +19,7 @@
 
 #include "phnsw_build.h"
 #include "phnsw_codec.h"
+#include "phnsw_half.h"
 #include "phnsw_merge.h"
 #include "phnsw_search.h"
 #include "phnsw_text.h"

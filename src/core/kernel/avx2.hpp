@@ -56,6 +56,8 @@ double l2_f32(const float *a, const float *b, std::uint32_t n);
 double ip_f32(const float *a, const float *b, std::uint32_t n);
 double l1_f32(const float *a, const float *b, std::uint32_t n);
 void cosine_f32(const float *a, const float *b, std::uint32_t n, double *ab, double *aa, double *bb);
+void widen(const std::uint16_t *halves, float *out, std::uint32_t n);
+void narrow(const float *x, std::uint16_t *halves, std::uint32_t n);
 void scale_by(const float *x, double factor, float *out, std::uint32_t n);
 float subtract(float *x, const float *y, std::uint32_t n);
 void flip(float *x, const float *signs, std::uint32_t n);

@@ -169,6 +169,22 @@ void cosine_f32(const float *a, const float *b, std::uint32_t n, double *ab, dou
   *bb = sums[2];
 }
 
+// ---- half precision
+
+void widen(const std::uint16_t *halves, float *out, std::uint32_t n) {
+  std::uint32_t i = 0;
+  for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, _mm256_cvtph_ps(load16(halves + i)));
+  for (; i < n; i++) out[i] = widen_one(halves[i]);
+}
+
+void narrow(const float *x, std::uint16_t *halves, std::uint32_t n) {
+  std::uint32_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(halves + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+  }
+  for (; i < n; i++) halves[i] = narrow_one(x[i]);
+}
+
 // ---- the steps of encoding
 
 void scale_by(const float *x, double factor, float *out, std::uint32_t n) {

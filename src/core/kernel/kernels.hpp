@@ -48,6 +48,11 @@ struct Kernels {
   // <a,b>, |a|^2, |b|^2 in one pass.
   void (*cosine_f32)(const float *a, const float *b, std::uint32_t n, double *ab, double *aa, double *bb);
 
+  // Half precision (IEEE 754 binary16, as bits) to float32, which is exact, and back, rounded to nearest, ties to even: beyond
+  // the range infinity, of whatever is not a number some NaN.
+  void (*widen)(const std::uint16_t *halves, float *out, std::uint32_t n);
+  void (*narrow)(const float *x, std::uint16_t *halves, std::uint32_t n);
+
   // The steps of encoding.  out[i] = x[i] * factor, rounded once (out may be x).
   void (*scale)(const float *x, double factor, float *out, std::uint32_t n);
   // x[i] -= y[i]; returns the largest |x[i]|.

@@ -5,6 +5,7 @@
 // external linkage but the table, and the functions of encode_avx512.cpp that it names: no std:: templates, no inline
 // functions of our own headers (the linker would be free to keep these copies for everyone).
 #if defined(__x86_64__)
+#include "kernel/avx2.hpp"
 #include "kernel/avx512.hpp"
 #include "kernel/kernels.hpp"
 
@@ -311,8 +312,8 @@ void cosine_f32(const float *a, const float *b, std::uint32_t n, double *ab, dou
 constinit const Kernels kAvx512Kernels = {"avx512",         Simd::kAvx512,    dot_u8s8,     dot_s8s8,    dots_u8s8,   128,
                                           dot_u8s4,         dot_s4s4,         square_f32s8, dot_f32s8,   square_f32s4,
                                           dot_f32s4,        l2_f32,           ip_f32,       l1_f32,      cosine_f32,
-                                          avx512::scale_by, avx512::subtract, avx512::flip, avx512::mix, avx512::fwht,
-                                          avx512::quantise, avx512::code_sums};
+                                          avx2::widen,      avx2::narrow,     avx512::scale_by, avx512::subtract, avx512::flip,
+                                          avx512::mix,      avx512::fwht,     avx512::quantise, avx512::code_sums};
 
 }  // namespace phnsw
 #endif  // __x86_64__

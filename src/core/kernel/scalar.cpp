@@ -103,6 +103,14 @@ void cosine_f32(const float *a, const float *b, std::uint32_t n, double *ab, dou
   *bb = ip_f32(b, b, n);
 }
 
+void widen(const std::uint16_t *halves, float *out, std::uint32_t n) {
+  for (std::uint32_t i = 0; i < n; i++) out[i] = widen_one(halves[i]);
+}
+
+void narrow(const float *x, std::uint16_t *halves, std::uint32_t n) {
+  for (std::uint32_t i = 0; i < n; i++) halves[i] = narrow_one(x[i]);
+}
+
 void scale_by(const float *x, double factor, float *out, std::uint32_t n) {
   for (std::uint32_t i = 0; i < n; i++) out[i] = static_cast<float>(static_cast<double>(x[i]) * factor);
 }
@@ -165,7 +173,7 @@ void code_sums(const float *x, float scale, const std::int8_t *c, std::uint32_t 
 
 constinit const Kernels kScalarKernels = {"scalar",     Simd::kScalar, dot_u8s8,     dot_s8s8, dots_u8s8, 128, dot_u8s4, dot_s4s4,
                                           square_f32s8, dot_f32s8,     square_f32s4, dot_f32s4, l2_f32,   ip_f32,
-                                          l1_f32,       cosine_f32,    scale_by,     subtract,  flip,     mix,
-                                          fwht,         quantise,      code_sums};
+                                          l1_f32,       cosine_f32,    widen,        narrow,    scale_by, subtract,
+                                          flip,         mix,           fwht,         quantise,  code_sums};
 
 }  // namespace phnsw
