@@ -32,3 +32,25 @@ CREATE OPERATOR CLASS vector_cosine_ops
 	FOR TYPE vector USING phnsw AS
 	OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
 	FUNCTION 1 phnsw_metric_cosine();
+
+-- Support function 2: coordinates that are not float4.
+CREATE FUNCTION phnsw_element_half() RETURNS int4
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+	DEFAULT FOR TYPE halfvec USING phnsw AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 phnsw_metric_l2(),
+	FUNCTION 2 phnsw_element_half();
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+	FOR TYPE halfvec USING phnsw AS
+	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 phnsw_metric_ip(),
+	FUNCTION 2 phnsw_element_half();
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+	FOR TYPE halfvec USING phnsw AS
+	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 phnsw_metric_cosine(),
+	FUNCTION 2 phnsw_element_half();

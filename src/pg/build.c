@@ -69,6 +69,7 @@ static uint32
 phnsw_index_dims(Relation index)
 {
 	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(index), 0);
+	const char *type = phnsw_element_type(phnsw_index_element(index));
 	int32		dims = column->atttypmod;
 
 	/* A domain has those of its base type. */
@@ -78,7 +79,7 @@ phnsw_index_dims(Relation index)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column does not have dimensions"),
 				 errdetail("All vectors of a phnsw index have the same number of dimensions."),
-				 errhint("Declare the column as vector(n), or index an expression: ((column::vector(n))).")));
+				 errhint("Declare the column as %s(n), or index an expression: ((column::%s(n))).", type, type)));
 	return dims;
 }
 
@@ -232,7 +233,8 @@ IndexBuildResult *
 phnsw_ambuild(Relation heap, Relation index, IndexInfo *info)
 {
 	IndexBuildResult *counts = palloc0(sizeof(IndexBuildResult));
-	PhnswBuild	build = {.heap = heap, .index = index, .source = phnsw_build_scan, .source_arg = info};
+	PhnswBuild	build = {.heap = heap, .index = index, .source = phnsw_build_scan, .source_arg = info,
+		.element = phnsw_index_element(index)};
 
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));

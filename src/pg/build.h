@@ -25,6 +25,7 @@ struct PhnswBuild
 	Relation	heap;			/* NULL when the rows do not come from a scan of the table */
 	Relation	index;
 	phnsw_build_params params;
+	PhnswElement element;		/* of the rows of a scan of the table */
 	PhnswRowSource source;
 	void	   *source_arg;
 	bool		replace;		/* an empty index in use, not a new file */

@@ -10,6 +10,7 @@
 #include "access/tableam.h"
 #include "commands/progress.h"
 #include "detoast.h"
+#include "type_halfvec.h"
 #include "miscadmin.h"
 #include "spill.h"
 #include "utils/backend_progress.h"
@@ -142,6 +143,18 @@ phnsw_build_add(PhnswBuild *build, const float *vector, ItemPointer tid)
 	return true;
 }
 
+/* Halves are widened where they are wanted. */
+static void
+add_halves(PhnswBuild *build, Datum value, ItemPointer tid, float *place)
+{
+	/* Detoasting does not look behind the header, which both types share. */
+	const HalfVector *halves = (const HalfVector *) phnsw_detoast(value, 0);
+
+	phnsw_check_expected_dim(build->params.dims, halves->dim);
+	phnsw_half_widen(halves->x, place, halves->dim);
+	phnsw_build_placed(build, tid);
+}
+
 /* IndexBuildCallback: one row of the table. */
 static void
 phnsw_build_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
@@ -153,6 +166,11 @@ phnsw_build_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bo
 	if (isnull[0])
 		return;
 	place = phnsw_build_place(build);	/* only a bulk insert is refused */
+	if (build->element == PHNSW_ELEMENT_HALF)
+	{
+		add_halves(build, values[0], tid, place);
+		return;
+	}
 	if (phnsw_detoast_run((struct varlena *) DatumGetPointer(values[0]), build->params.dims, place))
 	{
 		phnsw_build_placed(build, tid);

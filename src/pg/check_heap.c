@@ -101,7 +101,7 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 	MemoryContext caller = MemoryContextSwitchTo(state->row_context);
 	PhnswEntry	key;
 	const PhnswEntry *entry;
-	const Vector *vector;
+	PhnswCoordinates vector;
 	const char *what;
 	phnsw_status status;
 	phnsw_error error;
@@ -110,13 +110,13 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 	CHECK_FOR_INTERRUPTS();
 	if (isnull[0] || state->ended)
 		goto done;
-	vector = DatumGetVector(values[0]);
-	if (vector->dim != check->pi->meta.codec.dims)
+	phnsw_coordinates_open(check->pi->element, values[0], &vector);
+	if (vector.dims != check->pi->meta.codec.dims)
 	{
 		row_fault(state, tid, PHNSW_NONE, "the index is for vectors of another dimension");
 		goto done;
 	}
-	status = phnsw_codec_encode(check->pi->codec, vector->x, state->expected, &error);
+	status = phnsw_codec_encode(check->pi->codec, vector.x, state->expected, &error);
 	if (status == PHNSW_NOT_INDEXED)
 		goto done;
 	phnsw_ensure(status, &error);

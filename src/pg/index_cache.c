@@ -97,7 +97,7 @@ free_stale(XactEvent event, void *arg)
 phnsw_metric
 phnsw_index_metric(Relation index)
 {
-	return (phnsw_metric) DatumGetInt32(OidFunctionCall0(index_getprocid(index, 1, 1)));
+	return (phnsw_metric) DatumGetInt32(OidFunctionCall0(index_getprocid(index, 1, PHNSW_PROC_METRIC)));
 }
 
 /* Copies the meta page under a share lock; validates it. */
@@ -204,6 +204,7 @@ describe(Relation index)
 
 	pi->code_bytes = phnsw_code_bytes(pi->meta.codec.code_dims, pi->meta.codec.bits);
 	pi->slot_bytes = pi->meta.slot_bytes;
+	pi->element = phnsw_index_element(index);
 	pi->slots_per_page = pi->meta.slots_per_page;
 	pi->aux_bytes = pi->meta.aux_bytes;
 	pi->aux_per_page = pi->meta.aux_per_page;

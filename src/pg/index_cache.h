@@ -11,6 +11,7 @@
 
 #include "buffer_map.h"
 #include "capi/phnsw_core.h"
+#include "element.h"
 
 /* ---- index_cache.c: what a backend knows of an index ---------------------------------------------------------------- */
 
@@ -49,6 +50,7 @@ typedef struct PhnswIndex
 	PhnswFile	file;
 	MemoryContext context;		/* owns this struct, codec and map */
 	phnsw_codec *codec;
+	PhnswElement element;		/* of the indexed type */
 	uint32		code_bytes;		/* of a slot's code */
 	uint32		slot_bytes;
 	uint32		slots_per_page;

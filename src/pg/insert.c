@@ -419,23 +419,22 @@ phnsw_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid
 			   IndexUniqueCheck check_unique, bool index_unchanged, IndexInfo *info)
 {
 	PhnswIndex *pi;
-	Vector	   *vector;
+	PhnswCoordinates vector;
 
 	if (isnull[0])
 		return false;
 	pi = phnsw_index_open(index);
-	vector = DatumGetVector(values[0]);
-	phnsw_check_expected_dim(pi->meta.codec.dims, vector->dim);
+	phnsw_coordinates_open(pi->element, values[0], &vector);
+	phnsw_check_expected_dim(pi->meta.codec.dims, vector.dims);
 	/* A row whose vector has not changed joins the node that has it. */
 	if ((index_unchanged && pi->meta.nodes.limit != 0) ||
-		!phnsw_batch_add(index, pi, vector->x, heap_tid, heap, info->ii_Concurrent))
+		!phnsw_batch_add(index, pi, vector.x, heap_tid, heap, info->ii_Concurrent))
 	{
 		if (pi->meta.nodes.limit == 0)
-			phnsw_insert_now(index, vector->x, heap_tid);
+			phnsw_insert_now(index, vector.x, heap_tid);
 		else
-			insert_vector(index, pi, vector->x, heap_tid, index_unchanged);
+			insert_vector(index, pi, vector.x, heap_tid, index_unchanged);
 	}
-	if ((Pointer) vector != DatumGetPointer(values[0]))
-		pfree(vector);
+	phnsw_coordinates_close(&vector);
 	return false;
 }

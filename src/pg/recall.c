@@ -20,6 +20,7 @@
 #include "check.h"
 #include "nearest.h"
 #include "scan.h"
+#include "type_halfvec.h"
 
 #include <math.h>
 
@@ -186,15 +187,25 @@ draw_queries(Recall *r, uint32 sample)
 	visit_rows(r, draw_row, &draw);
 }
 
+/* The function takes vectors: those for an index on halfvec are rounded, as a cast would. */
+static Datum
+halfvec_of(Datum value)
+{
+	const Vector *vector = DatumGetVector(value);
+
+	return PointerGetDatum(phnsw_halfvec_from(vector->x, vector->dim));
+}
+
 static void
 take_queries(Recall *r, ArrayType *array)
 {
 	Oid			type = ARR_ELEMTYPE(array);
+	bool		halves = phnsw_index_element(r->index) == PHNSW_ELEMENT_HALF;
 	Datum	   *elements;
 	bool	   *nulls;
 	int			n;
 
-	if (type != r->index->rd_opcintype[0])
+	if (type != r->index->rd_opcintype[0] && !halves)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("queries are of type %s, the index is on type %s", format_type_be(type),
@@ -211,7 +222,7 @@ take_queries(Recall *r, ArrayType *array)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("query %d is null", i + 1)));
-		add_query(r, PointerGetDatum(PG_DETOAST_DATUM(elements[i])), NULL);
+		add_query(r, halves ? halfvec_of(elements[i]) : PointerGetDatum(PG_DETOAST_DATUM(elements[i])), NULL);
 	}
 }
 

@@ -89,7 +89,7 @@ phnsw_amendscan(IndexScanDesc scan)
 static void
 set_query(PhnswScan *so, const ScanKeyData *orderby)
 {
-	Vector	   *vector;
+	PhnswCoordinates query;
 	uint32		dims = so->pi->meta.codec.dims;
 
 	if (orderby->sk_flags & SK_ISNULL)
@@ -97,18 +97,17 @@ set_query(PhnswScan *so, const ScanKeyData *orderby)
 		so->kind = PHNSW_QUERY_NULL;
 		return;
 	}
-	vector = DatumGetVector(orderby->sk_argument);
-	if (vector->dim != dims)
-		phnsw_dims_differ(dims, vector->dim);
-	if (so->pi->meta.codec.metric == PHNSW_COSINE && isnan(phnsw_cosine_distance(vector->x, vector->x, dims)))
+	phnsw_coordinates_open(so->pi->element, orderby->sk_argument, &query);
+	if (query.dims != dims)
+		phnsw_dims_differ(phnsw_element_type(so->pi->element), dims, query.dims);
+	if (so->pi->meta.codec.metric == PHNSW_COSINE && isnan(phnsw_cosine_distance(query.x, query.x, dims)))
 		so->kind = PHNSW_QUERY_NAN;
 	else
 	{
 		so->kind = PHNSW_QUERY_VECTOR;
-		phnsw_query_set(so->query, vector->x, PHNSW_FOR_SEARCH);
+		phnsw_query_set(so->query, query.x, PHNSW_FOR_SEARCH);
 	}
-	if ((Pointer) vector != DatumGetPointer(orderby->sk_argument))
-		pfree(vector);
+	phnsw_coordinates_close(&query);
 }
 
 /* For phnsw_recall(): nothing leads to the node that is left out, unless the graph begins there. */

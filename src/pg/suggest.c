@@ -90,7 +90,7 @@ find_column(Relation table, const char *name, uint32 *dims)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column \"%s\" does not have dimensions", name),
-				 errhint("Declare the column as vector(n).")));
+				 errhint("Declare the column as %s(n).", phnsw_element_type(phnsw_type_element(column->atttypid)))));
 	*dims = typmod;
 	return number;
 }
@@ -227,7 +227,8 @@ make_plan(FunctionCallInfo fcinfo, BuildPlan *plan)
 {
 	Relation	table = table_open(PG_GETARG_OID(0), AccessShareLock);
 	AttrNumber	number = find_column(table, NameStr(*PG_GETARG_NAME(1)), &plan->dims);
-	PhnswTrial	trial = {.table = table, .column = number, .table_rows = indexed_rows(table, number)};
+	PhnswTrial	trial = {.table = table, .column = number, .table_rows = indexed_rows(table, number),
+		.element = phnsw_type_element(TupleDescAttr(RelationGetDescr(table), number - 1)->atttypid)};
 	phnsw_error error = {0};
 
 	plan->rows = PG_ARGISNULL(2) ? trial.table_rows : (double) PG_GETARG_INT64(2);

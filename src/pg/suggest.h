@@ -13,6 +13,7 @@ typedef struct PhnswTrial
 	/* in */
 	Relation	table;
 	AttrNumber	column;
+	PhnswElement element;		/* of the column's type */
 	uint32		sample;			/* rows wanted */
 	double		table_rows;		/* estimate of all */
 	double		index_rows;		/* for which ef is wanted */

@@ -60,16 +60,18 @@ sample_query(const PhnswTrial *trial)
 
 /* Hands a fetched vector over. */
 static void
-feed_row(PhnswBuild *build, HeapTuple tuple, TupleDesc desc)
+feed_row(PhnswBuild *build, PhnswElement element, HeapTuple tuple, TupleDesc desc)
 {
 	bool		isnull;
-	const Vector *vector = phnsw_detoast(SPI_getbinval(tuple, desc, 1, &isnull), 0);
+	PhnswCoordinates vector;
 	ItemPointerData tid;
 
 	/* Any will do: nobody follows it. */
 	ItemPointerSet(&tid, 0, 1);
-	phnsw_check_expected_dim(build->params.dims, vector->dim);
-	phnsw_build_add(build, vector->x, &tid);
+	phnsw_coordinates_open(element, SPI_getbinval(tuple, desc, 1, &isnull), &vector);
+	phnsw_check_expected_dim(build->params.dims, vector.dims);
+	phnsw_build_add(build, vector.x, &tid);
+	phnsw_coordinates_close(&vector);
 }
 
 /* PhnswRowSource */
@@ -94,7 +96,7 @@ feed_sample(PhnswBuild *build, void *arg)
 			/* The estimate of the table's rows may be far off. */
 			if (seen++ % rows->step != 0 || fed >= 2 * (uint64) rows->trial->sample / rows->step)
 				continue;
-			feed_row(build, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+			feed_row(build, rows->trial->element, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 			fed++;
 		}
 		SPI_freetuptable(SPI_tuptable);

@@ -1,6 +1,6 @@
 /*
  * type_vector.h
- *    The SQL type vector: its bytes, and the checks every function on it shares.
+ *    The SQL type vector: its bytes.
  *
  * The layout is pgvector's, byte for byte (binary COPY files and dumps move between the two).  A Vector that came through
  * vector_in, vector_recv, a cast or a function of this module has 1 ... 16,000 finite coordinates.
@@ -8,11 +8,9 @@
 #ifndef PHNSW_TYPE_VECTOR_H
 #define PHNSW_TYPE_VECTOR_H
 
-#include "compat.h"
+#include "coordinates.h"
 
-#include "fmgr.h"
-
-#include "capi/phnsw_format.h"
+#define PHNSW_VECTOR_NAME "vector"
 
 typedef struct Vector
 {
@@ -31,26 +29,14 @@ StaticAssertDecl(offsetof(Vector, x) == 8, "the coordinates follow 8 bytes of he
 #define PG_GETARG_VECTOR_P(n)	DatumGetVector(PG_GETARG_DATUM(n))
 #define PG_RETURN_VECTOR_P(v)	PG_RETURN_POINTER(v)
 
-/* A vector of dim zeros in the current context.  REQUIRES: phnsw_check_dim(dim). */
+/* A vector of dim zeros in the current context.  REQUIRES: 1 ... 16,000. */
 extern Vector *phnsw_vector_new(int dim);
-
-/* Raises the error for vectors of different dimensions; apart, so that the check inlines to one comparison. */
-pg_noreturn extern void phnsw_dims_differ(int a, int b) pg_attribute_cold;
-
-/* 1 ... 16,000, or an error. */
-extern void phnsw_check_dim(int64 dim);
-
-/* Raises an error unless a column of that type modifier takes `dim` dimensions; -1 takes any. */
-extern void phnsw_check_expected_dim(int32 typmod, int dim);
-
-/* Raises an error at the first NaN or infinity among n coordinates. */
-extern void phnsw_check_elements(const float *x, int n);
 
 static inline void
 phnsw_check_dims(const Vector *a, const Vector *b)
 {
 	if (unlikely(a->dim != b->dim))
-		phnsw_dims_differ(a->dim, b->dim);
+		phnsw_dims_differ(PHNSW_VECTOR_NAME, a->dim, b->dim);
 }
 
 #endif							/* PHNSW_TYPE_VECTOR_H */

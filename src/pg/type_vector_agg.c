@@ -1,6 +1,7 @@
 /*
  * type_vector_agg.c
- *    The aggregate avg(vector): transition, combine and final function.  (sum(vector) is vector_add.)
+ *    The aggregates avg(vector) and avg(halfvec): transition, combine and final functions.  (sum(vector) is vector_add, sum(halfvec)
+ *    halfvec_add.)
  *
  * The state is a float8 array {count, sum of x[0], sum of x[1], ...}: an ordinary type, so that parallel plans need no
  * serialisation and partial sums keep float64 precision.  A state without sums, {0}, has seen nothing.  When called as an
@@ -12,11 +13,13 @@
 #include "utils/array.h"
 #include "utils/float.h"
 
-#include "type_vector.h"
+#include "type_halfvec.h"
 
 PG_FUNCTION_INFO_V1(phnsw_vector_accum);
 PG_FUNCTION_INFO_V1(phnsw_vector_combine);
 PG_FUNCTION_INFO_V1(phnsw_vector_avg);
+PG_FUNCTION_INFO_V1(phnsw_halfvec_accum);
+PG_FUNCTION_INFO_V1(phnsw_halfvec_avg);
 
 /* The numbers of a state array, and how many sums follow the count. */
 static float8 *
@@ -55,18 +58,16 @@ writable_state(FunctionCallInfo fcinfo, ArrayType *state, int have, int sums)
 	return result;
 }
 
-/* vector_accum(double precision[], vector) */
-Datum
-phnsw_vector_accum(PG_FUNCTION_ARGS)
+/* The state of argument 0 with one more vector. */
+static ArrayType *
+accumulate(FunctionCallInfo fcinfo, const float *x, int dim, const char *caller)
 {
 	ArrayType  *state = PG_GETARG_ARRAYTYPE_P(0);
-	Vector	   *vector = PG_GETARG_VECTOR_P(1);
-	int			dim = vector->dim;
 	int			sums;
 	int			overflow = 0;
 	float8	   *values;
 
-	(void) state_values(state, &sums, "vector_accum");
+	(void) state_values(state, &sums, caller);
 	if (sums > 0)
 		phnsw_check_expected_dim(sums, dim);
 
@@ -75,17 +76,39 @@ phnsw_vector_accum(PG_FUNCTION_ARGS)
 	values[0] += 1.0;
 	for (int i = 0; i < dim; i++)
 	{
-		values[i + 1] += (float8) vector->x[i];
+		values[i + 1] += (float8) x[i];
 		overflow |= isinf(values[i + 1]) != 0;
 	}
 	if (unlikely(overflow != 0))
 		float_overflow_error();
+	return state;
+}
+
+/* vector_accum(double precision[], vector) */
+Datum
+phnsw_vector_accum(PG_FUNCTION_ARGS)
+{
+	Vector	   *vector = PG_GETARG_VECTOR_P(1);
+	ArrayType  *state = accumulate(fcinfo, vector->x, vector->dim, "vector_accum");
 
 	PG_FREE_IF_COPY(vector, 1);
 	PG_RETURN_ARRAYTYPE_P(state);
 }
 
-/* vector_combine(double precision[], double precision[]) */
+/* halfvec_accum(double precision[], halfvec) */
+Datum
+phnsw_halfvec_accum(PG_FUNCTION_ARGS)
+{
+	HalfVector *halves = PG_GETARG_HALFVEC_P(1);
+	float	   *x = phnsw_halfvec_floats(halves);
+	ArrayType  *state = accumulate(fcinfo, x, halves->dim, "halfvec_accum");
+
+	pfree(x);
+	PG_FREE_IF_COPY(halves, 1);
+	PG_RETURN_ARRAYTYPE_P(state);
+}
+
+/* vector_combine(double precision[], double precision[]); halfvec_combine is the same */
 Datum
 phnsw_vector_combine(PG_FUNCTION_ARGS)
 {
@@ -103,7 +126,7 @@ phnsw_vector_combine(PG_FUNCTION_ARGS)
 	if (sums > 0 && other_sums > 0)
 		phnsw_check_expected_dim(sums, other_sums);
 	if (sums > 0 || other_sums > 0)
-		phnsw_check_dim(Max(sums, other_sums));
+		phnsw_check_dim(PHNSW_VECTOR_NAME, Max(sums, other_sums));
 
 	state = writable_state(fcinfo, state, sums, Max(sums, other_sums));
 	values = (float8 *) ARR_DATA_PTR(state);
@@ -117,22 +140,46 @@ phnsw_vector_combine(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(state);
 }
 
+/* The mean as float32; NULL when there was no vector. */
+static float *
+mean_of(ArrayType *state, int *dim, const char *type, const char *caller)
+{
+	float8	   *values = state_values(state, dim, caller);
+	float	   *x;
+
+	if (values[0] == 0.0)
+		return NULL;
+	phnsw_check_dim(type, *dim);
+	x = palloc(*dim * sizeof(float));
+	for (int i = 0; i < *dim; i++)
+		x[i] = (float) (values[i + 1] / values[0]);
+	phnsw_check_elements(type, x, *dim);
+	return x;
+}
+
 /* vector_avg(double precision[]) */
 Datum
 phnsw_vector_avg(PG_FUNCTION_ARGS)
 {
-	ArrayType  *state = PG_GETARG_ARRAYTYPE_P(0);
 	int			dim;
-	float8	   *values = state_values(state, &dim, "vector_avg");
+	float	   *x = mean_of(PG_GETARG_ARRAYTYPE_P(0), &dim, PHNSW_VECTOR_NAME, "vector_avg");
 	Vector	   *result;
 
-	if (values[0] == 0.0)
+	if (x == NULL)
 		PG_RETURN_NULL();
-
-	phnsw_check_dim(dim);
 	result = phnsw_vector_new(dim);
-	for (int i = 0; i < dim; i++)
-		result->x[i] = (float) (values[i + 1] / values[0]);
-	phnsw_check_elements(result->x, dim);
+	memcpy(result->x, x, (Size) dim * sizeof(float));
 	PG_RETURN_VECTOR_P(result);
+}
+
+/* halfvec_avg(double precision[]) */
+Datum
+phnsw_halfvec_avg(PG_FUNCTION_ARGS)
+{
+	int			dim;
+	float	   *x = mean_of(PG_GETARG_ARRAYTYPE_P(0), &dim, PHNSW_HALFVEC_NAME, "halfvec_avg");
+
+	if (x == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_HALFVEC_P(phnsw_halfvec_from(x, dim));
 }

@@ -222,7 +222,7 @@ phnsw_vector_concat(PG_FUNCTION_ARGS)
 	int			dim = a->dim + b->dim;
 	Vector	   *result;
 
-	phnsw_check_dim(dim);
+	phnsw_check_dim(PHNSW_VECTOR_NAME, dim);
 	result = phnsw_vector_new(dim);
 	memcpy(result->x, a->x, (Size) a->dim * sizeof(float));
 	memcpy(result->x + a->dim, b->x, (Size) b->dim * sizeof(float));
@@ -240,7 +240,7 @@ phnsw_vector_subvector(PG_FUNCTION_ARGS)
 
 	start = Max(start, 1);
 	end = Min(end, (int64) vector->dim + 1);
-	phnsw_check_dim(end - start);
+	phnsw_check_dim(PHNSW_VECTOR_NAME, end - start);
 	result = phnsw_vector_new((int) (end - start));
 	memcpy(result->x, vector->x + (start - 1), (Size) (end - start) * sizeof(float));
 	PG_RETURN_VECTOR_P(result);

@@ -2,12 +2,13 @@
  * validate.c
  *    Operator classes: the support functions that name a metric, and the check that a class is complete and consistent.
  *
- * A class consists of one operator and one function:
+ * A class consists of one operator and one or two functions:
  *
  *    strategy 1           the distance, FOR ORDER BY float_ops: (type, type) -> float8
  *    support function 1   () -> int4: the phnsw_metric that the index is built for
+ *    support function 2   () -> int4: the PhnswElement that the type's coordinates are stored as; without it, float32
  *
- * The metric is a number and not the distance function's name, so that schemas and functions can be renamed, and so that a
+ * Both are numbers and not names of functions and types, so that schemas and functions can be renamed, and so that a
  * type of another extension gets a class by naming the metric that its operator computes.
  */
 #include "phnsw.h"
@@ -30,6 +31,7 @@
 PG_FUNCTION_INFO_V1(phnsw_metric_l2);
 PG_FUNCTION_INFO_V1(phnsw_metric_ip);
 PG_FUNCTION_INFO_V1(phnsw_metric_cosine);
+PG_FUNCTION_INFO_V1(phnsw_element_half);
 
 Datum
 phnsw_metric_l2(PG_FUNCTION_ARGS)
@@ -47,6 +49,12 @@ Datum
 phnsw_metric_cosine(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(PHNSW_COSINE);
+}
+
+Datum
+phnsw_element_half(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(PHNSW_ELEMENT_HALF);
 }
 
 static bool
@@ -83,12 +91,29 @@ phnsw_validate_operator(Form_pg_amop operator, const char *family)
 	return valid;
 }
 
+/* Does the support function return one of the numbers that there are? */
+static bool
+phnsw_validate_number(Form_pg_amproc function, const char *family)
+{
+	int32		number = DatumGetInt32(OidFunctionCall0(function->amproc));
+	bool		metric = function->amprocnum == PHNSW_PROC_METRIC;
+
+	if (metric ? number == PHNSW_L2 || number == PHNSW_IP || number == PHNSW_COSINE :
+		number == PHNSW_ELEMENT_FLOAT || number == PHNSW_ELEMENT_HALF)
+		return true;
+	ereport(INFO,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("operator family \"%s\" of access method %s contains function %s that returns no %s: %d",
+					family, "phnsw", format_procedure(function->amproc), metric ? "metric" : "type of coordinates", number)));
+	return false;
+}
+
 static bool
 phnsw_validate_function(Form_pg_amproc function, const char *family)
 {
 	bool		valid = true;
 
-	if (function->amprocnum != 1)
+	if (function->amprocnum != PHNSW_PROC_METRIC && function->amprocnum != PHNSW_PROC_ELEMENT)
 	{
 		ereport(INFO,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
@@ -105,19 +130,8 @@ phnsw_validate_function(Form_pg_amproc function, const char *family)
 						family, "phnsw", format_procedure(function->amproc), function->amprocnum)));
 		valid = false;
 	}
-	else
-	{
-		int32		metric = DatumGetInt32(OidFunctionCall0(function->amproc));
-
-		if (metric != PHNSW_L2 && metric != PHNSW_IP && metric != PHNSW_COSINE)
-		{
-			ereport(INFO,
-					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-					 errmsg("operator family \"%s\" of access method %s contains function %s that returns no metric: %d",
-							family, "phnsw", format_procedure(function->amproc), metric)));
-			valid = false;
-		}
-	}
+	else if (valid)
+		valid = phnsw_validate_number(function, family);
 	return valid;
 }
 
@@ -134,7 +148,7 @@ phnsw_validate_groups(CatCList *operators, CatCList *functions, Oid type, const 
 	{
 		OpFamilyOpFuncGroup *group = lfirst(cell);
 
-		if (group->operatorset != (UINT64CONST(1) << 1) || group->functionset != (UINT64CONST(1) << 1))
+		if (group->operatorset != (UINT64CONST(1) << 1) || !(group->functionset & (UINT64CONST(1) << PHNSW_PROC_METRIC)))
 		{
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
