@@ -30,6 +30,8 @@ CREATE OPERATOR CLASS wrong_metric FOR TYPE vector USING phnsw AS
 	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 1 no_such_metric();
 CREATE OPERATOR CLASS wrong_type FOR TYPE vector USING phnsw AS
 	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 1 text_metric();
+CREATE OPERATOR CLASS wrong_element FOR TYPE vector USING phnsw AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 1 phnsw_metric_l2(), FUNCTION 2 no_such_metric();
 SELECT opcname, amvalidate(oid) FROM pg_opclass WHERE opcname LIKE 'wrong\_%' ORDER BY opcname;
 ROLLBACK;
 
@@ -37,7 +39,7 @@ ROLLBACK;
 CREATE OPERATOR CLASS beyond FOR TYPE vector USING phnsw AS
 	OPERATOR 2 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 1 phnsw_metric_l2();
 CREATE OPERATOR CLASS beyond FOR TYPE vector USING phnsw AS
-	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 2 phnsw_metric_l2();
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 3 phnsw_metric_l2();
 
 -- everything in another schema and under other names
 CREATE TABLE o (id int, v vector(2));
