@@ -1,5 +1,5 @@
-// Distances of halves, through the C interface, against sums in long double over the same values: what the bounds of the access
-// method rest on (codec/README.md) is an error of a few float64 roundings per term, whatever the blocks.
+// Distances of halves, through the C interface, against sums in long double over the same values: what the bounds of
+// the access method rest on (codec/README.md) is an error of a few float64 roundings per term, whatever the blocks.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -53,11 +53,14 @@ TEST(Half, DistancesAreThoseOfTheWidenedCoordinates) {
       const Sums s = sums_of(a.data(), b.data(), n);
       const double rounding = (n + 8) * 0x1p-52;
       const double length = static_cast<double>(std::sqrt(s.aa * s.bb));
-      EXPECT_NEAR(static_cast<double>(s.l2), phnsw_half_l2_squared(a.data(), b.data(), n), rounding * static_cast<double>(s.l2));
-      EXPECT_NEAR(static_cast<double>(s.l1), phnsw_half_l1(a.data(), b.data(), n), rounding * static_cast<double>(s.l1));
+      EXPECT_NEAR(static_cast<double>(s.l2), phnsw_half_l2_squared(a.data(), b.data(), n),
+                  rounding * static_cast<double>(s.l2));
+      EXPECT_NEAR(static_cast<double>(s.l1), phnsw_half_l1(a.data(), b.data(), n),
+                  rounding * static_cast<double>(s.l1));
       EXPECT_NEAR(static_cast<double>(s.ip), phnsw_half_inner_product(a.data(), b.data(), n), rounding * length);
       if (length == 0) continue;  // below
-      EXPECT_NEAR(1 - static_cast<double>(s.ip) / length, phnsw_half_cosine_distance(a.data(), b.data(), n), 2 * rounding);
+      EXPECT_NEAR(1 - static_cast<double>(s.ip) / length, phnsw_half_cosine_distance(a.data(), b.data(), n),
+                  2 * rounding);
     }
   }
 }

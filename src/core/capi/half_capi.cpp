@@ -1,5 +1,5 @@
-// C entries for coordinates of half precision.  Distances widen a block of both vectors at a time, into memory of the stack that stays
-// in the first-level cache, and leave the sums to the kernels of float32.
+// C entries for coordinates of half precision.  Distances widen a block of both vectors at a time, into memory of the
+// stack that stays in the first-level cache, and leave the sums to the kernels of float32.
 #include <algorithm>
 
 #include "capi/phnsw_half.h"

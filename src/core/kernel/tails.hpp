@@ -3,24 +3,24 @@
 // Everything is static: each instruction set's file has its own copy, compiled with its own flags and never shared.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 namespace phnsw {
 
-// Kernels::widen.  The bits of a half, moved up to where a float32 has them, are 2^-112 of its value; the product is exact and brings
-// subnormals in order.
+// Kernels::widen.  The bits of a half, moved up to where a float32 has them, are 2^-112 of its value; the product is
+// exact and brings subnormals in order.
 [[maybe_unused]] static float widen_one(std::uint16_t half) {
   const std::uint32_t magnitude = (half & 0x7FFFu) << 13;
-  const float value = std::bit_cast<float>(magnitude) * 0x1p112f;
-  const std::uint32_t bits = (half & 0x7C00u) == 0x7C00u ? magnitude | 0x7F800000u : std::bit_cast<std::uint32_t>(value);
-  return std::bit_cast<float>(bits | ((half & 0x8000u) << 16));
+  const float value = __builtin_bit_cast(float, magnitude) * 0x1p112f;
+  const std::uint32_t bits =
+      (half & 0x7C00u) == 0x7C00u ? magnitude | 0x7F800000u : __builtin_bit_cast(std::uint32_t, value);
+  return __builtin_bit_cast(float, bits | ((half & 0x8000u) << 16));
 }
 
 // Kernels::narrow.
 [[maybe_unused]] static std::uint16_t narrow_one(float x) {
   constexpr std::uint32_t kNaN = 0x7E00, kInfinity = 0x7C00;
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x);
   const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
   std::uint32_t half;
   if (magnitude > 0x7F800000u) {
@@ -28,7 +28,8 @@ namespace phnsw {
   } else if (magnitude >= 0x47800000u) {  // 2^16: beyond the largest half, 65,504, however it is rounded
     half = kInfinity;
   } else if (magnitude < 0x38800000u) {  // 2^-14: subnormal or zero; the sum's last bit is 2^-24, a subnormal half's
-    half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - std::bit_cast<std::uint32_t>(0.5f);
+    half = __builtin_bit_cast(std::uint32_t, __builtin_bit_cast(float, magnitude) + 0.5f) -
+           __builtin_bit_cast(std::uint32_t, 0.5f);
   } else {  // to even, by carry; the exponent's bias is 112 less
     half = (magnitude + 0xFFFu + ((magnitude >> 13) & 1u) - (112u << 23)) >> 13;
   }
