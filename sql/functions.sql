@@ -8,19 +8,19 @@ WHERE p.prokind = 'f' AND ('vector'::regtype = p.prorettype OR 'vector'::regtype
 	AND NOT (p.provolatile = 'i' AND p.proisstrict AND p.proparallel = 's');
 
 -- distances
-SELECT l2_distance('[0,0]', '[3,4]'), l2_distance('[1]', '[1]') AS zero, vector_l2_squared_distance('[0,0]', '[3,4]') AS squared;
-SELECT inner_product('[1,2]', '[3,4]'), vector_negative_inner_product('[1,2]', '[3,4]') AS negative;
-SELECT l1_distance('[0,0]', '[3,-4]');
-SELECT cosine_distance('[1,0]', '[0,2]') AS right_angle, cosine_distance('[2,0]', '[3,0]') AS same_direction,
-	cosine_distance('[2,0]', '[-3,0]') AS opposite, cosine_distance('[1,2]', '[0,0]') AS no_direction;
+SELECT l2_distance('[0,0]'::vector, '[3,4]'), l2_distance('[1]'::vector, '[1]') AS zero, vector_l2_squared_distance('[0,0]', '[3,4]') AS squared;
+SELECT inner_product('[1,2]'::vector, '[3,4]'), vector_negative_inner_product('[1,2]', '[3,4]') AS negative;
+SELECT l1_distance('[0,0]'::vector, '[3,-4]');
+SELECT cosine_distance('[1,0]'::vector, '[0,2]') AS right_angle, cosine_distance('[2,0]'::vector, '[3,0]') AS same_direction,
+	cosine_distance('[2,0]'::vector, '[-3,0]') AS opposite, cosine_distance('[1,2]'::vector, '[0,0]') AS no_direction;
 SELECT round(vector_spherical_distance('[1,0]', '[0,1]')::numeric, 12) AS half, vector_spherical_distance('[1,0]', '[1,0]') AS zero,
 	vector_spherical_distance('[1,0]', '[-1,0]') AS one;
 
 -- sums in float64: nothing overflows, nothing is lost to the large first term
-SELECT l2_distance('[3e38]', '[-3e38]')::numeric > 5.9e38 AS l2, inner_product('[3e38]', '[3e38]')::numeric > 8e76 AS ip,
-	l1_distance('[3e38]', '[-3e38]')::numeric > 5.9e38 AS l1, abs(cosine_distance('[3e38,1]', '[3e38,1]')) < 1e-15 AS cosine;
-SELECT l1_distance('[16777216,1,1,1]', '[0,0,0,0]') AS l1, inner_product('[16777216,1]', '[16777216,1]') AS ip,
-	l2_distance('[1e-30]', '[0]') > 0 AS l2;
+SELECT l2_distance('[3e38]'::vector, '[-3e38]')::numeric > 5.9e38 AS l2, inner_product('[3e38]'::vector, '[3e38]')::numeric > 8e76 AS ip,
+	l1_distance('[3e38]'::vector, '[-3e38]')::numeric > 5.9e38 AS l1, abs(cosine_distance('[3e38,1]'::vector, '[3e38,1]')) < 1e-15 AS cosine;
+SELECT l1_distance('[16777216,1,1,1]'::vector, '[0,0,0,0]') AS l1, inner_product('[16777216,1]'::vector, '[16777216,1]') AS ip,
+	l2_distance('[1e-30]'::vector, '[0]') > 0 AS l2;
 
 -- every length around the width of vector registers, against sums over arrays
 SELECT n AS wrong_length
@@ -32,35 +32,35 @@ FROM (SELECT n, array_agg(i * 7 % 11 - 5 ORDER BY i)::vector AS a, array_agg(i *
 WHERE inner_product(a, b) <> ip OR l2_distance(a, b) <> l2 OR l1_distance(a, b) <> l1
 	OR abs(cosine_distance(a, b) - cosine) > 1e-12 OR abs(vector_norm(a) - sqrt(inner_product(a, a))) > 1e-12;
 
-SELECT l2_distance('[1,2]', '[3]');
-SELECT inner_product('[1,2]', '[3]');
-SELECT cosine_distance('[1,2]', '[3]');
-SELECT l1_distance('[1,2]', '[3]');
+SELECT l2_distance('[1,2]'::vector, '[3]');
+SELECT inner_product('[1,2]'::vector, '[3]');
+SELECT cosine_distance('[1,2]'::vector, '[3]');
+SELECT l1_distance('[1,2]'::vector, '[3]');
 SELECT vector_spherical_distance('[1,2]', '[3]');
 SELECT vector_l2_squared_distance('[1,2]', '[3]');
 SELECT vector_negative_inner_product('[1,2]', '[3]');
-SELECT l2_distance(NULL, '[1]') IS NULL AS null_in_null_out;
+SELECT l2_distance(NULL, '[1]'::vector) IS NULL AS null_in_null_out;
 
 -- dimensions, norm
-SELECT vector_dims('[1,2,3]'), vector_norm('[3,4]'), vector_norm('[0,0]') AS zero, vector_norm('[3e38,0]') > 2.9e38 AS large;
-SELECT l2_normalize('[3,4]'), l2_normalize('[0,-0.1]') AS axis, l2_normalize('[0,0]') AS zero, l2_normalize('[3e38]') AS large,
-	l2_normalize('[1e-45,0]') AS denormal;
+SELECT vector_dims('[1,2,3]'::vector), vector_norm('[3,4]'), vector_norm('[0,0]') AS zero, vector_norm('[3e38,0]') > 2.9e38 AS large;
+SELECT l2_normalize('[3,4]'::vector), l2_normalize('[0,-0.1]'::vector) AS axis, l2_normalize('[0,0]'::vector) AS zero, l2_normalize('[3e38]'::vector) AS large,
+	l2_normalize('[1e-45,0]'::vector) AS denormal;
 
 -- subvector, counted from 1, cut off at the ends
-SELECT subvector('[1,2,3,4,5]', 1, 3) AS head, subvector('[1,2,3,4,5]', 3, 9) AS tail, subvector('[1,2,3,4,5]', -1, 3) AS before,
-	subvector('[1,2,3,4,5]', 5, 1) AS last;
-SELECT subvector('[1,2,3]', 3, 2147483647) AS far_end, subvector('[1,2,3]', -2147483645, 2147483647) AS far_start;
-SELECT subvector('[1,2,3]', 1, 0);
-SELECT subvector('[1,2,3]', 2, -1);
-SELECT subvector('[1,2,3]', 4, 1);
-SELECT subvector('[1,2,3]', -2147483648, 2147483647);
-SELECT subvector('[1,2,3]', 2147483647, 2147483647);
-SELECT subvector('[1,2,3]', -2147483648, -2147483648);
+SELECT subvector('[1,2,3,4,5]'::vector, 1, 3) AS head, subvector('[1,2,3,4,5]'::vector, 3, 9) AS tail, subvector('[1,2,3,4,5]'::vector, -1, 3) AS before,
+	subvector('[1,2,3,4,5]'::vector, 5, 1) AS last;
+SELECT subvector('[1,2,3]'::vector, 3, 2147483647) AS far_end, subvector('[1,2,3]'::vector, -2147483645, 2147483647) AS far_start;
+SELECT subvector('[1,2,3]'::vector, 1, 0);
+SELECT subvector('[1,2,3]'::vector, 2, -1);
+SELECT subvector('[1,2,3]'::vector, 4, 1);
+SELECT subvector('[1,2,3]'::vector, -2147483648, 2147483647);
+SELECT subvector('[1,2,3]'::vector, 2147483647, 2147483647);
+SELECT subvector('[1,2,3]'::vector, -2147483648, -2147483648);
 
 -- a bit per coordinate
-SELECT binary_quantize('[1,0,-1,1e-45,-0]') AS bits, length(binary_quantize(array_fill(1, ARRAY[16000])::vector)) AS long,
-	binary_quantize('[1,-1,1,1,-1,-1,1,-1,1]') AS over_a_byte, binary_quantize(NULL) IS NULL AS null_in_null_out;
-SELECT binary_quantize('[1,2,-3]')::bit(3) # B'010' AS other;
+SELECT binary_quantize('[1,0,-1,1e-45,-0]'::vector) AS bits, length(binary_quantize(array_fill(1, ARRAY[16000])::vector)) AS long,
+	binary_quantize('[1,-1,1,1,-1,-1,1,-1,1]'::vector) AS over_a_byte, binary_quantize(NULL::vector) IS NULL AS null_in_null_out;
+SELECT binary_quantize('[1,2,-3]'::vector)::bit(3) # B'010' AS other;
 
 -- aggregates
 SELECT avg(v), sum(v), count(v) FROM (VALUES ('[1,2]'::vector), (NULL), ('[4,-2]')) AS t(v);
