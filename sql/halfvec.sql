@@ -146,5 +146,25 @@ SELECT k, recall FROM phnsw_recall('exact_half', k => 2, queries => ARRAY['[1,2,
 SELECT k, recall FROM phnsw_recall('exact_half', k => 2, queries => ARRAY['[70000,2,3]']::vector[]);
 SELECT dims, bits, sample_rows FROM phnsw_suggest('h', 'v');
 SELECT * FROM phnsw_suggest('h_no_dims', 'v');
+
+-- operator classes that name the coordinates of another type
+CREATE FUNCTION no_element() RETURNS int4 LANGUAGE sql IMMUTABLE AS 'SELECT 77';
+CREATE OPERATOR CLASS floats_of_halfvec FOR TYPE halfvec USING phnsw AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops, FUNCTION 1 phnsw_metric_l2();
+CREATE OPERATOR CLASS halves_of_vector FOR TYPE vector USING phnsw AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 1 phnsw_metric_l2(), FUNCTION 2 phnsw_element_half();
+CREATE OPERATOR CLASS nothing_of_vector FOR TYPE vector USING phnsw AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 1 phnsw_metric_l2(), FUNCTION 2 no_element();
+CREATE INDEX ON h USING phnsw (v floats_of_halfvec);
+CREATE INDEX ON exact USING phnsw (v halves_of_vector);
+CREATE INDEX ON exact USING phnsw (v nothing_of_vector);
+TRUNCATE h;
+CREATE INDEX h_floats ON h USING phnsw (v floats_of_halfvec);
+INSERT INTO h VALUES (1, '[1,2,3]');
+SELECT id FROM h ORDER BY v <-> '[1,2,3]';
+DROP OPERATOR FAMILY floats_of_halfvec USING phnsw CASCADE;
+DROP OPERATOR FAMILY halves_of_vector USING phnsw;
+DROP OPERATOR FAMILY nothing_of_vector USING phnsw;
+DROP FUNCTION no_element();
 RESET enable_seqscan;
 DROP TABLE h, h_no_dims, exact;

@@ -10,9 +10,9 @@
 #include "access/tableam.h"
 #include "commands/progress.h"
 #include "detoast.h"
-#include "type_halfvec.h"
 #include "miscadmin.h"
 #include "spill.h"
+#include "type_halfvec.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
@@ -150,7 +150,7 @@ add_halves(PhnswBuild *build, Datum value, ItemPointer tid, float *place)
 	/* Detoasting does not look behind the header, which both types share. */
 	const HalfVector *halves = (const HalfVector *) phnsw_detoast(value, 0);
 
-	phnsw_check_expected_dim(build->params.dims, halves->dim);
+	phnsw_check_expected_dim(build->params.dims, phnsw_value_dims(PHNSW_ELEMENT_HALF, halves));
 	phnsw_half_widen(halves->x, place, halves->dim);
 	phnsw_build_placed(build, tid);
 }
@@ -177,7 +177,7 @@ phnsw_build_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bo
 		return;
 	}
 	vector = phnsw_detoast(values[0], 0);
-	phnsw_check_expected_dim(build->params.dims, vector->dim);
+	phnsw_check_expected_dim(build->params.dims, phnsw_value_dims(PHNSW_ELEMENT_FLOAT, vector));
 	phnsw_build_add(build, vector->x, tid);
 }
 

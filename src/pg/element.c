@@ -14,15 +14,23 @@
 #include "commands/defrem.h"
 #include "fmgr.h"
 #include "utils/lsyscache.h"
+#include "utils/regproc.h"
 
 #include "capi/phnsw_core.h"
 #include "type_halfvec.h"
 #include "type_vector.h"
 
+/* CREATE OPERATOR CLASS does not ask amvalidate(): a class may name anything. */
 static PhnswElement
 element_of(Oid function)
 {
-	return OidIsValid(function) ? (PhnswElement) DatumGetInt32(OidFunctionCall0(function)) : PHNSW_ELEMENT_FLOAT;
+	int32		number = OidIsValid(function) ? DatumGetInt32(OidFunctionCall0(function)) : PHNSW_ELEMENT_FLOAT;
+
+	if (number != PHNSW_ELEMENT_FLOAT && number != PHNSW_ELEMENT_HALF)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("function %s returns no type of coordinates: %d", format_procedure(function), number)));
+	return (PhnswElement) number;
 }
 
 PhnswElement
@@ -46,28 +54,38 @@ phnsw_element_type(PhnswElement element)
 	return element == PHNSW_ELEMENT_HALF ? PHNSW_HALFVEC_NAME : PHNSW_VECTOR_NAME;
 }
 
+int
+phnsw_value_dims(PhnswElement element, const void *value)
+{
+	int			dims = ((const Vector *) value)->dim;
+	Size		size = element == PHNSW_ELEMENT_HALF ? PHNSW_HALFVEC_SIZE(dims) : PHNSW_VECTOR_SIZE(dims);
+
+	if (unlikely(VARSIZE(value) != size))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("value of %zu bytes is no %s of %d dimensions", (Size) VARSIZE(value), phnsw_element_type(element), dims),
+				 errhint("The operator class is for a type of other coordinates, or the value is damaged.")));
+	return dims;
+}
+
 void
 phnsw_coordinates_open(PhnswElement element, Datum value, PhnswCoordinates *coordinates)
 {
 	struct varlena *plain = PG_DETOAST_DATUM(value);
 	void	   *copy = (Pointer) plain != DatumGetPointer(value) ? plain : NULL;
+	int			dims = phnsw_value_dims(element, plain);
 
 	if (element == PHNSW_ELEMENT_HALF)
 	{
-		const HalfVector *halves = (const HalfVector *) plain;
-		float	   *x = palloc(halves->dim * sizeof(float));
+		float	   *x = palloc(dims * sizeof(float));
 
-		phnsw_half_widen(halves->x, x, halves->dim);
-		*coordinates = (PhnswCoordinates) {.dims = halves->dim,.x = x,.copy = x};
+		phnsw_half_widen(((const HalfVector *) plain)->x, x, dims);
+		*coordinates = (PhnswCoordinates) {.dims = dims,.x = x,.copy = x};
 		if (copy != NULL)
 			pfree(copy);
 	}
 	else
-	{
-		const Vector *vector = (const Vector *) plain;
-
-		*coordinates = (PhnswCoordinates) {.dims = vector->dim,.x = vector->x,.copy = copy};
-	}
+		*coordinates = (PhnswCoordinates) {.dims = dims,.x = ((const Vector *) plain)->x,.copy = copy};
 }
 
 void

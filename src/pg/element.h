@@ -27,6 +27,12 @@ extern PhnswElement phnsw_type_element(Oid type);
 /* The type's name in messages. */
 extern const char *phnsw_element_type(PhnswElement element);
 
+/*
+ * The dimensions of a detoasted value.  An error when it does not have as many coordinates of that type as it says: nothing else keeps an
+ * operator class that names the wrong one from reading what is behind the value.
+ */
+extern int	phnsw_value_dims(PhnswElement element, const void *value);
+
 /* A value's coordinates. */
 typedef struct PhnswCoordinates
 {
