@@ -115,16 +115,16 @@ DROP INDEX h_btree;
 -- indexes
 CREATE INDEX h_l2 ON h USING phnsw (v);
 EXPLAIN (COSTS OFF) SELECT id FROM h ORDER BY v <-> '[1,2,3]' LIMIT 3;
-SELECT id, v <-> '[1,2,3]' AS d FROM h ORDER BY v <-> '[1,2,3]', id LIMIT 3;
+SELECT * FROM (SELECT id, v <-> '[1,2,3]' AS d FROM h ORDER BY v <-> '[1,2,3]' LIMIT 3) n ORDER BY d, id;
 SELECT id FROM h ORDER BY v <-> '[1,2]' LIMIT 3;
 INSERT INTO h VALUES (7, '[1,2]');
 DROP INDEX h_l2;
 CREATE INDEX h_ip ON h USING phnsw (v halfvec_ip_ops);
-SELECT id, v <#> '[1,2,3]' AS d FROM h ORDER BY v <#> '[1,2,3]', id LIMIT 3;
+SELECT * FROM (SELECT id, v <#> '[1,2,3]' AS d FROM h ORDER BY v <#> '[1,2,3]' LIMIT 3) n ORDER BY d, id;
 SELECT phnsw_check('h_ip', heap_check => true);
 DROP INDEX h_ip;
 CREATE INDEX h_cosine ON h USING phnsw (v halfvec_cosine_ops);
-SELECT id, v <=> '[1,2,3]' AS d FROM h ORDER BY v <=> '[1,2,3]', id LIMIT 9;
+SELECT * FROM (SELECT id, v <=> '[1,2,3]' AS d FROM h ORDER BY v <=> '[1,2,3]' LIMIT 9) n ORDER BY d, id;
 SELECT phnsw_check('h_cosine', heap_check => true);
 DROP INDEX h_cosine;
 CREATE TABLE h_no_dims (v halfvec);
@@ -138,7 +138,7 @@ CREATE TABLE exact (id int, v vector(3));
 INSERT INTO exact SELECT id, v FROM h;
 CREATE INDEX exact_half ON exact USING phnsw ((v::halfvec(3)) halfvec_l2_ops);
 EXPLAIN (COSTS OFF) SELECT id FROM exact ORDER BY v::halfvec(3) <-> '[1,2,3]' LIMIT 3;
-SELECT id FROM exact ORDER BY v::halfvec(3) <-> '[1,2,3]', id LIMIT 3;
+SELECT id FROM (SELECT id, v::halfvec(3) <-> '[1,2,3]' AS d FROM exact ORDER BY v::halfvec(3) <-> '[1,2,3]' LIMIT 3) n ORDER BY d, id;
 SELECT phnsw_check('exact_half', heap_check => true);
 
 -- tools

@@ -14,7 +14,6 @@
 #include "commands/defrem.h"
 #include "fmgr.h"
 #include "utils/lsyscache.h"
-#include "utils/regproc.h"
 
 #include "capi/phnsw_core.h"
 #include "type_halfvec.h"
@@ -29,7 +28,7 @@ element_of(Oid function)
 	if (number != PHNSW_ELEMENT_FLOAT && number != PHNSW_ELEMENT_HALF)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("function %s returns no type of coordinates: %d", format_procedure(function), number)));
+				 errmsg("function %s returns no type of coordinates: %d", get_func_name(function), number)));
 	return (PhnswElement) number;
 }
 

@@ -64,7 +64,7 @@ foreach my $storage ('external', 'extended', 'plain')
 		ALTER TABLE long ALTER embedding SET STORAGE $storage;
 		INSERT INTO long SELECT i, $vectors FROM generate_series(1, 600) i;
 		CREATE INDEX long_index ON long USING phnsw (embedding); INSERT INTO long SELECT i, $vectors FROM generate_series(601, 620) i; ANALYZE long");
-	my $nearest = 'SELECT id FROM long ORDER BY embedding <-> (SELECT embedding FROM long WHERE id = 5), id LIMIT 20';
+	my $nearest = 'SELECT id FROM long ORDER BY embedding <-> (SELECT embedding FROM long WHERE id = 5) LIMIT 20';
 	is($node->safe_psql('postgres', "SET enable_seqscan = off; SELECT string_agg(id::text, ',') FROM ($nearest) n"),
 		$node->safe_psql('postgres', "SET enable_indexscan = off; SELECT string_agg(id::text, ',') FROM ($nearest) n"), "$storage: the nearest rows");
 	check_index($node, 'long_index', $storage);
