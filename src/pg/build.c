@@ -69,7 +69,7 @@ static uint32
 phnsw_index_dims(Relation index)
 {
 	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(index), 0);
-	const char *type = phnsw_element_type(phnsw_index_element(index));
+	const char *type = phnsw_element_sql_type(phnsw_index_element(index));
 	int32		dims = column->atttypmod;
 
 	/* A domain has those of its base type. */

@@ -48,7 +48,7 @@ phnsw_type_element(Oid type)
 }
 
 const char *
-phnsw_element_type(PhnswElement element)
+phnsw_element_sql_type(PhnswElement element)
 {
 	return element == PHNSW_ELEMENT_HALF ? PHNSW_HALFVEC_NAME : PHNSW_VECTOR_NAME;
 }
@@ -62,7 +62,7 @@ phnsw_value_dims(PhnswElement element, const void *value)
 	if (unlikely(VARSIZE(value) != size))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("value of %zu bytes is no %s of %d dimensions", (Size) VARSIZE(value), phnsw_element_type(element), dims),
+				 errmsg("value of %zu bytes is no %s of %d dimensions", (Size) VARSIZE(value), phnsw_element_sql_type(element), dims),
 				 errhint("The operator class is for a type of other coordinates, or the value is damaged.")));
 	return dims;
 }

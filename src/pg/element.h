@@ -24,8 +24,8 @@ typedef enum PhnswElement
 extern PhnswElement phnsw_index_element(Relation index);
 extern PhnswElement phnsw_type_element(Oid type);
 
-/* The type's name in messages. */
-extern const char *phnsw_element_type(PhnswElement element);
+/* The name of the SQL type whose coordinates are such, for messages. */
+extern const char *phnsw_element_sql_type(PhnswElement element);
 
 /*
  * The dimensions of a detoasted value.  An error when it does not have as many coordinates of that type as it says: nothing else keeps an

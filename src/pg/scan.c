@@ -99,7 +99,7 @@ set_query(PhnswScan *so, const ScanKeyData *orderby)
 	}
 	phnsw_coordinates_open(so->pi->element, orderby->sk_argument, &query);
 	if (query.dims != dims)
-		phnsw_dims_differ(phnsw_element_type(so->pi->element), dims, query.dims);
+		phnsw_dims_differ(phnsw_element_sql_type(so->pi->element), dims, query.dims);
 	if (so->pi->meta.codec.metric == PHNSW_COSINE && isnan(phnsw_cosine_distance(query.x, query.x, dims)))
 		so->kind = PHNSW_QUERY_NAN;
 	else

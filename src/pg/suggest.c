@@ -90,7 +90,7 @@ find_column(Relation table, const char *name, uint32 *dims)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column \"%s\" does not have dimensions", name),
-				 errhint("Declare the column as %s(n).", phnsw_element_type(phnsw_type_element(column->atttypid)))));
+				 errhint("Declare the column as %s(n).", phnsw_element_sql_type(phnsw_type_element(column->atttypid)))));
 	*dims = typmod;
 	return number;
 }

@@ -96,15 +96,24 @@ static bool
 phnsw_validate_number(Form_pg_amproc function, const char *family)
 {
 	int32		number = DatumGetInt32(OidFunctionCall0(function->amproc));
-	bool		metric = function->amprocnum == PHNSW_PROC_METRIC;
+	const char *what;
 
-	if (metric ? number == PHNSW_L2 || number == PHNSW_IP || number == PHNSW_COSINE :
-		number == PHNSW_ELEMENT_FLOAT || number == PHNSW_ELEMENT_HALF)
-		return true;
+	if (function->amprocnum == PHNSW_PROC_METRIC)
+	{
+		what = "metric";
+		if (number == PHNSW_L2 || number == PHNSW_IP || number == PHNSW_COSINE)
+			return true;
+	}
+	else
+	{
+		what = "type of coordinates";
+		if (number == PHNSW_ELEMENT_FLOAT || number == PHNSW_ELEMENT_HALF)
+			return true;
+	}
 	ereport(INFO,
 			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 			 errmsg("operator family \"%s\" of access method %s contains function %s that returns no %s: %d",
-					family, "phnsw", format_procedure(function->amproc), metric ? "metric" : "type of coordinates", number)));
+					family, "phnsw", format_procedure(function->amproc), what, number)));
 	return false;
 }
 
