@@ -55,7 +55,7 @@ class Tokenizer:
 
 
 def read_weights(folder):
-    """The model's arrays by the last two parts of their names that tell them apart: "Layer_0/.../conv1/bias" and the like."""
+    """The model's arrays, by name."""
     with open(os.path.join(folder, "model.json"), encoding="utf-8") as file:
         manifest = json.load(file)["weightsManifest"][0]
     data = b"".join(open(os.path.join(folder, path), "rb").read() for path in manifest["paths"])

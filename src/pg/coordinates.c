@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
 
@@ -145,6 +146,24 @@ phnsw_text_coordinates(const char *type, const char *text, float *x, uint32 capa
 	if (unlikely(parsed != PHNSW_TEXT_OK))
 		raise_text_error(type, parsed, text, offset, token_length);
 	Assert(dims == capacity);
+}
+
+char *
+phnsw_coordinates_text(const float *x, int n)
+{
+	char	   *text = (char *) palloc((Size) n * FLOAT_SHORTEST_DECIMAL_LEN + 3);
+	char	   *at = text;
+
+	*at++ = '[';
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			*at++ = ',';
+		at += float_to_shortest_decimal_bufn(x[i], at);
+	}
+	*at++ = ']';
+	*at = '\0';
+	return text;
 }
 
 int32

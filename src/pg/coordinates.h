@@ -31,6 +31,9 @@ extern uint32 phnsw_text_capacity(const char *text);
 /* Reads "[1,2,3]" into x, which has phnsw_text_capacity() places; so many are read, or an error is raised. */
 extern void phnsw_text_coordinates(const char *type, const char *text, float *x, uint32 capacity);
 
+/* The text of n coordinates, each the shortest that reads back to the same float4. */
+extern char *phnsw_coordinates_text(const float *x, int n);
+
 /* The 3 of vector(3). */
 extern int32 phnsw_typmod(const char *type, ArrayType *modifiers);
 

@@ -90,6 +90,8 @@ extern void phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vec
 
 /* ---- insert_node.c ------------------------------------------------------------------------------------------------------- */
 
+/* The node's page, locked in that mode, and the node on it; InvalidBuffer: the node has gone. */
+extern Buffer phnsw_lock_self(PhnswInsert *ins, int mode, phnsw_slot **slot, uint32 *place);
 /* README.md, Insert, step 1.  false: the node that was to be raised has gone. */
 extern bool phnsw_write_node(PhnswInsert *ins);
 /*
@@ -124,6 +126,17 @@ extern uint32 phnsw_choose_victim(const PhnswInsert *ins, float distance, const 
 								  uint32 n);
 
 /* ---- links.c ------------------------------------------------------------------------------------------------------------- */
+
+static inline bool
+phnsw_contains(const uint32 *links, uint32 n, uint32 id)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (links[i] == id)
+			return true;
+	}
+	return false;
+}
 
 /* Decides which of its neighbours will link to the new node, and which of their links it takes over. */
 extern void phnsw_plan_back_links(PhnswInsert *ins);

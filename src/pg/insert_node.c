@@ -177,18 +177,29 @@ raise_slot(PhnswInsert *ins, phnsw_slot *slot, uint32 upper)
 		ins->no_entry = !lead_to(ins->pi, slot, meta->entry, ins->spare);
 }
 
+Buffer
+phnsw_lock_self(PhnswInsert *ins, int mode, phnsw_slot **slot, uint32 *place)
+{
+	BlockNumber block = phnsw_node_block(ins->index, ins->pi, ins->id, place);
+	Buffer		buffer = phnsw_pin(ins->index, ins->pi, block);
+
+	LockBuffer(buffer, mode);
+	phnsw_page_check(ins->index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
+	*slot = phnsw_page_slot(ins->pi, BufferGetPage(buffer), *place);
+	if ((*slot)->state == PHNSW_SLOT_LIVE && (*slot)->version == ins->version)
+		return buffer;
+	UnlockReleaseBuffer(buffer);
+	return InvalidBuffer;
+}
+
 /* The page of the node that is to be raised, locked exclusively; InvalidBuffer: it has gone. */
 static Buffer
 lock_node(PhnswInsert *ins, uint32 *place)
 {
-	BlockNumber block = phnsw_node_block(ins->index, ins->pi, ins->id, place);
-	Buffer		buffer = phnsw_pin(ins->index, ins->pi, block);
-	const phnsw_slot *slot;
+	phnsw_slot *slot;
+	Buffer		buffer = phnsw_lock_self(ins, BUFFER_LOCK_EXCLUSIVE, &slot, place);
 
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	phnsw_page_check(ins->index, block, BufferGetPage(buffer), PHNSW_PAGE_NODE);
-	slot = phnsw_page_slot(ins->pi, BufferGetPage(buffer), *place);
-	if (slot->state == PHNSW_SLOT_LIVE && slot->version == ins->version && slot->level == 0 && slot->count <= 2 * ins->pi->m)
+	if (buffer == InvalidBuffer || (slot->level == 0 && slot->count <= 2 * ins->pi->m))
 		return buffer;
 	UnlockReleaseBuffer(buffer);
 	return InvalidBuffer;

@@ -100,17 +100,6 @@ find_list(const BackLinks *back, Page page, const BackLink *link, uint16 **count
 	}
 }
 
-static bool
-contains(const uint32 *links, uint32 n, uint32 id)
-{
-	for (uint32 i = 0; i < n; i++)
-	{
-		if (links[i] == id)
-			return true;
-	}
-	return false;
-}
-
 /* Copies the list of level 0 without a lock; false when it takes a closer look.  A torn copy is noticed when it is changed. */
 static bool
 glance_at_list(BackLinks *back, BackLink *link)
@@ -199,7 +188,7 @@ take_over(BackLinks *back, uint32 id)
 	const PhnswNewLinks *kept = back->level == 0 ? back->ins->kept : NULL;
 	uint32		given_up = kept != NULL ? back->neighbours : 0;
 
-	if (contains(links->ids + given_up, links->n - given_up, id) || (kept != NULL && contains(kept->ids, kept->n, id)))
+	if (phnsw_contains(links->ids + given_up, links->n - given_up, id) || (kept != NULL && phnsw_contains(kept->ids, kept->n, id)))
 		return true;
 	if (links->n - given_up + (kept != NULL ? kept->n : 0) >= back->capacity || links->n == PHNSW_LINKS_MAX)
 		return false;
@@ -282,7 +271,7 @@ decide(BackLinks *back, BackLink *link, bool must)
 	if (link->at == link->count || gone)
 		return gone;
 	if (ins->written)
-		return contains(mine->ids, mine->n, link->links[link->at]);
+		return phnsw_contains(mine->ids, mine->n, link->links[link->at]);
 	return take_over(back, link->links[link->at]) || back->level > 0;
 }
 
@@ -301,7 +290,7 @@ look_again(const BackLinks *back, Page page, BackLink *link)
 	if (!find_list(back, page, link, &count, &links) || *count > back->capacity)
 		return LINK_NONE;
 	link->alive = back->level > 0 || phnsw_page_slot(back->ins->pi, page, link->place)->state == PHNSW_SLOT_LIVE;
-	if (contains(links, *count, back->ins->id))
+	if (phnsw_contains(links, *count, back->ins->id))
 		return LINK_THERE;		/* a stale link to the slot's former node has come true */
 	if (*count == link->count && memcmp(links, link->links, link->count * sizeof(uint32)) == 0)
 		return LINK_WRITE;

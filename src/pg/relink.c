@@ -15,22 +15,11 @@
 /* Each time others must have been faster with every list. */
 #define PHNSW_RELINK_ATTEMPTS 3
 
-static bool
-contains(const uint32 *links, uint32 n, uint32 id)
-{
-	for (uint32 i = 0; i < n; i++)
-	{
-		if (links[i] == id)
-			return true;
-	}
-	return false;
-}
-
 /* Not itself, which a neighbour's list may name already. */
 static void
 add_link(const PhnswInsert *ins, PhnswNewLinks *links, uint32 id)
 {
-	if (links->n < 2 * ins->pi->m && id != ins->id && !contains(links->ids, links->n, id))
+	if (links->n < 2 * ins->pi->m && id != ins->id && !phnsw_contains(links->ids, links->n, id))
 		links->ids[links->n++] = id;
 }
 
@@ -42,24 +31,9 @@ add_links(const PhnswIndex *pi, const phnsw_slot *slot, const PhnswNewLinks *own
 
 	for (uint32 i = 0; i < Min(slot->count, 2 * pi->m) && links->n < n; i++)
 	{
-		if (contains(own->ids, own->n, list[i]) != others && !contains(links->ids, links->n, list[i]))
+		if (phnsw_contains(own->ids, own->n, list[i]) != others && !phnsw_contains(links->ids, links->n, list[i]))
 			links->ids[links->n++] = list[i];
 	}
-}
-
-/* The node's page, locked; InvalidBuffer: the node has gone. */
-static Buffer
-lock_self(PhnswInsert *ins, int mode, phnsw_slot **slot, uint32 *place)
-{
-	BlockNumber block = phnsw_node_block(ins->index, ins->pi, ins->id, place);
-	Buffer		buffer = phnsw_pin(ins->index, ins->pi, block);
-
-	LockBuffer(buffer, mode);
-	*slot = phnsw_page_slot(ins->pi, BufferGetPage(buffer), *place);
-	if ((*slot)->state == PHNSW_SLOT_LIVE && (*slot)->version == ins->version)
-		return buffer;
-	UnlockReleaseBuffer(buffer);
-	return InvalidBuffer;
 }
 
 /*
@@ -71,7 +45,7 @@ keep_links(PhnswInsert *ins, const PhnswNewLinks *own)
 {
 	phnsw_slot *slot;
 	uint32		place;
-	Buffer		buffer = lock_self(ins, BUFFER_LOCK_SHARE, &slot, &place);
+	Buffer		buffer = phnsw_lock_self(ins, BUFFER_LOCK_SHARE, &slot, &place);
 
 	ins->kept->n = 0;
 	if (buffer == InvalidBuffer)
@@ -94,7 +68,7 @@ rewrite_links(PhnswInsert *ins, uint32 neighbours, PhnswNewLinks *own)
 	PhnswNewLinks others = {.n = 0};
 	phnsw_slot *slot;
 	uint32		place;
-	Buffer		buffer = lock_self(ins, BUFFER_LOCK_EXCLUSIVE, &slot, &place);
+	Buffer		buffer = phnsw_lock_self(ins, BUFFER_LOCK_EXCLUSIVE, &slot, &place);
 	PhnswWal   *wal;
 
 	if (buffer == InvalidBuffer)
@@ -116,7 +90,7 @@ rewrite_links(PhnswInsert *ins, uint32 neighbours, PhnswNewLinks *own)
 	own->n = 0;
 	for (uint32 i = 0; i < links.n; i++)
 	{
-		if (!contains(others.ids, others.n, links.ids[i]))
+		if (!phnsw_contains(others.ids, others.n, links.ids[i]))
 			own->ids[own->n++] = links.ids[i];
 	}
 	ins->links[0] = links;

@@ -13,7 +13,6 @@
 #include "suggest.h"
 
 #include "build.h"
-#include "detoast.h"
 
 #include <math.h>
 

@@ -92,24 +92,14 @@ phnsw_halfvec_in(PG_FUNCTION_ARGS)
 	PG_RETURN_HALFVEC_P(result);
 }
 
-/* halfvec_out(halfvec): every coordinate as the shortest text that reads back to the same float4. */
+/* halfvec_out(halfvec) */
 Datum
 phnsw_halfvec_out(PG_FUNCTION_ARGS)
 {
 	HalfVector *halves = PG_GETARG_HALFVEC_P(0);
 	float	   *x = phnsw_halfvec_floats(halves);
-	char	   *text = (char *) palloc((Size) halves->dim * FLOAT_SHORTEST_DECIMAL_LEN + 3);
-	char	   *at = text;
+	char	   *text = phnsw_coordinates_text(x, halves->dim);
 
-	*at++ = '[';
-	for (int i = 0; i < halves->dim; i++)
-	{
-		if (i > 0)
-			*at++ = ',';
-		at += float_to_shortest_decimal_bufn(x[i], at);
-	}
-	*at++ = ']';
-	*at = '\0';
 	pfree(x);
 	PG_FREE_IF_COPY(halves, 0);
 	PG_RETURN_CSTRING(text);

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "common/shortest_dec.h"
 #include "libpq/pqformat.h"
 #include "port/pg_bswap.h"
 
@@ -40,24 +39,13 @@ phnsw_vector_in(PG_FUNCTION_ARGS)
 	PG_RETURN_VECTOR_P(result);
 }
 
-/* vector_out(vector): every coordinate as the shortest text that reads back to the same float4. */
+/* vector_out(vector) */
 Datum
 phnsw_vector_out(PG_FUNCTION_ARGS)
 {
 	Vector	   *vector = PG_GETARG_VECTOR_P(0);
-	int			dim = vector->dim;
-	char	   *text = (char *) palloc((Size) dim * FLOAT_SHORTEST_DECIMAL_LEN + 3);
-	char	   *at = text;
+	char	   *text = phnsw_coordinates_text(vector->x, vector->dim);
 
-	*at++ = '[';
-	for (int i = 0; i < dim; i++)
-	{
-		if (i > 0)
-			*at++ = ',';
-		at += float_to_shortest_decimal_bufn(vector->x[i], at);
-	}
-	*at++ = ']';
-	*at = '\0';
 	PG_FREE_IF_COPY(vector, 0);
 	PG_RETURN_CSTRING(text);
 }
