@@ -141,8 +141,10 @@ foreach my $round (1 .. 16)
 	my $moment = 1 + int(rand($took * 1000));
 	my $error = told($s, 'BEGIN;' . more('t', $rows) . "SAVEPOINT a; SET LOCAL statement_timeout = $moment; SELECT count(*) FROM phnsw_index_info('t_v')");
 
+	# A timeout at the very end of the statement reaches the session after its result, and the next statement.
+	$error ||= told($s, 'SET LOCAL statement_timeout = 0');
 	$cancelled++ if $error =~ /canceling statement due to statement timeout/;
-	is(told($s, ($error ? 'ROLLBACK TO a;' : 'SET LOCAL statement_timeout = 0;') . 'COMMIT'), '', "timeout $round, after $moment ms: the commit merges all rows");
+	is(told($s, ($error ? 'ROLLBACK TO a;' : '') . 'COMMIT'), '', "timeout $round, after $moment ms: the commit merges all rows");
 	$there += $rows;
 }
 note("$cancelled of 16 were cancelled");
