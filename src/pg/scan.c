@@ -263,7 +263,10 @@ next_window(PhnswScan *so)
 		rank -= so->n_found;
 	}
 	else
+	{
 		phnsw_ensure(phnsw_search_take(so->search, so->n_found, &error), &error);
+		phnsw_search_score_rest(so->index, so->pi, so->search, so->query);
+	}
 	so->stop = (phnsw_stop) {0, 0};
 	if (so->narrowed)
 		phnsw_search_stop_beyond(so->search, rank, 0, phnsw_query_offset(so->query));

@@ -185,6 +185,46 @@ ask_for_nodes(const phnsw_search *search, Relation index, PhnswIndex *pi, const 
 	}
 }
 
+/*
+ * Scores the nodes of a hop and offers them; those that cannot enter the window need no whole score.  Returns how many have one: they
+ * come to the front of fresh.
+ */
+static inline uint32
+score_hop(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 *fresh, uint32 n, float *scores)
+{
+	uint32		versions[PHNSW_LINKS_MAX];
+	uint32		scored = n;
+	float		limit = phnsw_query_part(query) != 0 ? phnsw_search_limit(search) : get_float4_infinity();
+	phnsw_error error;
+
+	if (limit < get_float4_infinity())
+	{
+		scored = phnsw_touch_within(index, pi, query, limit, fresh, n, scores, versions);
+		phnsw_ensure(phnsw_search_pass_over(search, fresh + scored, n - scored, n, &error), &error);
+	}
+	else
+		phnsw_touch(index, pi, query, fresh, n, scores, versions, NULL);
+	phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, scored, &error), &error);
+	return scored;
+}
+
+void
+phnsw_search_score_rest(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query)
+{
+	uint32		ids[PHNSW_LINKS_MAX];
+	float		scores[PHNSW_LINKS_MAX];
+	uint32		versions[PHNSW_LINKS_MAX];
+	uint32		n;
+	phnsw_error error;
+
+	while ((n = phnsw_search_unscored(search, ids, PHNSW_LINKS_MAX)) > 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		phnsw_touch(index, pi, query, ids, n, scores, versions, NULL);
+		phnsw_ensure(phnsw_search_offer(search, ids, scores, versions, n, &error), &error);
+	}
+}
+
 bool
 phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 level,
 				   float enough)
@@ -192,7 +232,6 @@ phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 	uint32		links[PHNSW_LINKS_MAX];
 	uint32		fresh[PHNSW_LINKS_MAX];
 	float		scores[PHNSW_LINKS_MAX];
-	uint32		versions[PHNSW_LINKS_MAX];
 	uint32		hop_nodes = PHNSW_HOP_BYTES / (offsetof(phnsw_slot, code) + pi->code_bytes);
 	bool		several = level == 0 && hop_nodes > pi->m;	/* lists in a hop */
 	uint32		node;
@@ -218,8 +257,7 @@ phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 			continue;
 		if (unlikely(pi->cold) && level == 0)
 			ask_for_nodes(search, index, pi, fresh, n);
-		phnsw_touch(index, pi, query, fresh, n, scores, versions, NULL);
-		phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, n, &error), &error);
+		n = score_hop(index, pi, search, query, fresh, n, scores);
 		for (uint32 i = 0; i < n; i++)
 			found |= scores[i] <= enough;
 		if (unlikely(found))

@@ -67,6 +67,13 @@ extern Buffer phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block);
 extern void phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n,
 						float *scores, uint32 *versions, uint8 *states);
 
+/*
+ * The same for nodes that may score less than limit (phnsw_query_score_within; REQUIRES: phnsw_query_part() != 0): returns how many,
+ * which come to the front of ids, with their scores and versions; behind them those that are farther.
+ */
+extern uint32 phnsw_touch_within(Relation index, PhnswIndex *pi, const phnsw_query *query, float limit, uint32 *ids, uint32 n,
+								 float *scores, uint32 *versions);
+
 /* Nodes that are read where they stand in shared buffers, without a pin or a lock. */
 typedef struct PhnswLook
 {
@@ -111,6 +118,8 @@ extern void phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *sea
 /* The same until a node scores `enough` at most: true.  May be continued.  false: settled. */
 extern bool phnsw_search_until(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
 							   uint32 level, float enough);
+/* Scores what the search has passed over; to be called after candidates were taken from it. */
+extern void phnsw_search_score_rest(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query);
 /* Entry point, then down to level + 1: *entry is the start for `level` (score and version too).  0: the index is empty. */
 extern uint32 phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
 							uint32 level, phnsw_candidate *entry);

@@ -59,17 +59,17 @@ phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block)
 }
 
 static inline void
-prefetch_slot(const PhnswIndex *pi, Buffer buffer, uint32 place)
+prefetch_slot(const PhnswIndex *pi, Buffer buffer, uint32 place, Size bytes)
 {
 	const char *start = (const char *) BufferGetBlock(buffer) + PHNSW_PAGE_HEADER + (Size) place * pi->slot_bytes;
 
 	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
-	phnsw_prefetch(start, phnsw_head_bytes(pi));
+	phnsw_prefetch(start, bytes);
 }
 
-/* Finds n <= PHNSW_LINKS_MAX nodes, and prefetches what scoring reads of them. */
+/* Finds n <= PHNSW_LINKS_MAX nodes, and prefetches what is read of them, so many bytes of each slot. */
 static inline void
-find_hop(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, PhnswLook *hop)
+find_hop(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, Size bytes, PhnswLook *hop)
 {
 	hop->n = n;
 	for (uint32 i = 0; i < n; i++)
@@ -82,7 +82,7 @@ find_hop(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, PhnswLook 
 		hop->places[i] = place;
 		hop->buffers[i] = buffer;
 		if (buffer != InvalidBuffer)
-			prefetch_slot(pi, buffer, place);
+			prefetch_slot(pi, buffer, place, bytes);
 	}
 	if (unlikely(pi->cold))
 	{
@@ -119,18 +119,21 @@ touch_pinned(Relation index, PhnswIndex *pi, const phnsw_query *query, const Phn
 }
 
 /*
+ * What scores less than `limit`; with beyond NULL, all.  beyond[i]: the i-th node is farther and has no score; false to begin with.
+ *
  * Pages are not checked: a page below the limit is initialised; its identity was checked when it was written and by
  * phnsw_check.
  */
-void
-phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n,
-			float *scores, uint32 *versions, uint8 *states)
+static pg_attribute_always_inline void
+touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n, float limit, bool *beyond,
+	  float *scores, uint32 *versions, uint8 *states)
 {
 	static uint32 glances = 0;
 	PhnswLook	hop;
 	uint32		in_use = n;		/* position that is to count as use of its buffer */
 	const phnsw_slot *slots[PHNSW_LINKS_MAX];
 	float		slot_scores[PHNSW_LINKS_MAX];
+	uint32		within[PHNSW_LINKS_MAX];	/* positions in slots[] */
 	uint16		seen[PHNSW_LINKS_MAX];	/* positions in the caller's arrays: at a glance */
 	uint16		unseen[PHNSW_LINKS_MAX];	/* to be pinned */
 	uint32		n_seen = 0;
@@ -139,7 +142,7 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 	BufferTag	tag;
 
 	Assert(n <= PHNSW_LINKS_MAX);
-	find_hop(index, pi, ids, n, &hop);
+	find_hop(index, pi, ids, n, beyond == NULL ? phnsw_head_bytes(pi) : offsetof(phnsw_slot, code) + phnsw_query_part(query), &hop);
 	phnsw_counters.touches += n;
 
 	for (uint32 i = 0; i < n; i++)
@@ -162,12 +165,29 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 	n_pins = n_unseen;
 
 	pg_read_barrier();
-	phnsw_query_score(query, slots, n_seen, slot_scores);
-	for (uint32 i = 0; i < n_seen; i++)
+	if (beyond == NULL)
 	{
-		uint32		at = seen[i];
+		phnsw_query_score(query, slots, n_seen, slot_scores);
+		for (uint32 i = 0; i < n_seen; i++)
+		{
+			uint32		at = seen[i];
 
-		note_slot(slots[i], slot_scores[i], &scores[at], &versions[at], states == NULL ? NULL : &states[at]);
+			note_slot(slots[i], slot_scores[i], &scores[at], &versions[at], states == NULL ? NULL : &states[at]);
+		}
+	}
+	else
+	{
+		uint32		n_within = phnsw_query_score_within(query, slots, n_seen, limit, slot_scores, within);
+
+		for (uint32 i = 0; i < n_seen; i++)
+			beyond[seen[i]] = true;
+		for (uint32 i = 0; i < n_within; i++)
+		{
+			uint32		at = seen[within[i]];
+
+			note_slot(slots[within[i]], slot_scores[within[i]], &scores[at], &versions[at], NULL);
+			beyond[at] = false;
+		}
 	}
 	pg_read_barrier();
 
@@ -182,7 +202,11 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 	}
 	phnsw_glance_count(n_seen - (n_unseen - n_pins));
 	for (uint32 i = 0; i < n_unseen; i++)
+	{
 		touch_pinned(index, pi, query, &hop, unseen[i], scores, versions, states);
+		if (beyond != NULL)
+			beyond[unseen[i]] = false;
+	}
 	if (unlikely(in_use < n) && (glances += n) >= PHNSW_USAGE_PERIOD)
 	{
 		glances = 0;
@@ -190,11 +214,42 @@ phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint
 	}
 }
 
+void
+phnsw_touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *ids, uint32 n,
+			float *scores, uint32 *versions, uint8 *states)
+{
+	touch(index, pi, query, ids, n, 0, NULL, scores, versions, states);
+}
+
+uint32
+phnsw_touch_within(Relation index, PhnswIndex *pi, const phnsw_query *query, float limit, uint32 *ids, uint32 n,
+				   float *scores, uint32 *versions)
+{
+	bool		beyond[PHNSW_LINKS_MAX] = {false};
+	uint32		farther[PHNSW_LINKS_MAX];
+	uint32		n_within = 0;
+	uint32		n_farther = 0;
+
+	touch(index, pi, query, ids, n, limit, beyond, scores, versions, NULL);
+	for (uint32 i = 0; i < n; i++)
+	{
+		/* Written in any case, which costs less than a branch on what nobody can predict. */
+		farther[n_farther] = ids[i];
+		ids[n_within] = ids[i];
+		scores[n_within] = scores[i];
+		versions[n_within] = versions[i];
+		n_farther += beyond[i];
+		n_within += !beyond[i];
+	}
+	memcpy(ids + n_within, farther, n_farther * sizeof(uint32));
+	return n_within;
+}
+
 bool
 phnsw_look_begin(Relation index, PhnswIndex *pi, PhnswLook *look, const uint32 *ids, uint32 n, const phnsw_slot **slots)
 {
 	Assert(n <= PHNSW_LINKS_MAX);
-	find_hop(index, pi, ids, n, look);
+	find_hop(index, pi, ids, n, phnsw_head_bytes(pi), look);
 	phnsw_counters.touches += n;
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -233,7 +288,7 @@ phnsw_touch_heads(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, c
 
 	for (uint32 done = 0; done < n; done += hop.n)
 	{
-		find_hop(index, pi, ids + done, Min(n - done, (uint32) PHNSW_LINKS_MAX), &hop);
+		find_hop(index, pi, ids + done, Min(n - done, (uint32) PHNSW_LINKS_MAX), bytes, &hop);
 		phnsw_counters.touches += hop.n;
 		for (uint32 i = 0; i < hop.n; i++)
 		{
@@ -263,7 +318,7 @@ phnsw_touch_copy(Relation index, PhnswIndex *pi, const uint32 *ids, uint32 n, ch
 	{
 		uint32		batch = Min(n, (uint32) PHNSW_LINKS_MAX);
 
-		find_hop(index, pi, ids, batch, &hop);
+		find_hop(index, pi, ids, batch, phnsw_head_bytes(pi), &hop);
 		phnsw_counters.touches += batch;
 		for (uint32 i = 0; i < batch;)
 		{

@@ -18,6 +18,7 @@
 #include "phnsw.h"
 
 #include "miscadmin.h"
+#include "utils/float.h"
 #include "utils/memutils.h"
 
 /* A short-lived connection does not earn the copy back. */
@@ -244,7 +245,10 @@ descend_level(const PhnswIndex *pi, const PhnswUpper *upper, phnsw_search *searc
 	const phnsw_slot *slots[PHNSW_M_MAX];
 	uint32		fresh[PHNSW_M_MAX];
 	float		scores[PHNSW_M_MAX];
+	uint32		within[PHNSW_M_MAX];
+	uint32		part = phnsw_query_part(query);
 	uint32		at;
+	float		limit;
 	phnsw_error error;
 
 	phnsw_descent_begin(search, query, upper->n, entries, n);
@@ -256,13 +260,27 @@ descend_level(const PhnswIndex *pi, const PhnswUpper *upper, phnsw_search *searc
 		if (list >= upper->lists + (Size) end_of_lists(upper, at) * (pi->m + 1))
 			continue;			/* reached by a stale link */
 		phnsw_ensure(phnsw_search_fresh(search, list + 1, list[0], fresh, &n, &error), &error);
+		limit = part != 0 ? phnsw_search_limit(search) : get_float4_infinity();
 		for (uint32 i = 0; i < n; i++)
 		{
 			slots[i] = upper_slot(upper, fresh[i]);
-			phnsw_prefetch(slots[i], upper->slot_stride);
+			phnsw_prefetch(slots[i], limit < get_float4_infinity() ? offsetof(phnsw_slot, code) + part : upper->slot_stride);
 			__builtin_prefetch(list_of(upper, pi, fresh[i], level));
 		}
-		phnsw_query_score(query, slots, n, scores);
+		if (limit < get_float4_infinity())
+		{
+			uint32		tested = n;
+
+			n = phnsw_query_score_within(query, slots, n, limit, scores, within);
+			for (uint32 i = 0; i < n; i++)
+			{
+				fresh[i] = fresh[within[i]];
+				scores[i] = scores[within[i]];
+			}
+			phnsw_ensure(phnsw_search_pass_over(search, NULL, tested - n, tested, &error), &error);
+		}
+		else
+			phnsw_query_score(query, slots, n, scores);
 		phnsw_ensure(phnsw_search_offer(search, fresh, scores, versions, n, &error), &error);
 	}
 	return phnsw_descent_end(search, entries);

@@ -204,6 +204,38 @@ TEST_P(KernelsTest, ProductsOfManyCodesAreThoseOfEach) {
   }
 }
 
+// The first coordinates of many codes, with the sums of their squares; every code ends at a guard page.
+TEST_P(KernelsTest, ProductsAndSquaresOfTheFirstCoordinates) {
+  Rng rng(13);
+  for (const std::uint32_t n : {64u, 128u, 192u, 448u}) {
+    Guarded<std::uint8_t> u(n);
+    for (std::uint32_t i = 0; i < n; i++) u[i] = i % 7 < 2 ? (i % 2 == 0 ? 255 : 1) : static_cast<std::uint8_t>(rng.next() % 255 + 1);
+    std::vector<std::unique_ptr<Guarded<std::int8_t>>> codes;
+    std::vector<const std::int8_t *> pointers;
+    for (std::uint32_t count = 0; count <= 9; count++) {
+      std::vector<std::int32_t> dots(count + 1, -7), squares(count + 1, -7);
+      k().dots_squares(u.data(), pointers.data(), count, n, dots.data(), squares.data());
+      for (std::uint32_t i = 0; i < count; i++) {
+        std::int32_t dot = 0, square = 0;
+        for (std::uint32_t x = 0; x < n; x++) {
+          dot += (u[x] - 128) * pointers[i][x];
+          square += pointers[i][x] * pointers[i][x];
+        }
+        ASSERT_EQ(dots[i], dot) << n << " " << count;
+        ASSERT_EQ(squares[i], square) << n << " " << count;
+      }
+      ASSERT_EQ(dots[count], -7) << "written behind the last";
+      ASSERT_EQ(squares[count], -7) << "written behind the last";
+      codes.push_back(std::make_unique<Guarded<std::int8_t>>(n));
+      for (std::uint32_t i = 0; i < n; i++) {
+        const std::int8_t extreme = i % 2 == 0 ? 127 : -127;
+        (*codes.back())[i] = count % 3 == 2 ? extreme : static_cast<std::int8_t>(static_cast<std::int32_t>(rng.next() % 255) - 127);
+      }
+      pointers.push_back(codes.back()->data());
+    }
+  }
+}
+
 // Sums in float32 stay within float_sum_error() of the same sum in float64, for codes of both widths.
 TEST_P(KernelsTest, FloatSumsStayWithinTheirBound) {
   Rng rng(3);

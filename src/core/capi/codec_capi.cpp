@@ -135,6 +135,13 @@ void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots,
   query->query.score(slots, n, scores);
 }
 
+std::uint32_t phnsw_query_part(const phnsw_query *query) noexcept { return query->query.part(); }
+
+std::uint32_t phnsw_query_score_within(const phnsw_query *query, const phnsw_slot *const *slots, std::uint32_t n, float limit,
+                                       float *scores, std::uint32_t *within) noexcept {
+  return query->query.score_within(slots, n, limit, scores, within);
+}
+
 float phnsw_query_offset(const phnsw_query *query) noexcept { return query->query.offset(); }
 
 double phnsw_query_bound(const phnsw_query *query, const phnsw_slot *slot) noexcept {

@@ -93,6 +93,17 @@ PHNSW_API phnsw_status phnsw_query_set_decoded(phnsw_query *query, const phnsw_s
 PHNSW_API void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n, float *scores) PHNSW_NOEXCEPT;
 
 /*
+ * The same for the slots that may score less than limit: within[0 ... result) are their positions, ascending, scores[within[i]] their
+ * scores.  The others are farther, as far as the first phnsw_query_part() bytes of their codes tell, which are all that is read of them:
+ * of those that score less a few in a thousand are missed, just below the limit (codec/README.md).  within has room for n.
+ * REQUIRES: phnsw_query_part() != 0.
+ */
+PHNSW_API uint32_t phnsw_query_score_within(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n, float limit,
+                                            float *scores, uint32_t *within) PHNSW_NOEXCEPT;
+/* Bytes of a code; 0: it is short or of 4 bits, or parts of it tell nothing (inner product, purpose PHNSW_FOR_INSERT). */
+PHNSW_API uint32_t phnsw_query_part(const phnsw_query *query) PHNSW_NOEXCEPT;
+
+/*
  * score + this is proportional to a squared distance in the metric that the graph is built in, whichever the operator's is: for
  * comparing distances with each other by their ratio.  Approximate; finite.
  */

@@ -72,6 +72,16 @@ PHNSW_API phnsw_status phnsw_search_fresh(phnsw_search *search, const uint32_t *
                                           uint32_t *n_fresh, phnsw_error *error) PHNSW_NOEXCEPT;
 PHNSW_API phnsw_status phnsw_search_offer(phnsw_search *search, const uint32_t *ids, const float *scores,
                                           const uint32_t *versions, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
+/*
+ * What is known to score no less than phnsw_search_limit() does not enter the window and need not be scored
+ * (phnsw_query_score_within): of `tested` ids that phnsw_search_fresh() returned these n.  With keep_reserve they are remembered; after
+ * the first take they are to be scored after all, and offered (not before it: some may belong into the window, which has been
+ * used): until phnsw_search_unscored(), which stores n at most, returns 0.  The limit is +inf where passing over does not pay, and from the first take on.
+ */
+PHNSW_API float phnsw_search_limit(const phnsw_search *search) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_status phnsw_search_pass_over(phnsw_search *search, const uint32_t *ids, uint32_t n, uint32_t tested,
+                                              phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API uint32_t phnsw_search_unscored(phnsw_search *search, uint32_t *ids, uint32_t n) PHNSW_NOEXCEPT;
 /* The window, sorted by (score, id); valid until the next call that is not const. */
 PHNSW_API const phnsw_candidate *phnsw_search_window(const phnsw_search *search, uint32_t *n) PHNSW_NOEXCEPT;
 /* So many of the window, from its beginning, have been expanded: all, unless the search was stopped by distance. */

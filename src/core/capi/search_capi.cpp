@@ -77,6 +77,20 @@ phnsw_status phnsw_search_take(phnsw_search *search, std::uint32_t n, phnsw_erro
 
 void phnsw_search_drop(phnsw_search *search, std::uint32_t n) noexcept { search->search.drop(n); }
 
+float phnsw_search_limit(const phnsw_search *search) noexcept { return search->search.limit(); }
+
+phnsw_status phnsw_search_pass_over(phnsw_search *search, const std::uint32_t *ids, std::uint32_t n, std::uint32_t tested,
+                                    phnsw_error *error) noexcept {
+  return phnsw::guard(error, [&] {
+    search->search.pass_over(ids, n, tested);
+    return phnsw::Status();
+  });
+}
+
+std::uint32_t phnsw_search_unscored(phnsw_search *search, std::uint32_t *ids, std::uint32_t n) noexcept {
+  return search->search.unscored(ids, n);
+}
+
 std::uint32_t phnsw_search_settled(const phnsw_search *search) noexcept { return search->search.expanded(); }
 
 float phnsw_stop_slack(std::uint32_t i) noexcept { return phnsw::kStopSlacks[i]; }

@@ -59,6 +59,7 @@ void Query::set(const float *vector, phnsw_query_purpose purpose) noexcept {
   zero_ = false;
   usable_ = false;
   offset_ = 0;
+  part_ = 0;
   if (purpose == PHNSW_FOR_SEARCH) {
     set_search(vector);
     return;
@@ -92,6 +93,7 @@ void Query::set_search(const float *vector) noexcept {
   tail2_ = rest != 0 ? k.ip_f32(y + p.code_dims, y + p.code_dims, rest) : 0.0;
   error_ = codec_.transform_error(norm_);
   quantise();
+  choose_part();
 }
 
 void Query::quantise() noexcept {

@@ -21,6 +21,13 @@ class Query {
   [[nodiscard]] const Codec &codec() const noexcept { return codec_; }
   void set(const float *vector, phnsw_query_purpose purpose) noexcept;
   void score(const phnsw_slot *const *slots, std::uint32_t n, float *scores) const noexcept;
+  // So many bytes, the first of each code, tell which slots score less than a limit; 0: score_within() is not to be used.
+  [[nodiscard]] std::uint32_t part() const noexcept { return part_; }
+  // Scores the slots that may score less than `limit`, n at most; the others, whose scores stay as they are, are farther, but for one in
+  // some hundred of those just within.  within[]: the positions of those that were scored, ascending, room for n; returns how many.
+  // REQUIRES: part() != 0.
+  std::uint32_t score_within(const phnsw_slot *const *slots, std::uint32_t n, float limit, float *scores,
+                             std::uint32_t *within) const noexcept;
   // score + offset is proportional to the squared distance in the graph's metric, about.
   [[nodiscard]] float offset() const noexcept { return offset_; }
   // Its code, code_dims of them, and their scale.  REQUIRES: purpose PHNSW_FOR_SEARCH.
@@ -36,6 +43,7 @@ class Query {
   void set_search(const float *vector) noexcept;
   // Quantises y_ into code_, and fixes the offset.
   void quantise() noexcept;
+  void choose_part() noexcept;
 
   void products(const phnsw_slot *const *slots, std::uint32_t n, std::int32_t *dots) const noexcept;
   void score_search(const phnsw_slot *const *slots, std::uint32_t n, const std::int32_t *dots,
@@ -54,6 +62,9 @@ class Query {
   bool zero_ = false;          // a zero vector under cosine
   bool usable_ = false;        // y_ fits float32
   float offset_ = 0;
+  std::uint32_t part_ = 0;   // coordinates; 0: codes are scored as a whole
+  float part_norm2_ = 0;     // squared norm of the query's code in them
+  float part_factor_ = 0;    // from a squared distance in them to what the whole one exceeds
   double norm_ = 0;            // upper bound of |y_|
   double tail2_ = 0;           // squared norm of the coordinates beyond code_dims
   double error_ = 0;           // upper bound of the distance between y_ and the exactly rotated query

@@ -3,10 +3,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 namespace phnsw {
 
 namespace {
+
+// Passing over pays where at least one node in so many is beyond the limit; that many nodes tell.  Where it does not, it is tried again
+// after as many, then after twice as many: on its way to the query a search finds little that is farther, where data have no
+// structure it never does.
+constexpr std::uint32_t kTested = 48, kBeyondShare = 4;
+constexpr std::uint32_t kPauseMax = 16 * kTested;
 
 // A hop brings a handful of arrivals: insertion sort; only entry points and large lists are more.
 void sort_batch(Entry *batch, std::uint32_t n) noexcept {
@@ -32,6 +39,33 @@ void Search::begin(std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve) 
   keep_reserve_ = keep_reserve;
   entering_ = true;
   rank_ = 0;
+  passed_over_.clear();
+  tested_ = beyond_ = untested_ = 0;
+  pause_ = kTested;
+  taken_ = false;
+}
+
+float Search::limit() const noexcept {
+  if (taken_ || untested_ != 0 || !window_.full()) return std::numeric_limits<float>::infinity();
+  return score_of(window_.data()[window_.size() - 1]);
+}
+
+void Search::pass_over(const std::uint32_t *ids, std::uint32_t n, std::uint32_t tested) {
+  tested_ += tested;
+  beyond_ += n;
+  if (keep_reserve_) passed_over_.insert(passed_over_.end(), ids, ids + n);
+  if (tested_ < kTested) return;
+  const bool pays = beyond_ * kBeyondShare >= tested_;
+  untested_ = pays ? 0 : pause_;
+  pause_ = pays ? kTested : std::min(2 * pause_, kPauseMax);
+  tested_ = beyond_ = 0;
+}
+
+std::uint32_t Search::unscored(std::uint32_t *ids, std::uint32_t n) noexcept {
+  const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(n, passed_over_.size()));
+  std::copy_n(passed_over_.end() - count, count, ids);
+  passed_over_.resize(passed_over_.size() - count);
+  return count;
 }
 
 bool Search::beyond() const noexcept {
@@ -42,6 +76,7 @@ bool Search::beyond() const noexcept {
 }
 
 void Search::offer(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n) {
+  untested_ -= std::min(untested_, n);
   for (std::uint32_t done = 0; done < n; done += Candidates::kBatch) {
     const std::uint32_t count = std::min(n - done, Candidates::kBatch);
     if (entering_) {
@@ -119,6 +154,7 @@ const phnsw_candidate *Search::passed(std::uint32_t *n) {
 }
 
 void Search::take(std::uint32_t n) noexcept {
+  taken_ = true;
   window_.drop_front(std::min(n, window_.size()));
   window_.widen();
   while (!window_.full() && !reserve_.empty()) window_.append(reserve_.take());

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "capi/phnsw_search.h"
 #include "graph/candidates.hpp"
@@ -54,11 +55,22 @@ class Search {
   // Scored candidates.  REQUIRES: ids come from fresh(), or fresh() has not been called yet.
   void offer(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
 
+  // What has to score less than this to enter the window.  +inf: anything does, or a score is wanted whatever it is: candidates have been
+  // taken, so that what is farther will be wanted too, or so few were passed over that asking does not pay.
+  [[nodiscard]] float limit() const noexcept;
+
+  // Of `tested` ids from fresh() these n were found to be beyond limit(), and not scored.  keep_reserve: they are remembered.
+  void pass_over(const std::uint32_t *ids, std::uint32_t n, std::uint32_t tested);
+
+  // Stores the ids that were passed over, n at most, and forgets them; returns how many.  Their scores may be offered now.
+  std::uint32_t unscored(std::uint32_t *ids, std::uint32_t n) noexcept;
+
   // The window, nearest first; valid until the next call that is not const.
   [[nodiscard]] const phnsw_candidate *window() const noexcept;
   [[nodiscard]] std::uint32_t window_size() const noexcept { return window_.size(); }
 
   // Removes the first n (at most all) of the window and refills it from the reserve.
+  // Afterwards what unscored() gives belongs to what is left, and is to be offered.
   void take(std::uint32_t n) noexcept;
 
   // Removes the first n (fewer than ef) with their places, so that nothing has to move up.
@@ -69,7 +81,8 @@ class Search {
 
   [[nodiscard]] std::size_t memory() const noexcept {
     return sizeof *this + visited_.memory() + window_.memory() + reserve_.memory() +
-           (shown_.size() + passed_.size()) * sizeof(phnsw_candidate) + nearest_passed_.size() * sizeof(Entry);
+           (shown_.size() + passed_.size()) * sizeof(phnsw_candidate) + nearest_passed_.size() * sizeof(Entry) +
+           passed_over_.capacity() * sizeof(std::uint32_t);
   }
 
  private:
@@ -84,6 +97,11 @@ class Search {
   mutable Array<phnsw_candidate> shown_;  // window() writes them
   Array<Entry> nearest_passed_;
   Array<phnsw_candidate> passed_;
+  std::vector<std::uint32_t> passed_over_;  // unscored
+  std::uint32_t tested_ = 0, beyond_ = 0;   // by pass_over(), lately: in all, and passed over
+  std::uint32_t untested_ = 0;              // so many more offers before passing over is tried again
+  std::uint32_t pause_ = 0;                 // untested_, the next time that it does not pay
+  bool taken_ = false;
   bool keep_reserve_ = false;
   bool entering_ = true;  // no fresh() since begin(): offers are entry points
   std::uint32_t rank_ = 0;  // 0: only the window's size ends the search

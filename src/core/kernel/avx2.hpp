@@ -27,6 +27,23 @@ namespace phnsw {
   return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
 }
 
+// Calls four(a, four codes, n, four dots, four squares) for all codes: Kernels::dots_squares.
+template <class Four>
+static inline void by_four(const Four &four, const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
+                           std::int32_t *dots, std::int32_t *squares) {
+  std::uint32_t i = 0;
+  for (; i + 4 <= count; i += 4) four(a, b + i, n, dots + i, squares + i);
+  if (i == count) return;
+  const std::int8_t *last[4];
+  std::int32_t sums[4], own[4];
+  for (std::uint32_t k = 0; k < 4; k++) last[k] = b[i + k < count ? i + k : i];
+  four(a, last, n, sums, own);
+  for (std::uint32_t k = 0; i + k < count; k++) {
+    dots[i + k] = sums[k];
+    squares[i + k] = own[k];
+  }
+}
+
 // All bits in the last `rest` of 32 bytes: what a load that ends with the range may count, when the others were counted.
 [[maybe_unused]] static __m256i last32(std::uint32_t rest) {
   alignas(64) static constexpr std::int64_t kBits[8] = {0, 0, 0, 0, -1, -1, -1, -1};

@@ -28,6 +28,9 @@ struct Kernels {
   void (*dots_u8s8)(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
                     std::int32_t *dots);
   std::uint32_t dots_added;
+  // The first coordinates of a hop's codes: dots[i] = <a - 128, b[i]>, squares[i] = <b[i], b[i]>.  REQUIRES: n is a multiple of 64.
+  void (*dots_squares)(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
+                       std::int32_t *dots, std::int32_t *squares);
   // b holds 4-bit coordinates, two a byte (even index in the low half), each stored as value + 8.
   // The result is that of the true (signed) values: no correction is left to the caller but a's 128.
   std::int32_t (*dot_u8s4)(const std::uint8_t *a, const std::uint8_t *b, std::uint32_t n);

@@ -25,6 +25,19 @@ void dots_u8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t
   for (std::uint32_t i = 0; i < count; i++) dots[i] = dot_u8s8(a, b[i], n);
 }
 
+void dots_squares(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
+                  std::int32_t *dots, std::int32_t *squares) {
+  for (std::uint32_t i = 0; i < count; i++) {
+    std::int32_t dot = 0, square = 0;
+    for (std::uint32_t j = 0; j < n; j++) {
+      dot += (a[j] - 128) * b[i][j];
+      square += b[i][j] * b[i][j];
+    }
+    dots[i] = dot;
+    squares[i] = square;
+  }
+}
+
 std::int32_t dot_s8s8(const std::int8_t *a, const std::int8_t *b, std::uint32_t n) {
   std::int32_t sum = 0;
   for (std::uint32_t i = 0; i < n; i++) sum += a[i] * b[i];
@@ -171,7 +184,7 @@ void code_sums(const float *x, float scale, const std::int8_t *c, std::uint32_t 
 
 }  // namespace
 
-constinit const Kernels kScalarKernels = {"scalar",     Simd::kScalar, dot_u8s8,     dot_s8s8, dots_u8s8, 128, dot_u8s4, dot_s4s4,
+constinit const Kernels kScalarKernels = {"scalar",     Simd::kScalar, dot_u8s8,     dot_s8s8, dots_u8s8, 128, dots_squares, dot_u8s4, dot_s4s4,
                                           square_f32s8, dot_f32s8,     square_f32s4, dot_f32s4, l2_f32,   ip_f32,
                                           l1_f32,       cosine_f32,    widen,        narrow,    scale_by, subtract,
                                           flip,         mix,           fwht,         quantise,  code_sums};
