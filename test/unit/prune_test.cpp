@@ -11,7 +11,8 @@ namespace {
 
 using points_test::World;
 
-std::vector<std::uint32_t> by_definition(const World &world, std::vector<std::uint64_t> keys, std::uint32_t m) {
+std::vector<std::uint32_t> by_definition(const World &world, std::vector<std::uint64_t> keys, std::uint32_t m,
+                                         const float *radius) {
   std::sort(keys.begin(), keys.end());
   std::vector<std::uint64_t> kept, others;
   for (const std::uint64_t key : keys) {
@@ -21,6 +22,10 @@ std::vector<std::uint32_t> by_definition(const World &world, std::vector<std::ui
     }
     (keep ? kept : others).push_back(key);
   }
+  const auto unit = [radius](std::uint64_t key) { return radius != nullptr ? radius[neighbour_index(key)] : 1.0f; };
+  std::stable_sort(others.begin(), others.end(), [&](std::uint64_t a, std::uint64_t b) {
+    return neighbour_distance(a) / unit(a) < neighbour_distance(b) / unit(b);
+  });
   for (const std::uint64_t key : others) {
     const bool near = neighbour_distance(key) <= kFillShare * neighbour_distance(keys[keys.size() / 4]);
     if (near && kept.size() < m) kept.push_back(key);
@@ -35,6 +40,8 @@ TEST(Prune, IsTheHeuristic) {
   for (const std::uint32_t dims : {2u, 30u, 200u}) {
     World world(500, dims, dims + 3);
     std::mt19937 random(dims);
+    std::vector<float> radius(500);
+    for (float &x : radius) x = std::uniform_real_distribution<float>(0.5f, 2.0f)(random);
     for (const std::uint32_t n : {0u, 1u, 2u, 9u, 33u, 68u, 250u}) {
       for (const std::uint32_t m : {1u, 4u, 32u, 200u}) {
         std::set<std::uint32_t> candidates;
@@ -42,10 +49,12 @@ TEST(Prune, IsTheHeuristic) {
         std::vector<std::uint64_t> keys;
         for (const std::uint32_t id : candidates) keys.push_back(neighbour_key(world.distance(0, id), id));
         std::shuffle(keys.begin(), keys.end(), random);
-        const std::vector<std::uint32_t> expected = by_definition(world, keys, m);
-        std::vector<std::uint32_t> list(m);
-        list.resize(prune(world.points, keys.data(), n, m, list.data()));
-        ASSERT_EQ(list, expected) << n << " " << m;
+        for (const float *unit : {static_cast<const float *>(nullptr), static_cast<const float *>(radius.data())}) {
+          const std::vector<std::uint32_t> expected = by_definition(world, keys, m, unit);
+          std::vector<std::uint32_t> list(m);
+          list.resize(prune(world.points, keys.data(), n, m, unit, list.data()));
+          ASSERT_EQ(list, expected) << n << " " << m;
+        }
       }
     }
   }

@@ -23,10 +23,34 @@ Status brute_force(BuildContext &context, const Points &points, Reservoirs &rese
       1, [&](std::size_t, unsigned) { leaves.process_whole_level(points.n, sketches, reservoirs, work); });
 }
 
+// A point's radius: the squared distance of the candidate of this rank.
+constexpr std::uint32_t kRadiusRank = 8;
+
+Status measure_radii(BuildContext &context, const Reservoirs &reservoirs, const ArenaArray<float> &radius) {
+  constexpr std::uint32_t kBlock = 1024;
+  const std::uint32_t points = static_cast<std::uint32_t>(radius.size());
+  return context.team.for_each((points + kBlock - 1) / kBlock, [&](std::size_t block, unsigned) {
+    std::uint64_t keys[Reservoirs::kCapacityMax];
+    float distances[Reservoirs::kCapacityMax];
+    const std::uint32_t begin = static_cast<std::uint32_t>(block) * kBlock, end = std::min(points, begin + kBlock);
+    for (std::uint32_t i = begin; i < end; i++) {
+      const std::uint32_t n = reservoirs.candidates(i, keys), place = std::min(n, kRadiusRank) - 1;
+      if (n == 0) continue;
+      for (std::uint32_t x = 0; x < n; x++) distances[x] = neighbour_distance(keys[x]);
+      std::nth_element(distances, distances + place, distances + n);
+      radius[i] = distances[place];
+    }
+  });
+}
+
 Status prune_all(BuildContext &context, const Points &points, const Reservoirs &reservoirs, const HomeOrder &home,
                  LevelLinks *links) {
   constexpr std::uint32_t kBlock = 64;
   if (context.progress.phase() == PHNSW_PHASE_LEAVES) context.progress.begin(PHNSW_PHASE_PRUNE, points.n);
+  ArenaArray<float> radius;
+  Status status = radius.allocate(context.arena, points.n);
+  if (status.ok()) status = measure_radii(context, reservoirs, radius);
+  if (!status.ok()) return status;
   return context.team.for_each((points.n + kBlock - 1) / kBlock, [&](std::size_t block, unsigned) {
     // While one point is pruned, the candidates of the next and the reservoir of the one after are on their way.
     std::uint64_t keys[2][Reservoirs::kCapacityMax];
@@ -41,7 +65,7 @@ Status prune_all(BuildContext &context, const Points &points, const Reservoirs &
     for (std::uint32_t i = begin; i < end && !context.team.stopped(); i++) {
       if (i + 1 < end) prepare(i + 1);
       const std::uint32_t id = home.order[i];
-      links->counts[id] = static_cast<std::uint8_t>(prune(points, keys[i & 1], n[i & 1], links->capacity, reservoirs.list(id)));
+      links->counts[id] = static_cast<std::uint8_t>(prune(points, keys[i & 1], n[i & 1], links->capacity, radius.data(), reservoirs.list(id)));
     }
     context.progress.add(end - begin);
   });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 
 #include "base/array.hpp"
 
@@ -42,7 +43,8 @@ void prefetch_candidates(const Points &points, const std::uint64_t *keys, std::u
   }
 }
 
-std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, std::uint32_t m, std::uint32_t *list) noexcept {
+std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, std::uint32_t m, const float *radius,
+                    std::uint32_t *list) noexcept {
   const GemmKernels &gemm = gemm_kernels();
   sort_keys(keys, n);
   // Each candidate that is kept strikes out those that are nearer to it than to the point; what remains is always `alive`, with what
@@ -82,12 +84,21 @@ std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, 
   }
   // Far offers earn their place by the heuristic only: as fill they would make every hop dearer and lead nowhere new.
   const float fill_limit = n == 0 ? 0.0f : kFillShare * neighbour_distance(keys[n / 4]);
-  for (std::uint32_t i = 0; i < n && count < m; i++) {
-    if (chosen[i]) continue;
-    if (neighbour_distance(keys[i]) > fill_limit) break;
-    chosen[i] = true;
-    count++;
+  std::uint64_t fill[kCandidatesMax];
+  std::uint32_t fills = 0;
+  for (std::uint32_t i = 0; i < n && neighbour_distance(keys[i]) <= fill_limit; i++) {
+    if (!chosen[i]) fill[fills++] = neighbour_key(neighbour_distance(keys[i]), i);
   }
+  const std::uint32_t places = m - count;
+  if (fills > places && radius != nullptr) {
+    for (std::uint32_t x = 0; x < fills; x++) {
+      const std::uint32_t i = neighbour_index(fill[x]);
+      const float unit = std::max(radius[neighbour_index(keys[i])], std::numeric_limits<float>::min());
+      fill[x] = neighbour_key(neighbour_distance(keys[i]) / unit, i);
+    }
+    std::nth_element(fill, fill + places, fill + fills);
+  }
+  for (std::uint32_t x = 0; x < std::min(fills, places); x++) chosen[neighbour_index(fill[x])] = true;
   std::uint32_t written = 0;
   for (std::uint32_t i = 0; i < n; i++) {
     if (chosen[i]) list[written++] = neighbour_index(keys[i]);

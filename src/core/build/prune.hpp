@@ -1,8 +1,8 @@
 // Prune: from a point's candidates to its list, by the HNSW heuristic.
 //
 // Nearest first, a candidate is kept unless a kept one is nearer to it than the point is; places that stay empty are
-// filled with the nearest of the others (Malkov and Yashunin, algorithm 4, keepPrunedConnections).  Ties go to the smaller
-// id.  Pure.
+// filled from the others (Malkov and Yashunin, algorithm 4, keepPrunedConnections): with those whose own neighbours are the
+// farthest for their distance, since few other lists have them.  Ties go to the smaller id, of fill to the nearer.  Pure.
 #pragma once
 
 #include "build/context.hpp"
@@ -13,7 +13,9 @@ namespace phnsw {
 inline constexpr float kFillShare = 1.2f;
 
 // keys[n]: candidates (distance to the point, id), distinct, n <= 256; sorted on return.  Writes at most m ids, nearest first.
-std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, std::uint32_t m, std::uint32_t *list) noexcept;
+// radius: of every point the squared distance of one of its near ones; null: fill is the nearest.
+std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, std::uint32_t m, const float *radius,
+                    std::uint32_t *list) noexcept;
 
 // Asks for what prune() will read.
 void prefetch_candidates(const Points &points, const std::uint64_t *keys, std::uint32_t n) noexcept;

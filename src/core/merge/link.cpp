@@ -150,7 +150,7 @@ class Linker {
     }
     std::copy(graph_.window(row), graph_.window(row) + known, keys);
     n = known + measure_keys(point, fellows, n, keys + known);
-    graph_.lists.counts[point] = static_cast<std::uint8_t>(prune(points_, keys, n, graph_.m(), graph_.lists.list(point)));
+    graph_.lists.counts[point] = static_cast<std::uint8_t>(prune(points_, keys, n, graph_.m(), nullptr, graph_.lists.list(point)));
   }
 
   template <class Body>
