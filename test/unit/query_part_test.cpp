@@ -127,6 +127,39 @@ TEST_F(QueryPart, LimitsOfAllSizes) {
   EXPECT_TRUE(near[0] && near[70]);
 }
 
+// Rows that are small beside their distance from the query lie in one direction: no such query may lose them all.
+TEST_F(QueryPart, LeavesOutNoMoreForQueriesFarAway) {
+  Rng rng(6);
+  std::vector<std::vector<float>> vectors;
+  for (int i = 0; i < 200; i++) vectors.push_back(gaussian_vector(rng, 400));
+  encode(choose(PHNSW_L2, 400), vectors);
+  for (int round = 0; round < 100; round++) {
+    std::vector<float> q = gaussian_vector(rng, 400);
+    for (float &x : q) x *= 30;
+    phnsw_query_set(query_.get(), q.data(), PHNSW_FOR_SEARCH);
+    const Within w = ask(0.5f);
+    std::uint32_t missed = 0;
+    for (std::size_t i = 0; i < vectors.size(); i++) missed += w.whole[i] < limit_ && !w.scored[i];
+    EXPECT_LE(missed, 5u) << round;
+  }
+}
+
+// A query whose squared norm is beyond float32 has no offset: with its part every node opposite to it would be beyond any limit.
+TEST_F(QueryPart, IsNotUsedForQueriesWithoutOffset) {
+  Rng rng(5);
+  std::vector<float> q = gaussian_vector(rng, 400);
+  std::vector<std::vector<float>> vectors;
+  for (std::uint32_t i = 1; i <= 200; i++) {
+    vectors.push_back(q);
+    for (float &x : vectors.back()) x = -1e13f * static_cast<float>(i) * (x + static_cast<float>(gaussian(rng)));
+  }
+  encode(choose(PHNSW_L2, 400), vectors);
+  for (float &x : q) x *= 1e18f;
+  phnsw_query_set(query_.get(), q.data(), PHNSW_FOR_SEARCH);
+  EXPECT_EQ(phnsw_query_offset(query_.get()), 0.0f);
+  EXPECT_EQ(phnsw_query_part(query_.get()), 0u);
+}
+
 TEST_F(QueryPart, IsOfLongCodesForSearchesByDistance) {
   Rng rng(3);
   const auto part = [&](phnsw_codec_params params, phnsw_query_purpose purpose) {

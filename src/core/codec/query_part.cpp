@@ -32,15 +32,19 @@ void Query::choose_part() noexcept {
   const phnsw_codec_params &p = codec_.params();
   part_ = 0;
   if (purpose_ != PHNSW_FOR_SEARCH || p.bits != 8 || p.metric == PHNSW_IP || p.code_dims < kDimsMin || !usable_) return;
+  // No offset: the squared norm is beyond float32, and a limit says nothing of the distance.
+  if (!(offset_ > 0.0f)) return;
   part_ = std::max(p.code_dims / kPartShare / kLine * kLine, kPartDimsMin);
-  const double dims = p.code_dims, share = part_ / dims;
-  // Of a random direction `share` of the square is in the part, Beta distributed with dims / 2 degrees of freedom in all.
-  const double deviation = std::sqrt((1 - share) / (share * (dims / 2 + 1)));
-  part_factor_ = static_cast<float>(1 / (share * (1 + kDeviations * deviation)));
   const std::uint8_t *code = code_.data();
   std::int32_t square = 0;
   for (std::uint32_t i = 0; i < part_; i++) square += (code[i] - 128) * (code[i] - 128);
   part_norm2_ = head_.scale * head_.scale * static_cast<float>(square);
+  const double dims = p.code_dims, share = part_ / dims;
+  // Of a random direction `share` of the square is in the part, Beta distributed with dims / 2 degrees of freedom in all.  Seen from a
+  // query that is far from all rows they lie in one direction, its own, and nothing averages out what that has too much of.
+  const double deviation = std::sqrt((1 - share) / (share * (dims / 2 + 1)));
+  const double own = static_cast<double>(part_norm2_) / static_cast<double>(offset_);
+  part_factor_ = static_cast<float>(1 / (std::max(share, own) * (1 + kDeviations * deviation)));
 }
 
 std::uint32_t Query::score_within(const phnsw_slot *const *slots, std::uint32_t n, float limit, float *scores,
