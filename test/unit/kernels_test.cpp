@@ -175,31 +175,45 @@ TEST_P(KernelsTest, IntegerDotProductsTakeAnyAlignment) {
   }
 }
 
+// A query's code and those of a hop, every third of them of extreme coordinates; each ends at a guard page.
+struct Hop {
+  Hop(Rng &rng, std::uint32_t dims) : n(dims), query(dims) {
+    for (std::uint32_t i = 0; i < n; i++) query[i] = i % 7 < 2 ? (i % 2 == 0 ? 255 : 1) : static_cast<std::uint8_t>(rng.next() % 255 + 1);
+  }
+  void add(Rng &rng) {
+    const bool extremes = codes.size() % 3 == 2;
+    owned.push_back(std::make_unique<Guarded<std::int8_t>>(n));
+    for (std::uint32_t i = 0; i < n; i++) {
+      const std::int8_t extreme = i % 2 == 0 ? 127 : -127;
+      (*owned.back())[i] = extremes ? extreme : static_cast<std::int8_t>(static_cast<std::int32_t>(rng.next() % 255) - 127);
+    }
+    codes.push_back(owned.back()->data());
+  }
+  std::uint32_t n;
+  Guarded<std::uint8_t> query;
+  std::vector<std::unique_ptr<Guarded<std::int8_t>>> owned;
+  std::vector<const std::int8_t *> codes;
+};
+
 // Many codes at once: the same numbers as one by one, whatever their number; every code ends at a guard page.
 TEST_P(KernelsTest, ProductsOfManyCodesAreThoseOfEach) {
   Rng rng(12);
   for (const std::uint32_t n : {0u, 1u, 15u, 16u, 31u, 32u, 33u, 63u, 64u, 65u, 100u, 128u, 200u, 768u, 16001u}) {
-    Guarded<std::uint8_t> u(n);
-    for (std::uint32_t i = 0; i < n; i++) u[i] = i % 7 < 2 ? (i % 2 == 0 ? 255 : 1) : static_cast<std::uint8_t>(rng.next() % 255 + 1);
-    std::vector<std::unique_ptr<Guarded<std::int8_t>>> codes;
-    std::vector<const std::int8_t *> pointers;
+    Hop hop(rng, n);
+    const std::uint8_t *u = hop.query.data();
+    const std::vector<const std::int8_t *> &pointers = hop.codes;
     for (std::uint32_t count = 0; count <= 9; count++) {
       std::vector<std::int32_t> dots(count + 1, -7);
-      k().dots_u8s8(u.data(), pointers.data(), count, n, dots.data());
+      k().dots_u8s8(u, pointers.data(), count, n, dots.data());
       for (std::uint32_t i = 0; i < count; i++) {
         // 128 * sum(b), or what the kernel has left the caller of it.
         std::int32_t sum = 0;
         for (std::uint32_t x = 0; x < n; x++) sum += pointers[i][x];
         const std::int32_t left = dots[i] - static_cast<std::int32_t>(k().dots_added) * sum;
-        ASSERT_EQ(left, phnsw::kScalarKernels.dot_u8s8(u.data(), pointers[i], n) - 128 * sum) << n << " " << count;
+        ASSERT_EQ(left, phnsw::kScalarKernels.dot_u8s8(u, pointers[i], n) - 128 * sum) << n << " " << count;
       }
       ASSERT_EQ(dots[count], -7) << "written behind the last";
-      codes.push_back(std::make_unique<Guarded<std::int8_t>>(n));
-      for (std::uint32_t i = 0; i < n; i++) {
-        const std::int8_t extreme = i % 2 == 0 ? 127 : -127;
-        (*codes.back())[i] = count % 3 == 2 ? extreme : static_cast<std::int8_t>(static_cast<std::int32_t>(rng.next() % 255) - 127);
-      }
-      pointers.push_back(codes.back()->data());
+      hop.add(rng);
     }
   }
 }
@@ -208,13 +222,12 @@ TEST_P(KernelsTest, ProductsOfManyCodesAreThoseOfEach) {
 TEST_P(KernelsTest, ProductsAndSquaresOfTheFirstCoordinates) {
   Rng rng(13);
   for (const std::uint32_t n : {64u, 128u, 192u, 448u}) {
-    Guarded<std::uint8_t> u(n);
-    for (std::uint32_t i = 0; i < n; i++) u[i] = i % 7 < 2 ? (i % 2 == 0 ? 255 : 1) : static_cast<std::uint8_t>(rng.next() % 255 + 1);
-    std::vector<std::unique_ptr<Guarded<std::int8_t>>> codes;
-    std::vector<const std::int8_t *> pointers;
+    Hop hop(rng, n);
+    const std::uint8_t *u = hop.query.data();
+    const std::vector<const std::int8_t *> &pointers = hop.codes;
     for (std::uint32_t count = 0; count <= 9; count++) {
       std::vector<std::int32_t> dots(count + 1, -7), squares(count + 1, -7);
-      k().dots_squares(u.data(), pointers.data(), count, n, dots.data(), squares.data());
+      k().dots_squares(u, pointers.data(), count, n, dots.data(), squares.data());
       for (std::uint32_t i = 0; i < count; i++) {
         std::int32_t dot = 0, square = 0;
         for (std::uint32_t x = 0; x < n; x++) {
@@ -226,12 +239,7 @@ TEST_P(KernelsTest, ProductsAndSquaresOfTheFirstCoordinates) {
       }
       ASSERT_EQ(dots[count], -7) << "written behind the last";
       ASSERT_EQ(squares[count], -7) << "written behind the last";
-      codes.push_back(std::make_unique<Guarded<std::int8_t>>(n));
-      for (std::uint32_t i = 0; i < n; i++) {
-        const std::int8_t extreme = i % 2 == 0 ? 127 : -127;
-        (*codes.back())[i] = count % 3 == 2 ? extreme : static_cast<std::int8_t>(static_cast<std::int32_t>(rng.next() % 255) - 127);
-      }
-      pointers.push_back(codes.back()->data());
+      hop.add(rng);
     }
   }
 }

@@ -95,7 +95,7 @@ PHNSW_API void phnsw_query_score(const phnsw_query *query, const phnsw_slot *con
 /*
  * The same for the slots that may score less than limit: within[0 ... result) are their positions, ascending, scores[within[i]] their
  * scores.  The others are farther, as far as the first phnsw_query_part() bytes of their codes tell, which are all that is read of them:
- * of those that score less a few in a thousand are missed, just below the limit (codec/README.md).  within has room for n.
+ * of those that score less one or two in a hundred may be missed (codec/README.md).  within has room for n.
  * REQUIRES: phnsw_query_part() != 0.
  */
 PHNSW_API uint32_t phnsw_query_score_within(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n, float limit,

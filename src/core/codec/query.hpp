@@ -23,8 +23,8 @@ class Query {
   void score(const phnsw_slot *const *slots, std::uint32_t n, float *scores) const noexcept;
   // So many bytes, the first of each code, tell which slots score less than a limit; 0: score_within() is not to be used.
   [[nodiscard]] std::uint32_t part() const noexcept { return part_; }
-  // Scores the slots that may score less than `limit`, n at most; the others, whose scores stay as they are, are farther, but for one in
-  // some hundred of those just within.  within[]: the positions of those that were scored, ascending, room for n; returns how many.
+  // Scores the slots that may score less than `limit`, n at most; the others, whose scores stay as they are, are farther, but for one or
+  // two in a hundred of those that are within.  within[]: the positions of those that were scored, ascending, room for n; returns how many.
   // REQUIRES: part() != 0.
   std::uint32_t score_within(const phnsw_slot *const *slots, std::uint32_t n, float limit, float *scores,
                              std::uint32_t *within) const noexcept;
