@@ -37,6 +37,12 @@ ALTER TABLE k_long ALTER v SET STORAGE external;
 INSERT INTO k_long SELECT i, test_vector(i, 600) FROM generate_series(1, 1000) i;
 CREATE INDEX k_long_v ON k_long USING phnsw (v);
 
+-- many rows, of both types: what a scan hands out and a filter rejects is dearer than what a sequential scan passes by
+CREATE TABLE many AS SELECT i AS id, i % 100 AS hundredth, i % 1000 AS seldom, v::vector(8) AS v, v::halfvec(8) AS h
+FROM (SELECT i, test_vector(i, 8) AS v FROM generate_series(1, 60000) i OFFSET 0) AS made;
+CREATE INDEX many_v ON many USING phnsw (v);
+CREATE INDEX many_h ON many USING phnsw (h);
+
 -- 10 rows
 CREATE TABLE tiny AS SELECT * FROM k WHERE id <= 10;
 CREATE INDEX tiny_v ON tiny USING phnsw (v);
@@ -60,7 +66,7 @@ INSERT INTO loaded SELECT id, v FROM k_all;
 
 CREATE TABLE groups (id int PRIMARY KEY, name text);
 INSERT INTO groups VALUES (0, 'even'), (1, 'odd');
-ANALYZE p, k_l2, k_ip, k_cosine, k_all, k_long, tiny, texts, parts, groups;
+ANALYZE p, k_l2, k_ip, k_cosine, k_all, k_long, many, tiny, texts, parts, groups;
 
 -- A plan in short: node types, with the index or table of a scan; what lies below a node stands in its parentheses.
 CREATE FUNCTION nodes_of(plan json) RETURNS text LANGUAGE sql AS $$
@@ -125,6 +131,20 @@ INSERT INTO cases (name, expected, query) VALUES
 	$$SELECT id FROM p WHERE common = 1 ORDER BY v <-> Q LIMIT 10$$),
 ('filter: one row in 500, without an index', 'Limit(Sort(Seq Scan p))',
 	$$SELECT id FROM p WHERE seldom = 17 ORDER BY v <-> Q LIMIT 10$$),
+('60,000 rows', 'Limit(Index Scan many_v)',
+	$$SELECT id FROM many ORDER BY v <-> Q LIMIT 10$$),
+('60,000 rows: one in 100', 'Limit(Index Scan many_v)',
+	$$SELECT id FROM many WHERE hundredth = 17 ORDER BY v <-> Q LIMIT 10$$),
+('60,000 rows: one in 1,000', 'Limit(Sort(Seq Scan many))',
+	$$SELECT id FROM many WHERE seldom = 17 ORDER BY v <-> Q LIMIT 10$$),
+('60,000 rows: LIMIT 1000', 'Limit(Index Scan many_v)',
+	$$SELECT id FROM many ORDER BY v <-> Q LIMIT 1000$$),
+('60,000 rows: LIMIT 40000', 'Limit(Sort(Seq Scan many))',
+	$$SELECT id FROM many ORDER BY v <-> Q LIMIT 40000$$),
+('60,000 rows of halves', 'Limit(Index Scan many_h)',
+	$$SELECT id FROM many ORDER BY h <-> Q LIMIT 10$$),
+('60,000 rows of halves: one in 1,000', 'Limit(Sort(Seq Scan many))',
+	$$SELECT id FROM many WHERE seldom = 17 ORDER BY h <-> Q LIMIT 10$$),
 ('filter: one row, by a b-tree', 'Limit(Sort(Index Scan p_rare))',
 	$$SELECT id FROM p WHERE rare = 17 ORDER BY v <-> Q LIMIT 10$$),
 ('filter: 14 rows, by a b-tree', 'Limit(Sort(Index Scan p_rare))',
@@ -282,5 +302,5 @@ RESET enable_seqscan;
 SELECT phnsw_check('p_v');
 DEALLOCATE ALL;
 DROP FUNCTION startup, planned, plan_of, nodes_of;
-DROP TABLE p, k, k_l2, k_ip, k_cosine, k_all, k_long, tiny, texts, parts, loaded, groups, small, cases, twice;
+DROP TABLE p, k, k_l2, k_ip, k_cosine, k_all, k_long, many, tiny, texts, parts, loaded, groups, small, cases, twice;
 DROP FUNCTION test_vector;

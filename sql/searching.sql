@@ -50,6 +50,10 @@ SET enable_sort = off;
 SELECT count(*) FROM (SELECT id FROM items WHERE id % 500 = 0 ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 17) LIMIT 20) t;
 SELECT count(DISTINCT id) FROM (SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 17) LIMIT 10000) t;
 
+SELECT id FROM (SELECT id, embedding <-> (SELECT embedding FROM items WHERE id = 17) AS distance
+                FROM items WHERE id % 500 = 0 ORDER BY distance LIMIT 20) AS found
+ORDER BY distance + 0;
+
 SET phnsw.iterative_scan = relaxed_order;
 SELECT count(DISTINCT id) FROM (SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 17) LIMIT 10000) t;
 

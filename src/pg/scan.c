@@ -166,6 +166,7 @@ enter_graph(PhnswScan *so)
 
 	if (so->search == NULL)
 		so->search = phnsw_search_borrow(so->pi, so->search_context);
+	phnsw_search_trim(so->search, (Size) work_mem * 1024 / 2);
 	if (phnsw_descend(so->index, so->pi, so->search, so->query, 0, &entry) == 0)
 		return false;
 	phnsw_ensure(phnsw_search_begin(so->search, phnsw_stop_ef(so->ef, &so->stop), so->pi->meta.nodes.limit, true, &error), &error);
@@ -180,6 +181,31 @@ enter_graph(PhnswScan *so)
 	search_window(so);
 	so->phase = PHNSW_SCAN_GRAPH;
 	return true;
+}
+
+/*
+ * A scan that went on for long has left arrays of up to work_mem.  The next one of a rescan would count them as its own, and sweep the index
+ * as soon as it wants a second window.
+ */
+static void
+forget_long_scan(PhnswScan *so)
+{
+	Size		most = (Size) work_mem * 1024 / 8;
+
+	if (so->hits_max * sizeof(PhnswHit) > most)
+	{
+		pfree(so->hits);
+		so->hits = NULL;
+		so->hits_max = 0;
+	}
+	if (so->emitted_max * sizeof(uint32) > most)
+	{
+		pfree(so->emitted);
+		so->emitted = NULL;
+		so->emitted_max = 0;
+	}
+	so->n_hits = 0;
+	so->n_emitted = 0;
 }
 
 static void
@@ -211,11 +237,10 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	so->ask_at = 0;
 	memset(so->asked, 0xFF, sizeof(so->asked));	/* InvalidBlockNumber */
 	so->n_ahead = 0;
-	so->n_hits = 0;
+	forget_long_scan(so);
 	so->last_bound = -INFINITY;
 	so->late_in_vain = so->late_passed = 0;
 	so->last_id = 0;
-	so->n_emitted = 0;
 	phnsw_emit_end(so);
 	scan->xs_recheck = false;
 	set_query(so, &scan->orderByData[0]);

@@ -70,6 +70,40 @@ foreach my $case ([ '64kB', 'strict_order' ], [ '64kB', 'relaxed_order' ], [ '1M
 	cmp_ok($grown, '<', ($case->[0] eq '1MB' ? 1024 : 64) + 400, "@$case: memory stays within bounds");
 	cmp_ok($sweeps, '>', $one, "@$case: by reading the index more often");
 }
+# ---- what a long scan leaves ----------------------------------------------------------------------------------------------------
+
+# The last scan of the session: (nodes evaluated, sweeps).
+my $short = "SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> '[0.4,-0.1,0.2,0.1,-0.3,0]' LIMIT 200) s";
+
+sub last_scan
+{
+	my ($session) = @_;
+
+	return split /\|/, $session->query_safe('SELECT distances, sweeps FROM phnsw_last_scan()');
+}
+
+foreach my $work_mem ('64kB', '512kB', '3MB')
+{
+	my $session = $node->background_psql('postgres', on_error_die => 1);
+
+	$session->query_safe("SET enable_seqscan = off; SET enable_sort = off; SET phnsw.ef_search = 40; SET work_mem = '$work_mem'");
+	$session->query_safe($short);
+	my ($before, $none) = last_scan($session);
+	is($none, 0, "$work_mem: 200 rows come from the graph");
+	$session->query_safe("SELECT count(*) FROM (SELECT id FROM t WHERE id % 50000 = 1 ORDER BY v <-> $query LIMIT 10) s");
+	cmp_ok((last_scan($session))[1], '>', 0, "$work_mem: a filter leads a scan to its end");
+	$session->query_safe($short);
+	my ($after, $sweeps) = last_scan($session);
+	is($sweeps, 0, "$work_mem: the next scan of 200 rows does not sweep");
+	cmp_ok($after, '<', 2 * $before, "$work_mem: nor does it cost more");
+
+	# One scan of a statement goes on for long, those after it begin with what it left.
+	my @queries = ("$query, 60000", map { "'[0.$_,0,0.1,0,0,0]', 200" } 1 .. 5);
+	$session->query_safe('SELECT count(*) FROM (VALUES (' . join('), (', @queries)
+		  . ')) AS q (v, n), LATERAL (SELECT id FROM t ORDER BY t.v <-> q.v::vector LIMIT q.n) AS s');
+	is((last_scan($session))[1], 0, "$work_mem: nor do short ones behind a long one in the same statement");
+	$session->quit;
+}
 check_index($node, 't_v', 'in the end');
 
 $node->stop;

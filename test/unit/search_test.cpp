@@ -391,4 +391,35 @@ TEST(Search, MemoryIsKeptAndReported) {
   EXPECT_LT(after_first, 200000u);
 }
 
+// What one search of everything has needed is given back, and later searches are as before: with bits and, beyond 16 million, with a hash.
+TEST(Search, IsTrimmed) {
+  Rng rng(35);
+  const Graph graph(rng, 3000, 16, 1u << 24);
+  for (const std::uint32_t id_limit : {3000u, (16u << 20) + 1}) {
+    SearchHandle search;
+    const auto search_for = [&](std::uint32_t ef) {
+      EXPECT_EQ(phnsw_search_begin(search, ef, id_limit, true, nullptr), PHNSW_OK);
+      offer(search, graph, {17});
+      run(search, graph);
+      std::vector<std::uint32_t> ids;
+      for (const phnsw_candidate &found : window_of(search)) ids.push_back(found.id);
+      return ids;
+    };
+    const std::vector<std::uint32_t> before = search_for(20);
+    const std::size_t small = phnsw_search_memory(search);
+    search_for(3000);
+    const std::size_t large = phnsw_search_memory(search);
+    EXPECT_GT(large, small + 50000);
+    phnsw_search_trim(search, large);
+    EXPECT_EQ(phnsw_search_memory(search), large);
+    phnsw_search_trim(search, large / 4);
+    EXPECT_LT(phnsw_search_memory(search), small);
+    EXPECT_EQ(search_for(20), before);
+    EXPECT_LE(phnsw_search_memory(search), small);
+    phnsw_search_trim(search, 0);
+    phnsw_search_trim(search, 0);
+    EXPECT_EQ(search_for(20), before);
+  }
+}
+
 }  // namespace

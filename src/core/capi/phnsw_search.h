@@ -102,6 +102,11 @@ PHNSW_API phnsw_status phnsw_search_take(phnsw_search *search, uint32_t n, phnsw
 PHNSW_API void phnsw_search_drop(phnsw_search *search, uint32_t n) PHNSW_NOEXCEPT;
 /* Bytes held; what a scan compares with work_mem. */
 PHNSW_API size_t phnsw_search_memory(const phnsw_search *search) PHNSW_NOEXCEPT;
+/*
+ * Before phnsw_search_begin(): gives back what earlier searches have needed, where that is more than so many bytes.  What an index of
+ * so many nodes takes whatever is searched for is neither counted nor given back.
+ */
+PHNSW_API void phnsw_search_trim(phnsw_search *search, size_t bytes) PHNSW_NOEXCEPT;
 
 /*
  * Calibration of the rule that stops a search by distance: what searches of the same queries found in all, and cost, with each

@@ -100,6 +100,8 @@ void phnsw_find_stops(const phnsw_calibration *lines, const phnsw_tallies *talli
   phnsw::find_stops(lines, tallies, n, wanted, stops);
 }
 
+void phnsw_search_trim(phnsw_search *search, std::size_t bytes) noexcept { search->search.trim(bytes); }
+
 std::size_t phnsw_search_memory(const phnsw_search *search) noexcept { return search->search.memory(); }
 
 }  // extern "C"

@@ -45,6 +45,17 @@ void Search::begin(std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve) 
   taken_ = false;
 }
 
+void Search::trim(std::size_t bytes) noexcept {
+  if (memory() - visited_.memory() + visited_.memory_by_work() <= bytes) return;
+  visited_.trim();
+  window_ = Candidates();
+  reserve_ = Reserve();
+  shown_ = Array<phnsw_candidate>();
+  nearest_passed_ = Array<Entry>();
+  passed_ = Array<phnsw_candidate>();
+  passed_over_ = std::vector<std::uint32_t>();
+}
+
 float Search::limit() const noexcept {
   if (taken_ || untested_ != 0 || !window_.full()) return std::numeric_limits<float>::infinity();
   return score_of(window_.data()[window_.size() - 1]);

@@ -79,6 +79,10 @@ class Search {
   // The nearest n at most of the reserve, which keeps them, nearest first; valid as long as the window.
   [[nodiscard]] const phnsw_candidate *passed(std::uint32_t *n);
 
+  // Gives back what searches so far have needed, where it is more than `bytes` (not counted, and kept: what the number of nodes alone
+  // takes).  Only begin() and destruction make sense afterwards.
+  void trim(std::size_t bytes) noexcept;
+
   [[nodiscard]] std::size_t memory() const noexcept {
     return sizeof *this + visited_.memory() + window_.memory() + reserve_.memory() +
            (shown_.size() + passed_.size()) * sizeof(phnsw_candidate) + nearest_passed_.size() * sizeof(Entry) +

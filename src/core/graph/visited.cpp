@@ -27,6 +27,14 @@ void Visited::forget_direct() noexcept {
   if (log_.size() > kLogKept) log_ = Array<std::uint32_t>();
 }
 
+void Visited::trim() noexcept {
+  id_limit_ = 0;
+  forget_direct();
+  log_ = Array<std::uint32_t>();
+  table_ = Array<std::uint32_t>();
+  used_ = 0;
+}
+
 void Visited::begin_direct(std::uint32_t id_limit) {
   const std::size_t words = std::size_t{id_limit} / 64 + 1;
   if (words <= bits_.size()) return;

@@ -39,6 +39,14 @@ class Visited {
     return bits_.size() * sizeof(std::uint64_t) + (log_.size() + table_.size()) * sizeof(std::uint32_t);
   }
 
+  // Without the bits, which an index of that many nodes takes whatever is searched for.
+  [[nodiscard]] std::size_t memory_by_work() const noexcept {
+    return (log_.size() + table_.size()) * sizeof(std::uint32_t);
+  }
+
+  // Forgets everything and gives memory_by_work() back; everything is refused until begin().
+  void trim() noexcept;
+
  private:
   static constexpr std::uint32_t kEmpty = PHNSW_NONE;
   static constexpr std::size_t kTableMin = 4096;
