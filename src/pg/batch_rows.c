@@ -3,7 +3,8 @@
  *    Rows of a bulk insert while they wait: in memory, then in a temporary file of PostgreSQL's.
  *
  * All batches of a transaction share half of maintenance_work_mem, a quarter if the index has nodes (the build or the merge
- * has the rest).  Room doubles while the budget has some; after that rows go to the file, through a buffer of some rows.  The file
+ * has the rest).  Room doubles while the budget has some; after that rows go to the file, through two buffers of some rows, which all batches
+ * together have an eighth more for.  So a batch that comes when all is spent (rows for hundreds of partitions) takes three rows.  The file
  * counts for temp_file_limit; a row that it has no room for is refused, and its caller inserts it.
  *
  * An error leaves the rows as they were before the call, so that a subtransaction that ends with it loses only its own: file
@@ -23,6 +24,17 @@
 #define PHNSW_ROWS_MIN     16
 #define PHNSW_BUFFER_BYTES (64 * 1024)
 
+/* What the batches of the transaction may still take. */
+static Size
+budget_left(const PhnswRows *rows, bool for_buffers)
+{
+	Size		budget = (Size) maintenance_work_mem * 1024 / rows->part;
+
+	if (for_buffers)
+		budget += budget / 8;
+	return *rows->memory_used < budget ? budget - *rows->memory_used : 0;
+}
+
 void
 phnsw_rows_init(PhnswRows *rows, MemoryContext context, uint32 dims, uint32 part, Size *memory_used)
 {
@@ -34,9 +46,23 @@ phnsw_rows_init(PhnswRows *rows, MemoryContext context, uint32 dims, uint32 part
 	rows->memory_used = memory_used;
 	rows->ascending = true;
 	rows->file = -1;
-	rows->memory = MemoryContextAlloc(context, PHNSW_ROWS_MIN * rows->record_bytes);
-	rows->memory_rows = PHNSW_ROWS_MIN;
-	*memory_used += PHNSW_ROWS_MIN * rows->record_bytes;
+	rows->memory_rows = Max(1, Min(PHNSW_ROWS_MIN, budget_left(rows, false) / rows->record_bytes));
+	rows->memory = MemoryContextAlloc(context, rows->memory_rows * rows->record_bytes);
+	*memory_used += rows->memory_rows * rows->record_bytes;
+}
+
+/* Once; they stay when the file cannot be opened. */
+static void
+make_buffers(PhnswRows *rows)
+{
+	Size		bytes = Min(PHNSW_BUFFER_BYTES, budget_left(rows, true) / 4);
+	uint32		n = Max(1, bytes / rows->record_bytes);
+	char	   *tail = MemoryContextAlloc(rows->context, n * rows->record_bytes);
+
+	rows->ahead = MemoryContextAlloc(rows->context, n * rows->record_bytes);
+	rows->tail = tail;
+	rows->buffer_rows = n;
+	*rows->memory_used += 2 * n * rows->record_bytes;
 }
 
 static void
@@ -44,11 +70,8 @@ begin_file(PhnswRows *rows)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 
-	rows->buffer_rows = Max(1, PHNSW_BUFFER_BYTES / rows->record_bytes);
 	if (rows->tail == NULL)
-		rows->tail = MemoryContextAlloc(rows->context, rows->buffer_rows * rows->record_bytes);
-	if (rows->ahead == NULL)
-		rows->ahead = MemoryContextAlloc(rows->context, rows->buffer_rows * rows->record_bytes);
+		make_buffers(rows);
 	rows->tail_first = rows->n;
 	rows->ahead_rows = 0;
 
@@ -63,11 +86,9 @@ begin_file(PhnswRows *rows)
 static void
 make_room(PhnswRows *rows)
 {
-	Size		budget = (Size) maintenance_work_mem * 1024 / rows->part;
-	Size		left = *rows->memory_used < budget ? budget - *rows->memory_used : 0;
-	uint64		more = Min(rows->memory_rows, left / rows->record_bytes);
+	uint64		more = Min(rows->memory_rows, budget_left(rows, false) / rows->record_bytes);
 
-	if (more < rows->memory_rows / 8)
+	if (more == 0 || more < rows->memory_rows / 8)
 	{
 		begin_file(rows);
 		return;
@@ -168,9 +189,11 @@ phnsw_rows_free(PhnswRows *rows)
 	if (rows->file >= 0)
 		FileClose(rows->file);
 	if (rows->tail != NULL)
+	{
 		pfree(rows->tail);
-	if (rows->ahead != NULL)
 		pfree(rows->ahead);
+		*rows->memory_used -= 2 * rows->buffer_rows * rows->record_bytes;
+	}
 	pfree(rows->memory);
 	*rows->memory_used -= rows->memory_rows * rows->record_bytes;
 }

@@ -134,6 +134,20 @@ is($node->safe_psql('postgres', 'SET enable_seqscan = off; SELECT count(*) FROM 
 	$next, 'a scan finds every row');
 is(join(' ', glob($node->data_dir . '/base/pgsql_tmp/*')), '', 'no temporary file is left');
 
+# Rows for many partitions wait in as many batches, which share the memory and have three rows each beyond it: 60 times 24 kB.
+my ($waiting, $arrived) = split(' ', $node->safe_psql('postgres', q{CREATE TABLE parts (id int, v vector(2000)) PARTITION BY LIST (id);
+	CREATE INDEX parts_v ON parts USING phnsw (v) WITH (m = 8);
+	SELECT format('CREATE TABLE parts_%s PARTITION OF parts FOR VALUES IN (%s)', i, i) FROM generate_series(1, 60) i \gexec
+	SET maintenance_work_mem = '2MB'; BEGIN;
+	INSERT INTO parts SELECT 1 + i % 60, array_fill(i * 0.001::real, ARRAY[2000])::vector FROM generate_series(1, 1500) i;
+	SELECT round(sum(total_bytes) / 1024) FROM pg_backend_memory_contexts WHERE name = 'phnsw bulk insert';
+	COMMIT;
+	SELECT sum(rows) FROM pg_index, phnsw_index_info(indexrelid) WHERE indrelid::regclass::text LIKE 'parts\_%'}));
+note("$waiting kB for 1,500 rows of 60 partitions");
+cmp_ok($waiting, '<', 1024 * 9 / 8 + 60 * 3 * 8.2 + 700, 'batches for many partitions share their memory');
+is($arrived, 1500, 'and all their rows arrive');
+check_index($node, "parts_${_}_v_idx", "partition $_") foreach 1, 59, 60;
+
 $node->safe_psql('postgres', 'DROP INDEX t_v');
 my ($rc, $out, $err) = $node->psql('postgres', q{SET maintenance_work_mem = '16MB'; SET temp_file_limit = '4MB';
 	CREATE INDEX t_v ON t USING phnsw (v vector_l2_ops)});
