@@ -52,6 +52,15 @@ typedef RelFileNode PhnswFile;
 #define PhnswBufferTagsEqual(a, b) BUFFERTAGS_EQUAL(*(a), *(b))
 #endif
 
+/* 16 renamed the counts that pg_statio_user_indexes shows. */
+#if PG_VERSION_NUM >= 160000
+#define PhnswBlocksFetched(info) ((info)->counts.blocks_fetched)
+#define PhnswBlocksHit(info) ((info)->counts.blocks_hit)
+#else
+#define PhnswBlocksFetched(info) ((info)->t_counts.t_blocks_fetched)
+#define PhnswBlocksHit(info) ((info)->t_counts.t_blocks_hit)
+#endif
+
 /* 16 has one function for the ownership of all kinds of objects. */
 #if PG_VERSION_NUM >= 160000
 #define PhnswOwnsRelation(relid, role) object_ownercheck(RelationRelationId, relid, role)

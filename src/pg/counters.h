@@ -18,7 +18,8 @@ typedef struct PhnswCounters
 	uint64		scans;
 	uint64		hops;			/* nodes expanded */
 	uint64		touches;		/* nodes scored */
-	uint64		pins;			/* pages pinned for them */
+	uint64		pins;			/* looks at pages for them */
+	uint64		glances;		/* those of them that took no pin */
 	uint64		misses;			/* pins that the block-to-buffer map could not serve */
 	uint64		emitted;		/* rows handed to the executor, each of which it rechecks */
 	uint64		late;			/* candidates found too late for strict order */

@@ -12,8 +12,8 @@
  * a lock before a row is returned, and links, any of which is safe to follow.  Leaf kernels bear any bytes.
  *
  * Glances do not count as use of a buffer: every so many times a page is pinned the ordinary way, and touch.c, which reads most,
- * minds the usage counts that it sees, so that PostgreSQL keeps popular pages.  The caller counts glances as hits (EXPLAIN
- * (BUFFERS)).
+ * minds the usage counts that it sees, so that PostgreSQL keeps popular pages.  They count as hits, in EXPLAIN (BUFFERS) and in the
+ * index's statistics; of other relations' pages the caller counts them.
  */
 #ifndef PHNSW_GLANCE_H
 #define PHNSW_GLANCE_H
@@ -21,6 +21,7 @@
 #include "phnsw.h"
 
 #include "executor/instrument.h"
+#include "pgstat.h"
 #include "storage/buf_internals.h"
 
 #define PHNSW_GLANCE_PERIOD 64
@@ -59,12 +60,25 @@ phnsw_glance_where(const PhnswIndex *pi, BlockNumber block)
 	return buffer > InvalidBuffer ? buffer : InvalidBuffer;
 }
 
+/* So many reads of the index found their buffer, and not by way of ReadBuffer(), which counts itself. */
+static inline void
+phnsw_count_hits(Relation index, uint32 n)
+{
+	if (pgstat_should_count_relation(index))
+	{
+		PhnswBlocksFetched(index->pgstat_info) += n;
+		PhnswBlocksHit(index->pgstat_info) += n;
+	}
+}
+
 /* That many glances saw what they wanted. */
 static inline void
-phnsw_glance_count(uint32 n)
+phnsw_glance_count(Relation index, uint32 n)
 {
 	phnsw_counters.pins += n;
+	phnsw_counters.glances += n;
 	pgBufferUsage.shared_blks_hit += n;
+	phnsw_count_hits(index, n);
 }
 
 typedef struct PhnswGlance
@@ -72,6 +86,7 @@ typedef struct PhnswGlance
 	BufferTag	tag;
 	BufferDesc *buffer;
 	Page		page;
+	Relation	index;			/* of phnsw_glance_begin() */
 } PhnswGlance;
 
 static inline bool
@@ -105,17 +120,18 @@ phnsw_glance_at(PhnswGlance *glance, const PhnswFile *file, Buffer buffer, Block
 static inline bool
 phnsw_glance_begin(PhnswGlance *glance, Relation index, const PhnswIndex *pi, BlockNumber block)
 {
+	glance->index = index;
 	return phnsw_glance_at(glance, &PhnswRelationFile(index), phnsw_glance_where(pi, block), block);
 }
 
-/* Ends it; false: forget what was read. */
+/* Ends what phnsw_glance_begin() began; false: forget what was read. */
 static inline bool
 phnsw_glance_end(const PhnswGlance *glance)
 {
 	pg_read_barrier();
 	if (!phnsw_glance_holds(glance))
 		return false;
-	phnsw_glance_count(1);
+	phnsw_glance_count(glance->index, 1);
 	return true;
 }
 

@@ -93,8 +93,8 @@ phnsw_last_scan(PG_FUNCTION_ARGS)
 {
 	const PhnswLastScan *scan = &phnsw_last_scan_done;
 	TupleDesc	desc;
-	Datum		values[12];
-	bool		nulls[12];
+	Datum		values[13];
+	bool		nulls[13];
 	int			n = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != lengthof(values))
@@ -105,6 +105,7 @@ phnsw_last_scan(PG_FUNCTION_ARGS)
 	values[n++] = Int64GetDatum(scan->work.hops);
 	values[n++] = Int64GetDatum(scan->work.touches);
 	values[n++] = Int64GetDatum(scan->work.pins);
+	values[n++] = Int64GetDatum(scan->work.glances);
 	values[n++] = Int64GetDatum(scan->work.misses);
 	values[n++] = Int64GetDatum(scan->work.emitted);
 	values[n++] = Int64GetDatum(scan->work.late);

@@ -51,7 +51,10 @@ phnsw_pin(Relation index, PhnswIndex *pi, BlockNumber block)
 		if (++pins % PHNSW_PIN_PERIOD == 0)
 			return read_block(index, pi, block);
 		if (ReadRecentBuffer(PhnswRelationFile(index), MAIN_FORKNUM, block, pi->map[block]))
+		{
+			phnsw_count_hits(index, 1);
 			return pi->map[block];
+		}
 	}
 	phnsw_counters.misses++;
 	pi->cold = true;
@@ -200,7 +203,7 @@ touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *id
 		if (unlikely(!phnsw_buffer_holds(GetBufferDescriptor(hop.buffers[at] - 1), &tag)))
 			unseen[n_unseen++] = at;
 	}
-	phnsw_glance_count(n_seen - (n_unseen - n_pins));
+	phnsw_glance_count(index, n_seen - (n_unseen - n_pins));
 	for (uint32 i = 0; i < n_unseen; i++)
 	{
 		touch_pinned(index, pi, query, &hop, unseen[i], scores, versions, states);
@@ -276,7 +279,7 @@ phnsw_look_end(Relation index, const PhnswLook *look)
 		if (!phnsw_buffer_holds(GetBufferDescriptor(look->buffers[i] - 1), &tag))
 			return false;
 	}
-	phnsw_glance_count(look->n);
+	phnsw_glance_count(index, look->n);
 	return true;
 }
 
