@@ -12,6 +12,8 @@
  *    - before a utility statement that might move or drop relations (ProcessUtility hook),
  *    - before commit and prepare; rows that others' callbacks insert after that go directly into the index.
  *
+ * Nobody but us knows a waiting row's TID: batch_heap.c says why it stays the row's.
+ *
  * Subtransactions.  Rows of an aborted one are forgotten at once: their TIDs may belong to other rows by the time of the
  * flush.  A flush that fails leaves in the batch the rows that are not in the index yet, so that a savepoint rolled back
  * around it loses nothing; a flush that succeeds stays, whatever becomes of the subtransaction that caused it, like every
@@ -25,6 +27,7 @@
 #include "batch.h"
 
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "executor/executor.h"
@@ -124,14 +127,17 @@ phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer
 		if (pi->meta.nodes.limit != 0 && !phnsw_merge_is_likely(pi))
 			return false;
 		batch = new_batch(index, pi);
-		batch->filter = !validation;
 	}
 	/* A row need not wait if the index has nodes; those that do are merged later.  An empty index is built from those now. */
 	if (batch->rows.file < 0 || !files_are_full())
 	{
 		note_subtransaction(index, batch);
 		if (phnsw_rows_add(&batch->rows, vector, heap_tid))
+		{
+			if (!validation)
+				phnsw_doubt_begin(&batch->doubt, batch_context, heap, heap_tid);
 			return true;
+		}
 	}
 	if (pi->meta.nodes.limit != 0)
 		return false;
@@ -153,6 +159,7 @@ drop_batch(PhnswBatch *batch)
 	}
 	phnsw_rows_free(&batch->rows);
 	pfree(batch->runs);
+	phnsw_doubt_end(&batch->doubt);
 	pfree(batch);
 }
 
@@ -165,7 +172,62 @@ phnsw_batch_forget(Relation index)
 		drop_batch(batch);
 }
 
+/* Of the others those that the index has, after a flush that failed, are dead there, and vacuum's. */
+static void
+keep_first(PhnswBatch *batch, uint64 n)
+{
+	if (n >= batch->rows.n)
+		return;
+	phnsw_rows_truncate(&batch->rows, n);
+	phnsw_doubt_end(&batch->doubt);
+	batch->in_doubt &= batch->flushed < n;
+	batch->flushed = Min(batch->flushed, n);
+	batch->built = Min(batch->built, n);
+}
+
+/* ---- a row that may be taken back (batch_heap.c) ------------------------------------------------------------------------- */
+
+static PhnswFate
+settle(PhnswBatch *batch, Relation heap)
+{
+	PhnswFate	fate = phnsw_doubt_fate(&batch->doubt, heap);
+
+	if (fate == PHNSW_ROW_GONE)
+		keep_first(batch, batch->rows.n - 1);
+	else if (fate == PHNSW_ROW_STAYS)
+		phnsw_doubt_end(&batch->doubt);
+	return fate;
+}
+
+void
+phnsw_batch_settle(Relation index, Relation heap, ItemPointer heap_tid)
+{
+	PhnswBatch *batch = batches == NULL ? NULL : find_batch(index);
+
+	if (batch == NULL || batch->doubt.tuple == NULL)
+		return;
+	if (ItemPointerEquals(heap_tid, &batch->doubt.tid))
+		keep_first(batch, batch->rows.n - 1);
+	else if (settle(batch, heap) == PHNSW_ROW_IN_DOUBT)
+		phnsw_batch_flush(index);
+}
+
 /* ---- flushing ---------------------------------------------------------------------------------------------------------- */
+
+static void
+flush(Relation index, PhnswBatch *batch)
+{
+	if (batch->doubt.tuple != NULL)
+	{
+		/* The table is locked since the rows were inserted. */
+		Relation	heap = table_open(index->rd_index->indrelid, NoLock);
+
+		settle(batch, heap);
+		table_close(heap, NoLock);
+	}
+	phnsw_flush_batch(index, batch);
+	drop_batch(batch);
+}
 
 void
 phnsw_batch_flush(Relation index)
@@ -176,10 +238,7 @@ phnsw_batch_flush(Relation index)
 		return;
 	batch = find_batch(index);
 	if (batch != NULL)
-	{
-		phnsw_flush_batch(index, batch);
-		drop_batch(batch);
-	}
+		flush(index, batch);
 }
 
 /* At the end of the transaction a batch without an index is dropped; before, a rolled back savepoint may bring it back. */
@@ -194,10 +253,7 @@ flush_all(bool ending)
 
 		next = batch->next;
 		if (index != NULL && PhnswFileEquals(batch->file, PhnswRelationFile(index)))
-		{
-			phnsw_flush_batch(index, batch);
-			drop_batch(batch);
-		}
+			flush(index, batch);
 		else if (ending)
 			drop_batch(batch);
 		if (index != NULL)
@@ -240,11 +296,7 @@ on_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId p
 	for (PhnswBatch *batch = batches; batch != NULL; batch = batch->next)
 	{
 		while (batch->n_runs > 0 && batch->runs[batch->n_runs - 1].subid >= subid)
-			phnsw_rows_truncate(&batch->rows, batch->runs[--batch->n_runs].first);
-		/* Of these the ones that the index has are dead there, and vacuum's. */
-		batch->in_doubt &= batch->flushed < batch->rows.n;
-		batch->flushed = Min(batch->flushed, batch->rows.n);
-		batch->built = Min(batch->built, batch->rows.n);
+			keep_first(batch, batch->runs[--batch->n_runs].first);
 	}
 }
 

@@ -1,14 +1,15 @@
 /*
  * batch.h
  *    What the files of the bulk insert share: batch.c (when), batch_flush.c (which way), batch_plan.c, batch_merge.c and
- *    batch_merge_write.c (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (which still count), batch_keep.c (a copy
- *    of the graph between merges).
+ *    batch_merge_write.c (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (one that may be taken back), batch_keep.c
+ *    (a copy of the graph between merges).
  */
 #ifndef PHNSW_BATCH_H
 #define PHNSW_BATCH_H
 
 #include "phnsw.h"
 
+#include "access/htup.h"
 #include "storage/fd.h"
 
 /* ---- batch_rows.c ------------------------------------------------------------------------------------------------------ */
@@ -27,8 +28,6 @@ typedef struct PhnswRows
 	Size	   *memory_used;	/* by all that share the budget */
 
 	uint64		n;
-	bool		ascending;		/* no TID came twice, for each was above all before */
-	ItemPointerData highest;
 
 	char	   *memory;
 	uint64		memory_rows;	/* room; the rows from here on are in the file */
@@ -68,19 +67,26 @@ phnsw_record_vector(char *record)
 
 /* ---- batch_heap.c -------------------------------------------------------------------------------------------------------- */
 
-/* One pass over rows, which knows those that do not count any more.  Pins at most one page of the table. */
-typedef struct PhnswRowFilter
+/* The last row of a batch, if INSERT ... ON CONFLICT may still take it back. */
+typedef struct PhnswDoubt
 {
-	Relation	heap;
-	BlockNumber blocks;
-	Buffer		buffer;
-	uint8	   *replaced;		/* a bit for each row whose TID came again; NULL: none did */
-} PhnswRowFilter;
+	HeapTupleHeader tuple;		/* as it was when the row came; NULL: there is no doubt */
+	uint32		bytes;
+	ItemPointerData tid;
+} PhnswDoubt;
 
-/* Memory from the current context. */
-extern void phnsw_filter_begin(PhnswRowFilter *filter, Relation heap, PhnswRows *rows);
-extern bool phnsw_filter_keeps(PhnswRowFilter *filter, uint64 row, ItemPointer tid);
-extern void phnsw_filter_end(PhnswRowFilter *filter);
+typedef enum PhnswFate
+{
+	PHNSW_ROW_STAYS,
+	PHNSW_ROW_GONE,				/* the TID is nobody's, or another row's */
+	PHNSW_ROW_IN_DOUBT
+} PhnswFate;
+
+/* A row has come: sets *doubt, where there was none, if it is one of those. */
+extern void phnsw_doubt_begin(PhnswDoubt *doubt, MemoryContext context, Relation heap, ItemPointer tid);
+/* REQUIRES: a doubt; no row with this TID has come since. */
+extern PhnswFate phnsw_doubt_fate(const PhnswDoubt *doubt, Relation heap);
+extern void phnsw_doubt_end(PhnswDoubt *doubt);
 
 /* ---- batch.c --------------------------------------------------------------------------------------------------------------- */
 
@@ -94,11 +100,11 @@ typedef struct PhnswBatch
 {
 	Oid			relid;
 	PhnswFile	file;
-	bool		filter;			/* the rows are this transaction's own (batch_heap.c) */
 	PhnswRows	rows;
 	PhnswRun   *runs;			/* who inserted which rows, ascending */
 	int			n_runs;
 	int			runs_max;
+	PhnswDoubt	doubt;			/* of the last row */
 
 	/* what a flush that failed has left */
 	uint64		flushed;		/* the first rows, which are in the index */
@@ -143,10 +149,10 @@ extern bool phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_sp
 /* ---- batch_merge.c --------------------------------------------------------------------------------------------------------- */
 
 /*
- * Merges that many rows, those of them that still count.  false: there was no memory for it, and nothing has changed.
+ * Merges that many rows.  false: there was no memory for it, and nothing has changed.
  * REQUIRES: nobody else merges.
  */
-extern bool phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilter *filter, uint32 n);
+extern bool phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, uint32 n);
 
 /* The vector of a row that the core has; until the next call. */
 extern float *phnsw_merge_vector(PhnswMerging *merging, uint32 row);

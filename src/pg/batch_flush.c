@@ -83,48 +83,26 @@ phnsw_insert_now(Relation index, const float *vector, ItemPointer heap_tid)
 		unlock_index(index, PHNSW_LOCK_EMPTY);
 }
 
-typedef struct Flush
-{
-	PhnswBatch *batch;
-	PhnswRowFilter filter;
-	uint64		kept;
-} Flush;
-
-/* The record of a row that must be in the index; NULL for one that does not count any more. */
-static char *
-wanted_record(Flush *flush, uint64 row)
-{
-	char	   *record = phnsw_rows_get(&flush->batch->rows, row);
-
-	if (flush->batch->filter && !phnsw_filter_keeps(&flush->filter, row, phnsw_record_tid(record)))
-		return NULL;
-	flush->kept++;
-	return record;
-}
-
 /* PhnswRowSource */
 static double
 feed_rows(PhnswBuild *build, void *arg)
 {
-	Flush	   *flush = arg;
+	PhnswRows  *rows = arg;
 
-	phnsw_filter_begin(&flush->filter, build->heap, &flush->batch->rows);
-	for (uint64 row = 0; row < flush->batch->rows.n; row++)
+	for (uint64 row = 0; row < rows->n; row++)
 	{
-		char	   *record = wanted_record(flush, row);
+		char	   *record = phnsw_rows_get(rows, row);
 
-		if (record != NULL && !phnsw_build_add(build, phnsw_record_vector(record), phnsw_record_tid(record)))
+		if (!phnsw_build_add(build, phnsw_record_vector(record), phnsw_record_tid(record)))
 			break;
 	}
-	phnsw_filter_end(&flush->filter);
-	return flush->kept;
+	return rows->n;
 }
 
 /* The bulk build into the empty index; false when it is not empty, the rows are few, or there is no memory. */
 static bool
-flush_bulk(Relation heap, Relation index, Flush *flush)
+flush_bulk(Relation heap, Relation index, PhnswBatch *batch)
 {
-	PhnswBatch *batch = flush->batch;
 	bool		built = false;
 
 	if (batch->rows.n < PHNSW_BATCH_BULK_ROWS || phnsw_index_open(index)->meta.nodes.limit != 0)
@@ -133,14 +111,14 @@ flush_bulk(Relation heap, Relation index, Flush *flush)
 	if (phnsw_index_open(index)->meta.nodes.limit == 0)
 	{
 		batch->built = batch->rows.n;
-		built = phnsw_bulk_replace(heap, index, batch->rows.n, feed_rows, flush, &batch->build_id);
+		built = phnsw_bulk_replace(heap, index, batch->rows.n, feed_rows, &batch->rows, &batch->build_id);
 		if (built)
 		{
 			PhnswIndexStats *stats = phnsw_stats_of(RelationGetRelid(index));
 
 			batch->flushed = batch->rows.n;
 			stats->bulk_flushes++;
-			stats->inserts_bulk += flush->kept;
+			stats->inserts_bulk += batch->rows.n;
 		}
 		else
 			ereport(phnsw_log_build ? LOG : DEBUG1,
@@ -157,10 +135,8 @@ flush_bulk(Relation heap, Relation index, Flush *flush)
  * merges side by side would know nothing of each other, and each takes all cores anyway.
  */
 static void
-flush_merged(Relation heap, Relation index, Flush *flush)
+flush_merged(Relation heap, Relation index, PhnswBatch *batch)
 {
-	PhnswBatch *batch = flush->batch;
-
 	while (batch->flushed < batch->rows.n)
 	{
 		uint32		rows;
@@ -179,7 +155,7 @@ flush_merged(Relation heap, Relation index, Flush *flush)
 		/* The index may have grown while we waited. */
 		rows = phnsw_merge_portion(phnsw_index_open(index), batch);
 		if (rows > 0)
-			merged = phnsw_merge_rows(heap, index, batch, &flush->filter, rows);
+			merged = phnsw_merge_rows(heap, index, batch, rows);
 		unlock_index(index, PHNSW_LOCK_MERGE);
 		if (!merged)
 			return;
@@ -187,20 +163,17 @@ flush_merged(Relation heap, Relation index, Flush *flush)
 }
 
 static void
-flush_rows(Relation heap, Relation index, Flush *flush)
+flush_rows(Relation index, PhnswBatch *batch)
 {
-	PhnswBatch *batch = flush->batch;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = CurrentMemoryContext;
 
 	MemoryContextSwitchTo(context);
 	for (; batch->flushed < batch->rows.n; batch->flushed++)
 	{
-		char	   *record = wanted_record(flush, batch->flushed);
+		char	   *record = phnsw_rows_get(&batch->rows, batch->flushed);
 
 		CHECK_FOR_INTERRUPTS();
-		if (record == NULL)
-			continue;
 		batch->in_doubt = true;
 		phnsw_insert_now(index, phnsw_record_vector(record), phnsw_record_tid(record));
 		batch->in_doubt = false;
@@ -232,16 +205,13 @@ phnsw_flush_batch(Relation index, PhnswBatch *batch)
 	{
 		/* The table is locked since the rows were inserted. */
 		Relation	heap = table_open(index->rd_index->indrelid, NoLock);
-		Flush		flush = {.batch = batch};
 
 		LockRelation(index, RowExclusiveLock);
-		if (!flush_bulk(heap, index, &flush))
+		if (!flush_bulk(heap, index, batch))
 		{
-			phnsw_filter_begin(&flush.filter, heap, &batch->rows);
-			flush_merged(heap, index, &flush);
+			flush_merged(heap, index, batch);
 			phnsw_index_open(index)->merged = batch->flushed > 0;
-			flush_rows(heap, index, &flush);
-			phnsw_filter_end(&flush.filter);
+			flush_rows(index, batch);
 		}
 		UnlockRelation(index, RowExclusiveLock);
 		table_close(heap, NoLock);

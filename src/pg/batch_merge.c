@@ -114,7 +114,7 @@ load_nodes(PhnswMerging *merging)
 }
 
 static void
-add_rows(PhnswMerging *merging, PhnswRowFilter *filter, uint32 n)
+add_rows(PhnswMerging *merging, uint32 n)
 {
 	PhnswBatch *batch = merging->batch;
 	phnsw_error error;
@@ -127,8 +127,6 @@ add_rows(PhnswMerging *merging, PhnswRowFilter *filter, uint32 n)
 		phnsw_status status;
 
 		CHECK_FOR_INTERRUPTS();
-		if (batch->filter && !phnsw_filter_keeps(filter, row, phnsw_record_tid(record)))
-			continue;
 		status = phnsw_merge_add(*merging->core, phnsw_record_vector(record), &error);
 		if (status == PHNSW_NOT_INDEXED)
 			continue;
@@ -206,7 +204,7 @@ run_core(PhnswMerging *merging)
 
 /* false: nothing has happened, for want of memory. */
 static bool
-merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32 n)
+merge_steps(PhnswMerging *merging, Relation heap, uint32 n)
 {
 	PhnswIndex *pi = merging->pi;
 	PhnswBatch *batch = merging->batch;
@@ -230,7 +228,7 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 		return false;
 	load_nodes(merging);
 	phnsw_test_point(PHNSW_POINT_MERGE_LOADED);
-	add_rows(merging, filter, n);
+	add_rows(merging, n);
 	if (merging->n == 0)
 		return true;
 	seconds[0] = phnsw_lap(&mark);
@@ -259,7 +257,7 @@ merge_steps(PhnswMerging *merging, Relation heap, PhnswRowFilter *filter, uint32
 }
 
 bool
-phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilter *filter, uint32 n)
+phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, uint32 n)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw merge", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
@@ -272,7 +270,7 @@ phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, PhnswRowFilte
 	merging.core = (phnsw_merge **) phnsw_own(context, (phnsw_destroyer) phnsw_merge_destroy);
 	PG_ENSURE_ERROR_CLEANUP(abort_merge, PointerGetDatum(&merging));
 	{
-		merged = merge_steps(&merging, heap, filter, n);
+		merged = merge_steps(&merging, heap, n);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abort_merge, PointerGetDatum(&merging));
 	end_core(&merging);

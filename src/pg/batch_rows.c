@@ -44,7 +44,6 @@ phnsw_rows_init(PhnswRows *rows, MemoryContext context, uint32 dims, uint32 part
 	rows->record_bytes = MAXALIGN(sizeof(phnsw_tid)) + dims * sizeof(float);
 	rows->part = part;
 	rows->memory_used = memory_used;
-	rows->ascending = true;
 	rows->file = -1;
 	rows->memory_rows = Max(1, Min(PHNSW_ROWS_MIN, budget_left(rows, false) / rows->record_bytes));
 	rows->memory = MemoryContextAlloc(context, rows->memory_rows * rows->record_bytes);
@@ -138,10 +137,6 @@ phnsw_rows_add(PhnswRows *rows, const float *vector, ItemPointer tid)
 	}
 	memcpy(record, tid, sizeof(phnsw_tid));
 	memcpy(phnsw_record_vector(record), vector, rows->dims * sizeof(float));
-	if (rows->n > 0 && ItemPointerCompare(tid, &rows->highest) <= 0)
-		rows->ascending = false;
-	else
-		rows->highest = *tid;
 	rows->n++;
 	return true;
 }
@@ -155,8 +150,6 @@ phnsw_rows_truncate(PhnswRows *rows, uint64 n)
 	if (rows->file >= 0 && n < rows->tail_first)
 		rows->tail_first = Max(n, rows->memory_rows);
 	rows->ahead_rows = 0;
-	if (n == 0)
-		rows->ascending = true;
 }
 
 char *

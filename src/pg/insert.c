@@ -423,6 +423,7 @@ phnsw_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid
 
 	if (isnull[0])
 		return false;
+	phnsw_batch_settle(index, heap, heap_tid);
 	pi = phnsw_index_open(index);
 	phnsw_coordinates_open(pi->element, values[0], &vector);
 	phnsw_check_expected_dim(pi->meta.codec.dims, vector.dims);

@@ -111,6 +111,8 @@ extern void phnsw_explain_init(void);	/* from _PG_init */
  */
 extern bool phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid, Relation heap,
 							bool validation);
+/* Before a row of this transaction goes into the index, whatever way: is the last one that waits still there? */
+extern void phnsw_batch_settle(Relation index, Relation heap, ItemPointer heap_tid);
 /* One row now, under the lock that makes an empty index a filled one. */
 extern void phnsw_insert_now(Relation index, const float *vector, ItemPointer heap_tid);
 /* The index is built anew in the same file: the build sees the rows in the table. */

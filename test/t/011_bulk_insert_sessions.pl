@@ -197,6 +197,57 @@ foreach my $case ([ 'spec', 900, "'[8,8,8,8,8,8,8,8]'" ], [ 'few', 30, "'[8,8,8,
 	check_index($node, "${table}_v", "$table: ON CONFLICT that lost");
 }
 
+# The same transaction uses the place again for a row that is not in this index, or goes into it by another way: for new versions
+# whose vector is as before, rows without a vector, rows outside the predicate; also in the same command, there for the same row once more.  And the row
+# that is taken back is in the index already, since a function of another index has searched.
+run(q{CREATE OR REPLACE FUNCTION pause(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+		IF current_setting('phnsw_test.peek', true) <> '' THEN
+			EXECUTE format('SELECT id FROM %I ORDER BY v <-> ''[1,0,0,0,0,0,0,0]'' LIMIT 1', current_setting('phnsw_test.peek'));
+		END IF;
+		IF current_setting('phnsw_test.pause', true) = 'on' THEN PERFORM pg_advisory_xact_lock_shared(7); END IF;
+		RETURN $1; END $$;
+	CREATE FUNCTION hold(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(8); RETURN $1; END $$});
+my $nine = "'[9,9,9,9,9,9,9,9]'::vector";
+foreach my $case (
+	[ 'updated', reuse => 'UPDATE updated SET id = id + 10000 WHERE id BETWEEN 5001 AND 5005' ],
+	[ 'nulls', reuse => "INSERT INTO nulls SELECT i, NULL, repeat('x', 200) FROM generate_series(12001, 12009) i" ],
+	[ 'outside', where => 'id % 2 = 1', reuse => "INSERT INTO outside SELECT i, $random FROM generate_series(12002, 12010, 2) i" ],
+	[ 'command', where => 'id % 2 = 1', also => "SELECT hold(12002), $nine" ],
+	[ 'twin', also => "SELECT hold(5), $nine", delete => 1, more => 1 ],
+	[ 'searched', peek => 1, reuse => "INSERT INTO searched SELECT i, NULL, repeat('x', 200) FROM generate_series(12001, 12009) i" ],
+	[ 'searched_update', peek => 1, reuse => 'UPDATE searched_update SET id = id + 10000 WHERE id BETWEEN 5001 AND 5005' ])
+{
+	my ($table, %is) = @$case;
+	my $where = $is{where} // 'true';
+
+	run("CREATE TABLE $table (id int, v vector(8), wide text);" . rows($table, 5001, 6000) . "CREATE INDEX ${table}_v ON $table USING phnsw (v) WHERE $where;"
+		  . "CREATE INDEX ON $table (pause(id)) WHERE id = 5; CREATE UNIQUE INDEX ON $table (id);");
+	say_to('c', 'SELECT pg_advisory_lock(7), pg_advisory_lock(8);');
+	say_to('a', 'BEGIN;' . rows($table, 10, 909) . 'SET LOCAL phnsw_test.pause = on;');
+	say_to('a', "SET LOCAL enable_seqscan = off; SET LOCAL phnsw_test.peek = $table;") if $is{peek};
+	ask('a', "INSERT INTO $table SELECT 5, $nine" . ($is{also} ? " UNION ALL $is{also}" : '') . ' ON CONFLICT (id) DO NOTHING;');
+	ok(waits('a'), "$table: in the middle of ON CONFLICT");
+	run("INSERT INTO $table VALUES (5, NULL)");
+	say_to('c', 'SELECT pg_advisory_unlock(7);');
+	$is{also} ? ok(wait_until(20, sub { run("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 8 AND NOT granted") }), "$table: before the next row") : answer('a');
+	run("DELETE FROM $table WHERE id = 5") if $is{delete};
+	run("VACUUM $table");
+	say_to('c', 'SELECT pg_advisory_unlock(8);');
+	answer('a') if $is{also};
+	say_to('a', "SET LOCAL phnsw_test.pause = off; $is{reuse};") if $is{reuse};
+	is(say_to('a', "SELECT count(*) FROM $table x JOIN $table y ON x.id = 909 AND (x.ctid::text::point)[0] = (y.ctid::text::point)[0]
+		AND (x.ctid::text::point)[1] + 1 = (y.ctid::text::point)[1] AND (y.id > 10000 OR y.v = $nine);"), 1, "$table: the place is used again");
+	say_to('a', 'COMMIT;');
+	is(complaints('a') . complaints('c'), '', "$table: no complaints");
+	run("VACUUM (INDEX_CLEANUP ON) $table");
+	my $ids = "SELECT array_agg(id ORDER BY id) FROM (SELECT id FROM $table WHERE $where AND";
+	is(run("SELECT rows FROM phnsw_index_info('${table}_v')"), run("SELECT count(v) FROM $table WHERE $where"), "$table: as many rows in the index");
+	is(run("SET enable_seqscan = off; SET enable_sort = off; SET phnsw.iterative_scan = relaxed_order; $ids true ORDER BY v <-> $query OFFSET 0) x"),
+		run("SET enable_indexscan = off; $ids v IS NOT NULL) x"), "$table: the index returns what the table has");
+	is(run("SELECT count(*) FROM $table WHERE v = $nine"), $is{more} // ($is{also} ? 1 : 0), "$table: the row that was taken back is not there");
+	check_index($node, "${table}_v", "$table: the place of a row that was taken back");
+}
+
 # Cancelled during the flush at commit: nothing is left, and the session works.
 run(fresh('cancel'));
 say_to('a', 'BEGIN;' . rows('cancel', 1, 40000));
