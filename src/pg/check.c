@@ -5,7 +5,7 @@
  * Every page of the file is read and compared with the place it has, every slot and aux record field by field; then what
  * several pages say together: each chain of aux records belongs to the node that names it, no heap row is named twice, free
  * records are on the free list, the entry point exists, and a walk from there finds every live node.  With heap_check each
- * visible row of the table is looked up and encoded again.
+ * visible row of the table is looked up and encoded again, and no other visible row may be in the index.
  *
  * Not faults: a link to a node that is free or was reused (links are hints), DEAD nodes and aux records that nobody refers to
  * (a vacuum or insert was interrupted; the space comes back later, or with REINDEX: README.md), and live nodes that cannot

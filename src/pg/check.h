@@ -13,6 +13,7 @@
 typedef struct PhnswEntry
 {
 	phnsw_tid	tid;
+	bool		met;			/* a scan of the table has come to it */
 	uint32		node;
 } PhnswEntry;
 
@@ -74,7 +75,7 @@ extern void phnsw_check_add_entry(PhnswCheck *check, const phnsw_tid *tid, uint3
 
 /* Sorts the entries; no row may have two. */
 extern void phnsw_check_entries(PhnswCheck *check);
-/* Every visible row is in the index, with the code that its vector has. */
+/* Every visible row that belongs in the index is there, with the code that its vector has, and no other one. */
 extern void phnsw_check_heap(PhnswCheck *check);
 
 #endif							/* PHNSW_CHECK_H */

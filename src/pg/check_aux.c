@@ -170,6 +170,7 @@ phnsw_check_add_entry(PhnswCheck *check, const phnsw_tid *tid, uint32 node)
 			check->entries = repalloc_huge(check->entries, check->entries_room * sizeof(PhnswEntry));
 	}
 	check->entries[check->entries_n].tid = *tid;
+	check->entries[check->entries_n].met = false;
 	check->entries[check->entries_n].node = node;
 	check->entries_n++;
 }

@@ -1,10 +1,12 @@
 /*
  * check_heap.c
- *    The part of phnsw_check that concerns heap rows: each is named once, and with the code of its vector.
+ *    The part of phnsw_check that concerns heap rows: each is named once, and with the code of its vector, and no others are.
  *
  * The table is read as CREATE INDEX CONCURRENTLY reads it, with an MVCC snapshot, so that partial and expression indexes are
  * evaluated and members of a HOT chain come with the TID of their root.  Entries without a visible row are dead rows that
- * vacuum has not removed yet, or rows of running transactions.
+ * vacuum has not removed yet, or rows that the snapshot does not see.  An entry that leads to a visible row, as a scan of the index
+ * would follow it, must have met that row in the table's scan: one without a vector (NULL, zero under cosine) or outside the predicate
+ * has none.
  */
 #include "check.h"
 
@@ -100,7 +102,7 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 	PhnswCheck *check = state->check;
 	MemoryContext caller = MemoryContextSwitchTo(state->row_context);
 	PhnswEntry	key;
-	const PhnswEntry *entry;
+	PhnswEntry *entry;
 	PhnswCoordinates vector;
 	const char *what;
 	phnsw_status status;
@@ -129,12 +131,40 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 		row_fault(state, tid, PHNSW_NONE, "a row is missing");
 		goto done;
 	}
+	entry->met = true;
 	phnsw_touch_copy(check->index, check->pi, &entry->node, 1, (char *) state->found);
 	what = compare_codes(state);
 	if (what != NULL)
 		row_fault(state, tid, entry->node, what);
 done:
 	MemoryContextSwitchTo(caller);
+}
+
+static void
+check_surplus(HeapCheck *state, Snapshot snapshot)
+{
+	PhnswCheck *check = state->check;
+	BlockNumber blocks = RelationGetNumberOfBlocks(check->heap);
+	IndexFetchTableData *fetch = table_index_fetch_begin(check->heap);
+	TupleTableSlot *slot = table_slot_create(check->heap, NULL);
+
+	for (uint64 i = 0; i < check->entries_n && !state->ended; i++)
+	{
+		const PhnswEntry *entry = &check->entries[i];
+		ItemPointerData tid;
+		bool		call_again = false;
+
+		CHECK_FOR_INTERRUPTS();
+		if (entry->met)
+			continue;
+		memcpy(&tid, &entry->tid, sizeof(tid));
+		if (ItemPointerGetBlockNumberNoCheck(&tid) >= blocks)
+			row_fault(state, (ItemPointer) &entry->tid, entry->node, "an entry leads beyond the end of the table");
+		else if (table_index_fetch_tuple(fetch, &tid, snapshot, slot, &call_again, NULL))
+			row_fault(state, (ItemPointer) &entry->tid, entry->node, "an entry leads to a row that does not belong in the index");
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_index_fetch_end(fetch);
 }
 
 void
@@ -160,5 +190,6 @@ phnsw_check_heap(PhnswCheck *check)
 	/* As a concurrent build does, so that the scan keeps to the snapshot. */
 	info->ii_Concurrent = true;
 	table_index_build_scan(check->heap, check->index, info, true, false, check_row, &state, scan);
+	check_surplus(&state, snapshot);
 	UnregisterSnapshot(snapshot);
 }

@@ -223,6 +223,54 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM model'), ROWS, 'the server
 	}
 }
 
+# An entry that leads to a visible row which has none: without a vector, outside the predicate, of length zero under cosine; and one
+# that leads nowhere.  A dead row's entry is turned into it, so that no other row is missing.
+{
+	my $first = $known + $random_faults + 3;
+	my @surplus = (
+		[ 'a row without a vector', 'v', 'NULL', '', 'that does not belong in the index' ],
+		[ 'a row outside the predicate', 'v', 'v', 'WHERE id > 0', 'that does not belong in the index' ],
+		[ 'a zero vector under cosine', 'v vector_cosine_ops', 'v - v', '', 'that does not belong in the index' ],
+		[ 'no row', 'v', undef, '', 'beyond the end of the table' ]);
+	my @damage;
+
+	foreach my $i (0 .. $#surplus)
+	{
+		my ($name, $column, $vector, $where) = @{ $surplus[$i] };
+		my $n = $first + $i;
+
+		$node->safe_psql('postgres', "CREATE TABLE t$n AS SELECT * FROM model; CREATE INDEX i$n ON t$n USING phnsw ($column) $where;");
+		$node->safe_psql('postgres', "INSERT INTO t$n SELECT -1, $vector FROM model WHERE id = 1") if $vector;
+		push @damage, [ $path->($n), $node->safe_psql('postgres', "DELETE FROM t$n WHERE id = 9 RETURNING ctid"),
+			$vector ? $node->safe_psql('postgres', "SELECT ctid FROM t$n WHERE id = -1") : '(100000,1)' ];
+		my ($state, $message) = sqlstate("SELECT phnsw_check('i$n', heap_check => true)");
+		is($state, '00000', "$name: no fault before the damage") or diag($message);
+	}
+	$node->stop;
+	my @block;
+	foreach my $damage (@damage)
+	{
+		my ($file, @tid) = ($damage->[0], map { /\((\d+),(\d+)\)/; pack 'SSS', $1 >> 16, $1 & 0xFFFF, $2 } @{$damage}[ 1, 2 ]);
+		my ($slot_bytes, $slots_per_page) = unpack 'LL', substr(page($file, 0), HEADER + META_SLOT_BYTES, 8);
+		my ($nodes) = unpack 'L', substr(page($file, 0), HEADER + META_NODES + 12, 4);
+		my ($found) = grep { substr(page($file, $_->[0]), $_->[1] + SLOT_TID, 6) eq $tid[0] }
+		  map { my $block = $_; map { [ $block, HEADER + $_ * $slot_bytes, $_ ] } 0 .. $slots_per_page - 1 } $nodes .. (-s $file) / BLOCK - 1;
+		overwrite($file, $found->[0], $found->[1] + SLOT_TID, $tid[1]);
+		push @block, "block $found->[0], offset $found->[2]";
+	}
+	$node->start;
+	foreach my $i (0 .. $#surplus)
+	{
+		my ($name, $what) = @{ $surplus[$i] }[ 0, 4 ];
+		my ($state, $message) = sqlstate('SELECT phnsw_check(' . "'i" . ($first + $i) . "', heap_check => true)");
+
+		is($state, 'XX002', "an entry for $name") or diag($message);
+		like($message, qr/$block[$i]: .*$what/i, 'and what and where it is');
+		($state, $message) = sqlstate('SELECT phnsw_check(' . "'i" . ($first + $i) . "')");
+		is($state, '00000', "an entry for $name is seen with heap_check only") or diag($message);
+	}
+}
+
 my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $log_start);
 unlike($log, qr/was terminated by signal|PANIC|TRAP/, 'no process has crashed');
 
