@@ -106,7 +106,8 @@ file_offset(const PhnswRows *rows, uint64 row)
 uint64
 phnsw_rows_file_bytes(const PhnswRows *rows)
 {
-	return rows->file < 0 ? 0 : file_offset(rows, rows->n);
+	/* Fewer rows than memory has room for: a rollback has taken those of the file. */
+	return rows->file < 0 || rows->n <= rows->memory_rows ? 0 : file_offset(rows, rows->n);
 }
 
 static bool
