@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/predicate.h"
 #include "utils/memutils.h"
 
 /*
@@ -216,4 +217,11 @@ phnsw_flush_batch(Relation index, PhnswBatch *batch)
 		UnlockRelation(index, RowExclusiveLock);
 		table_close(heap, NoLock);
 	}
+
+	/*
+	 * PostgreSQL has looked for serializable readers of the index when the rows came; who has read it since has missed them.  Not before
+	 * the writes, or a reader could come in between.  Also when a flush before this one has written all: it may have failed here, within a
+	 * savepoint.
+	 */
+	CheckForSerializableConflictIn(index, NULL, InvalidBlockNumber);
 }
