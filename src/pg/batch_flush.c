@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
+#include "storage/proc.h"
 #include "utils/memutils.h"
 
 /*
@@ -38,13 +39,24 @@
 #define PHNSW_LOCK_EMPTY 1		/* who makes an empty index a filled one */
 #define PHNSW_LOCK_MERGE 2		/* who merges rows into it */
 
+/* Without lock_timeout: a COMMIT that has to wait for another session's build or merge must not fail for that. */
 static void
 lock_index(Relation index, OffsetNumber which)
 {
+	int			timeout = LockTimeout;
 	ItemPointerData tid;
 
 	ItemPointerSet(&tid, 0, which);
-	LockTuple(index, &tid, ExclusiveLock);
+	LockTimeout = 0;
+	PG_TRY();
+	{
+		LockTuple(index, &tid, ExclusiveLock);
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = timeout;
+	}
+	PG_END_TRY();
 }
 
 static bool

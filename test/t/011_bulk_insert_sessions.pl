@@ -111,6 +111,20 @@ foreach my $round (1 .. 5)
 	complete('race', $size[0] + $size[1] + $size[2], "round $round: commits at once, @size rows");
 }
 
+# lock_timeout does not end a commit that waits for another's build (lock_timeout.spec: for another's merge; a small merge does not wait).
+run(fresh('timeout'));
+say_to('a', 'BEGIN;' . rows('timeout', 1, 40000));
+say_to('b', "SET lock_timeout = '10ms'; BEGIN;" . rows('timeout', 50001, 50900));
+ask('a', 'COMMIT;');
+ok(wait_until(20, sub { run("SELECT count(*) FROM pg_locks WHERE locktype = 'tuple' AND relation = 'timeout_v'::regclass AND pid = $sessions{a}{pid}") > 0 }),
+	'a session builds or merges');
+ask('b', 'COMMIT;');
+ok(filled() || waits('b'), 'another waits');
+answer($_) foreach qw(a b);
+is(say_to('b', 'SHOW lock_timeout; RESET lock_timeout;'), '10ms', 'lock_timeout is what it was');
+is(complaints('a') . complaints('b'), '', 'lock_timeout: no complaints');
+complete('timeout', 40900, 'lock_timeout');
+
 # A reader whose scan of the empty index is open goes on, and its next scan finds the rows.
 run(fresh('reader'));
 say_to('b', "BEGIN; SET LOCAL enable_seqscan = off; DECLARE c CURSOR FOR SELECT id FROM reader ORDER BY v <-> $query; FETCH 1 FROM c;");
