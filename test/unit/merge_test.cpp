@@ -405,7 +405,7 @@ TEST(Merge, DamagedListsComeBack) {
 TEST(Merge, IsStopped) {
   const Dataset data = clustered(6000, 32, 11);
   Slots slots(data, 3000, default_params(data));
-  const int before = phnsw::test::threads_of_process();
+  const int before = phnsw::test::threads_at_rest();
   const auto stop_after = [&](std::chrono::nanoseconds wait) {
     phnsw_merge_params params{nullptr, {}, slots.n, slots.meta.entry, 3000, 64, 3, 5};
     phnsw_merge *merge = nullptr;

@@ -25,7 +25,7 @@ void lead_one(Team::Kind kind, Guest guest, unsigned threads, const std::functio
     const std::function<void(Team &)> &body;
   } context{{threads, stop != nullptr ? *stop : never, kind}, body};
   Conductor conductor;
-  const int before = test::threads_of_process();
+  const int before = test::threads_at_rest();
   ASSERT_TRUE(conductor
                   .start(
                       [](void *self) -> void * {

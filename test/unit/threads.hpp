@@ -25,4 +25,17 @@ inline int threads_once_settled(int expected) {
   return n;
 }
 
+// How many there are when those of what ran before are gone: the least, once 50 ms have brought no less.
+inline int threads_at_rest() {
+  int n = threads_of_process();
+  for (int quiet = 0; quiet < 10; quiet++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    if (const int now = threads_of_process(); now < n) {
+      n = now;
+      quiet = 0;
+    }
+  }
+  return n;
+}
+
 }  // namespace phnsw::test
