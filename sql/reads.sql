@@ -42,6 +42,27 @@ SELECT (idx_blks_hit - :before_hit)::numeric / (pins - :before_pins) BETWEEN 0.9
 	idx_blks_read - :before_read < 0.01 * (pins - :before_pins) AS none_from_disk
 FROM pg_statio_user_indexes, phnsw_stats WHERE indexrelname = 'rd_v' AND index = 'rd_v'::regclass;
 
+-- The TOAST table: vectors of 600 dimensions have two chunks each, behind two or three pages of its index.  PostgreSQL's functions, which
+-- subvector() uses, and phnsw's own count alike, up to what is told a little later.
+CREATE TABLE far (id int, v vector(600)) WITH (autovacuum_enabled = false);
+ALTER TABLE far ALTER v SET STORAGE EXTERNAL;
+INSERT INTO far SELECT i, (SELECT array_agg(sin(i * j + j)::real ORDER BY j) FROM generate_series(1, 600) j)::vector FROM generate_series(1, 1000) i;
+CREATE FUNCTION toast_reads() RETURNS TABLE (hit bigint, tree bigint, read bigint) LANGUAGE sql AS
+	$$ SELECT toast_blks_hit, tidx_blks_hit, toast_blks_read + tidx_blks_read FROM pg_statio_user_tables WHERE relname = 'far' $$;
+SELECT sum(v <-> v) FROM far;
+SELECT pg_stat_force_next_flush();
+SELECT hit, tree, read FROM toast_reads() \gset start_
+SELECT count(subvector(v, 1, 600)) FROM far;
+SELECT pg_stat_force_next_flush();
+SELECT hit - :start_hit AS hit, tree - :start_tree AS tree FROM toast_reads() \gset theirs_
+SELECT hit, tree FROM toast_reads() \gset start_
+SELECT sum(v <-> v) FROM far;
+SELECT sum(v <-> v) FROM far WHERE id = 1;
+SELECT pg_stat_force_next_flush();
+-- a vector twice in each row; the tree from its meta page on, which PostgreSQL remembers
+SELECT (hit - :start_hit)::numeric / :theirs_hit BETWEEN 1.9 AND 2.1 AS hit, (tree - :start_tree)::numeric / :theirs_tree BETWEEN 1.9 AND 6 AS tree,
+	read - :start_read AS read FROM toast_reads();
+
 -- inserts read at a glance, too: some hundred pages each
 SELECT idx_blks_hit AS hit FROM pg_statio_user_indexes WHERE indexrelname = 'rd_v' \gset before_
 INSERT INTO rd VALUES (6001, '[0.8,0.1,-0.7,-0.3,0.5,0.2,-0.1,0.4]');
@@ -51,4 +72,5 @@ SELECT idx_blks_hit - :before_hit > 400 AS inserts FROM pg_statio_user_indexes W
 
 SELECT phnsw_check('rd_v', true, true);
 DROP FUNCTION scan(int);
-DROP TABLE rd, scans;
+DROP FUNCTION toast_reads();
+DROP TABLE rd, scans, far;

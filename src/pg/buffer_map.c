@@ -7,6 +7,7 @@
 #include "buffer_map.h"
 
 #include "access/relation.h"
+#include "glance.h"
 #include "storage/buf_internals.h"
 #include "storage/lockdefs.h"
 #include "utils/memutils.h"
@@ -37,8 +38,26 @@ phnsw_buffer_map_set(PhnswBufferMap *map, Oid relid, PhnswFile file)
 {
 	if (map->relid != relid || !PhnswFileEquals(map->file, file))
 		phnsw_buffer_map_clear(map);
+	if (map->relid != relid)
+		map->hits = 0;			/* of an index that REINDEX has replaced */
 	map->relid = relid;
 	map->file = file;
+}
+
+static void
+tell(PhnswBufferMap *map, Relation relation)
+{
+	phnsw_count_hits(relation, map->hits);
+	map->hits = 0;
+}
+
+void
+phnsw_buffer_map_tell(PhnswBufferMap *map)
+{
+	Relation	relation = relation_open(map->relid, NoLock);
+
+	tell(map, relation);
+	relation_close(relation, NoLock);
 }
 
 static void
@@ -73,9 +92,13 @@ phnsw_buffer_map_pin(PhnswBufferMap *map, BlockNumber block)
 
 	if (buffer != InvalidBuffer && ++pins % PHNSW_MAP_USAGE_PERIOD != 0 &&
 		ReadRecentBuffer(map->file, MAIN_FORKNUM, block, buffer))
+	{
+		map->hits++;
 		return buffer;
+	}
 
 	relation = relation_open(map->relid, NoLock);
+	tell(map, relation);
 	if (block >= map->blocks)
 		map->blocks = RelationGetNumberOfBlocks(relation);
 	if (block < map->blocks && PhnswFileEquals(map->file, PhnswRelationFile(relation)))

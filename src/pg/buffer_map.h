@@ -22,6 +22,7 @@ typedef struct PhnswBufferMap
 	Oid			relid;
 	PhnswFile	file;
 	BlockNumber blocks;			/* of the relation, at least */
+	uint64		hits;			/* reads that PostgreSQL's statistics have not been told of */
 	uint32		n_parts;
 	Buffer	  **parts;			/* NULL: nothing known of these blocks */
 } PhnswBufferMap;
@@ -45,6 +46,12 @@ extern void phnsw_buffer_map_set(PhnswBufferMap *map, Oid relid, PhnswFile file)
  * not that of a temporary table.
  */
 extern Buffer phnsw_buffer_map_pin(PhnswBufferMap *map, BlockNumber block);
+
+/*
+ * Tells the statistics of the reads that found their buffer without ReadBuffer(), which counts its own.  phnsw_buffer_map_pin() does so
+ * whenever it has the relation open; who reads at a glance adds to `hits`.  REQUIRES: as above.
+ */
+extern void phnsw_buffer_map_tell(PhnswBufferMap *map);
 
 /* Where a block is now, if it is in shared buffers: looks in the buffer table, and remembers.  Reads nothing. */
 extern Buffer phnsw_buffer_map_find(PhnswBufferMap *map, BlockNumber block);

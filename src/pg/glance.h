@@ -60,14 +60,14 @@ phnsw_glance_where(const PhnswIndex *pi, BlockNumber block)
 	return buffer > InvalidBuffer ? buffer : InvalidBuffer;
 }
 
-/* So many reads of the index found their buffer, and not by way of ReadBuffer(), which counts itself. */
+/* So many reads of a relation found their buffer, and not by way of ReadBuffer(), which counts itself. */
 static inline void
-phnsw_count_hits(Relation index, uint32 n)
+phnsw_count_hits(Relation relation, uint64 n)
 {
-	if (pgstat_should_count_relation(index))
+	if (pgstat_should_count_relation(relation))
 	{
-		PhnswBlocksFetched(index->pgstat_info) += n;
-		PhnswBlocksHit(index->pgstat_info) += n;
+		PhnswBlocksFetched(relation->pgstat_info) += n;
+		PhnswBlocksHit(relation->pgstat_info) += n;
 	}
 }
 

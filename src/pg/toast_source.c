@@ -52,6 +52,9 @@ static uint64 changes = 0;		/* that the relation cache told us of */
 /* Looks at a table that changes while it is looked at.  More than once only with debug_discard_caches. */
 #define PHNSW_SOURCE_LOOKS 3
 
+/* Reads that the statistics hear of together, at the beginning of a transaction. */
+#define PHNSW_SOURCE_HITS 64
+
 /* Relation cache callback: a file, a name or anything else has changed. */
 static void
 mark_invalid(Datum arg, Oid relid)
@@ -155,6 +158,16 @@ find_source(Oid relid)
 	return source;
 }
 
+/* Once in a while, since it takes as long as reading a page or two. */
+static void
+tell_statistics(PhnswToastSource *source)
+{
+	if (source->table.hits >= PHNSW_SOURCE_HITS)
+		phnsw_buffer_map_tell(&source->table);
+	if (source->tree.hits >= PHNSW_SOURCE_HITS)
+		phnsw_buffer_map_tell(&source->tree);
+}
+
 /* Waiting for a lock lets us hear of what others have changed, so nothing is believed before both are held. */
 static void
 lock_source(PhnswToastSource *source, Oid relid)
@@ -174,6 +187,8 @@ lock_source(PhnswToastSource *source, Oid relid)
 		source->valid = changes == before;
 	}
 	source->locked = PhnswTransaction();
+	if (source->valid)
+		tell_statistics(source);
 }
 
 PhnswToastSource *

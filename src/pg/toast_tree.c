@@ -253,6 +253,7 @@ glance_at_page(PhnswBufferMap *tree, Search *search, Step *step)
 	if (phnsw_glance_holds(&glance))
 	{
 		pgBufferUsage.shared_blks_hit++;
+		tree->hits++;
 		return true;
 	}
 	search->found = found;
