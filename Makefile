@@ -5,7 +5,7 @@ PHNSW_VERSION = 0.1.0
 
 # Optional: pieces that do not exist in this checkout are left out, so that every commit builds.
 CORE_SOURCES = $(wildcard $(addprefix src/core/,$(shell sed -e 's/\#.*//' src/core/SOURCES)))
-PG_SOURCES = $(sort $(wildcard src/pg/*.c))
+PG_SOURCES = $(sort $(wildcard src/pg/*.c src/pg/*/*.c))
 OBJS = $(PG_SOURCES:.c=.o) $(CORE_SOURCES:.cpp=.o)
 
 INSTALL_SQL = sql/install/phnsw--$(PHNSW_VERSION).sql
@@ -27,7 +27,7 @@ WARNINGS = -Wall -Wextra $(WERROR)
 CORE_WARNINGS = $(WARNINGS) -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wnon-virtual-dtor \
 	-Wimplicit-fallthrough
 
-PG_CPPFLAGS = -Isrc/core -MMD -MP -DPHNSW_VERSION='"$(PHNSW_VERSION)"'
+PG_CPPFLAGS = -Isrc/core -Isrc/pg -MMD -MP -DPHNSW_VERSION='"$(PHNSW_VERSION)"'
 PG_CFLAGS = $(WARNINGS) -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 PG_CXXFLAGS = -std=c++20 -fopenmp -fvisibility=hidden -fvisibility-inlines-hidden -fno-gnu-unique -fno-math-errno \
 	-fno-trapping-math $(CORE_WARNINGS)

@@ -1,4 +1,4 @@
--- Vectors that are stored out of line.  Distances read them by a short way of their own (src/pg/detoast.c); subvector() lets
+-- Vectors that are stored out of line.  Distances read them by a short way of their own (src/pg/toast/detoast.c); subvector() lets
 -- PostgreSQL read them.  Both must see the same, however a value is stored and whatever has happened to its table.
 CREATE FUNCTION vector_of(i int, dims int, seed int = 0) RETURNS vector LANGUAGE sql IMMUTABLE AS
 	$$ SELECT array_agg((sin(i * 1.7 + j * (0.3 + i % 11) + seed) * 3)::real ORDER BY j)::vector FROM generate_series(1, dims) j $$;

@@ -16,8 +16,8 @@
 #include "utils/lsyscache.h"
 
 #include "capi/phnsw_core.h"
-#include "type_halfvec.h"
-#include "type_vector.h"
+#include "types/type_halfvec.h"
+#include "types/type_vector.h"
 
 /* CREATE OPERATOR CLASS does not ask amvalidate(): a class may name anything. */
 static PhnswElement

@@ -20,7 +20,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
-#include "glance.h"
+#include "search/glance.h"
 
 /* A backend's map takes at most 64 MB; blocks beyond go through the buffer table. */
 #define PHNSW_MAP_BLOCKS_MAX (64 * 1024 * 1024 / sizeof(Buffer))

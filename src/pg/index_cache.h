@@ -9,9 +9,9 @@
 
 #include "utils/rel.h"
 
-#include "buffer_map.h"
 #include "capi/phnsw_core.h"
 #include "element.h"
+#include "search/buffer_map.h"
 
 /* ---- index_cache.c: what a backend knows of an index ---------------------------------------------------------------- */
 

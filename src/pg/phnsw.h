@@ -1,10 +1,10 @@
 /*
  * phnsw.h
- *    Private header of the access method: the table of contents of src/pg.
+ *    Private header of the access method: the table of contents of this folder and what most files need.
  *
  * Prototypes are grouped by the file that defines them; what most files need is in headers of its own, included here.
  * The bytes of an index are described in core/capi/phnsw_format.h, the core's entries in core/capi/phnsw_core.h, lock
- * order and WAL in README.md.
+ * order in README.md.
  */
 #ifndef PHNSW_H
 #define PHNSW_H
@@ -18,10 +18,10 @@
 #include "storage/itemptr.h"
 
 #include "capi/phnsw_core.h"
-#include "counters.h"
 #include "index_cache.h"
-#include "pages.h"
-#include "search.h"
+#include "page/pages.h"
+#include "search/search.h"
+#include "stats/counters.h"
 
 /* ---- module.c: settings ------------------------------------------------------------------------------------------ */
 

@@ -1,4 +1,4 @@
-# Vectors out of line, read by src/pg/detoast.c.  First under load, with few shared buffers: clients replace, delete and
+# Vectors out of line, read by src/pg/toast/detoast.c.  First under load, with few shared buffers: clients replace, delete and
 # insert vectors, others vacuum, rewrite the table and rebuild its TOAST index, and readers compare every vector as distances see it
 # with what PostgreSQL's own functions read (subvector), by scans, cursors and savepoints.  Then with damaged TOAST tables
 # and indexes: what happens is what happens to PostgreSQL's functions.  Nothing is left open: the log knows of no leak.

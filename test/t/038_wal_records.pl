@@ -1,4 +1,4 @@
-# What single rows write to WAL (src/pg/README.md, Insert).  A record changes four pages at most, in the order in which all
+# What single rows write to WAL (src/pg/insert/README.md).  A record changes four pages at most, in the order in which all
 # lock them, so that nobody waits in a circle: the meta page, pages of nodes by block, pages of lists and chains by block; an insert changes its own page and those of some
 # neighbours; an update that leaves the vector alone changes the page of the row's node and no link: nobody else's page.
 

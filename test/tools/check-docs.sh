@@ -1,7 +1,7 @@
 #!/bin/bash
 # check-docs.sh: the examples of the documentation are those that the regression tests run: every ```sql block of
 # docs/NAME.md stands word for word in sql/NAME.sql, where there is such a test, and in the same order.  And every link to a file,
-# and every file of ours that any page names in backquotes, exists.
+# and every file of ours that any page names in backquotes, and any page, comment or script by its path, exists.
 # usage: check-docs.sh [top of the tree]
 set -euo pipefail
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/../..}"
@@ -42,6 +42,11 @@ for doc in (file for file in files if file.endswith(".md") and not file.startswi
     for name in re.findall(r"`([\w./-]+\.(?:c|h|cpp|hpp|py|sh|pl|sql))`", text):
         if not (os.path.normpath(os.path.join(here, name)) in places or any(("/" + file).endswith("/" + name) for file in places)):
             faults.append(f"{doc}: there is no {name}")
+for file in files:
+    if file.endswith((".md", ".c", ".h", ".cpp", ".hpp", ".pl", ".pm", ".sql", ".sh")) and not file.startswith(("build/", "bench/cache/", "results/")):
+        for name in re.findall(r"\bsrc/(?:pg|core)/[\w/]+\.(?:c|h|cpp|hpp|md)\b", open(file, encoding="utf-8").read()):
+            if name not in places:
+                faults.append(f"{file}: there is no {name}")
 print("\n".join(faults))
 sys.exit(len(faults) > 0)
 PYTHON

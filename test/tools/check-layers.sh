@@ -1,7 +1,7 @@
 #!/bin/bash
 # check-layers.sh: includes point down only, pg -> capi -> merge -> build -> graph -> {codec, format} -> kernel -> base, and
 # text -> base.  The two C headers of capi are the common vocabulary and may be included anywhere.  Also: no PostgreSQL
-# header and no C file in the core, no C++ in src/pg, one file that opens OpenMP regions.
+# header and no C file in the core, no C++ in src/pg, one file that opens OpenMP regions; and which folder of src/pg knows which.
 # usage: check-layers.sh [top of the tree]; prints the offending lines, exits 1 when there are any.
 set -euo pipefail
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/../..}"
@@ -43,10 +43,32 @@ while IFS=: read -r file line text; do
 		fault "$file:$line: $layer may not include $target"
 done < <(grep -rnE '^[[:space:]]*#[[:space:]]*include' src/core --include='*.hpp' --include='*.cpp' --include='*.h')
 
-while IFS= read -r found; do
-	fault "$found: not the door to the core"
-done < <(grep -rnE '#[[:space:]]*include[[:space:]]*"(base|kernel|codec|format|graph|build|text|capi)/' src/pg |
-	grep -vE '"capi/phnsw_(core|format)\.h"')
+# The folders of src/pg, each with those whose headers it may include; those of src/pg itself are everybody's.
+declare -A beside=(
+	[page]="page"
+	[stats]="stats"
+	[types]="types toast"
+	[search]="search"
+	[toast]="toast types search"
+	[scan]="scan search toast types"
+	[insert]="insert search types"
+	[build]="build toast types"
+	[batch]="batch build insert search"
+	[vacuum]="vacuum search"
+	[inspect]="inspect vacuum build scan search types"
+)
+while IFS=: read -r file line text; do
+	folder=${file#src/pg/}
+	[[ $folder == */* ]] && folder=${folder%%/*} || folder=
+	target=$(sed -E 's/^[^"]*"([^"]*)".*/\1/' <<<"$text")
+	if [[ -e src/core/$target ]]; then
+		[[ $target =~ ^capi/phnsw_(core|format)\.h$ ]] || fault "$file:$line: $target is not the door to the core"
+	elif [[ -n $folder && -z ${beside[$folder]:-} ]]; then
+		fault "$file:$line: $folder is not a folder that check-layers.sh knows"
+	elif [[ -n $folder && -e src/pg/$target && $target == */* ]]; then
+		[[ " ${beside[$folder]} " == *" ${target%%/*} "* ]] || fault "$file:$line: $folder may not include $target"
+	fi
+done < <(grep -rnE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' src/pg --include='*.c' --include='*.h')
 while IFS= read -r found; do
 	fault "$found: C++ in src/pg"
 done < <(find src/pg -name '*.cpp' -o -name '*.hpp' -o -name '*.cc')

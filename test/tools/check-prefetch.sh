@@ -10,14 +10,14 @@ faults=0 objects=0
 while IFS= read -r source; do
 	object=${source%.*}.o
 	least=1
-	[[ $source != src/pg/touch.c ]] || least=2
+	[[ $source != src/pg/search/touch.c ]] || least=2
 	found=$(objdump -d --no-show-raw-insn "$object" | grep -c $'\tprefetch' || true)
 	objects=$((objects + 1))
 	if ((found < least)); then
 		echo "$object: $found prefetch instructions, not $least; look at the loops of $source"
 		faults=1
 	fi
-done < <(grep -lE '(_prefetch|prefetch_list)\(' src/pg/*.c src/core/*/*.cpp)
+done < <(grep -lE '(_prefetch|prefetch_list)\(' src/pg/*/*.c src/core/*/*.cpp)
 if ((objects < 10)); then
 	echo "only $objects sources prefetch, or the extension has not been built"
 	faults=1

@@ -1,4 +1,4 @@
-// ArenaIndex: the insert, search and vacuum of src/pg/README.md over slots in memory instead of on pages.
+// ArenaIndex: the insert, search and vacuum of src/pg (README.md of each) over slots in memory instead of on pages.
 //
 // It makes the very calls of the C interface that the access method makes, in the same order, so that the algorithm is
 // tested without a server.  What pages would add is left out: upper links and further TIDs are plain vectors, there is

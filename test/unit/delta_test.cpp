@@ -1,4 +1,4 @@
-// src/pg/delta.h: what is logged for a changed page makes the old page the new one, wherever it is applied.
+// src/pg/page/delta.h: what is logged for a changed page makes the old page the new one, wherever it is applied.
 //
 // Random pages and changes of random sizes: single bytes, neighbouring words, words with a gap, whole stretches, everything.
 // Only the blocks that a change touches are compared, as wal.c does it.  Against a naive comparison: the delta holds every
@@ -11,7 +11,7 @@
 #include <set>
 #include <vector>
 
-#include "../../src/pg/delta.h"
+#include "../../src/pg/page/delta.h"
 #include "base/rng.hpp"
 
 namespace {

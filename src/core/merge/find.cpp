@@ -232,7 +232,7 @@ class Finder {
   }
 
   // The window, and what the search has passed over as far as there is room: of the nodes it has seen anyway, the more the
-  // heuristic chooses among the better (src/pg/README.md, Insert).
+  // heuristic chooses among the better (src/pg/insert/README.md).
   void keep(Lane &lane) {
     std::uint32_t n = 0;
     if (!add(lane.row, lane.search.window(), lane.search.window_size(), &n)) return;

@@ -294,7 +294,7 @@ class Linker {
     }
   }
 
-  // Who gives way in a full list to a newcomer, as in an insert (pg/choose.c): the farthest of all, the newcomer included, that one
+  // Who gives way in a full list to a newcomer, as in an insert (pg/insert/choose.c): the farthest of all, the newcomer included, that one
   // nearer to the owner is nearer to; n: the newcomer.  An unknown one, whose distance is NaN, stays.
   std::uint32_t victim(const std::uint32_t *list, const float *distances, std::uint32_t n, std::uint32_t newcomer,
                        float distance) const noexcept {
