@@ -10,7 +10,8 @@
  *    - before this backend reads the index (phnsw_batch_flush, from scans and checks),
  *    - before a parallel query, whose workers would read the index without us (ExecutorStart hook),
  *    - before a utility statement that might move or drop relations (ProcessUtility hook),
- *    - before commit and prepare; rows that others' callbacks insert after that go directly into the index.
+ *    - before commit and prepare; rows that others' callbacks insert after that go directly into the index, and so do those that come
+ *      while ALTER TABLE or ALTER INDEX is at work (from an event trigger, say), which may copy the index's file behind them.
  *
  * Nobody but us knows a waiting row's TID: batch_heap.c says why it stays the row's.
  *
@@ -20,7 +21,7 @@
  * change of an index.
  *
  * The file.  AccessShareLock, until the end of the subtransaction that has rows in waiting, keeps others from moving the index to another file (ALTER
- * INDEX SET TABLESPACE does not lock the table).  What this backend itself moves or rewrites has been flushed before; a batch
+ * INDEX SET TABLESPACE does not lock the table).  What this backend itself moves has been flushed before, and nothing waits meanwhile; a batch
  * whose index has another file nevertheless (TRUNCATE by an apply worker) is ignored, and dropped at commit: whatever made
  * the new file has seen the rows in the table.
  */
@@ -41,6 +42,7 @@ static PhnswBatch *batches = NULL;	/* in batch_context, a child of TopTransactio
 static MemoryContext batch_context = NULL;
 static Size memory_used = 0;
 static bool closed = false;		/* the last flush before commit is over */
+static int	altering = 0;		/* statements at work that may copy an index's file */
 static ExecutorStart_hook_type next_executor_start = NULL;
 static ProcessUtility_hook_type next_process_utility = NULL;
 
@@ -119,7 +121,7 @@ phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer
 	PhnswBatch *batch;
 
 	/* Another table access method may have TIDs of another kind. */
-	if (closed || heap->rd_rel->relam != HEAP_TABLE_AM_OID)
+	if (closed || altering > 0 || heap->rd_rel->relam != HEAP_TABLE_AM_OID)
 		return false;
 	batch = find_batch(index);
 	if (batch == NULL)
@@ -344,15 +346,38 @@ is_harmless(Node *statement)
 }
 
 static void
-before_utility(PlannedStmt *statement, const char *query, bool read_only_tree, ProcessUtilityContext context,
-			   ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
+run_utility(PlannedStmt *statement, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
 {
-	if (batches != NULL && !is_harmless(statement->utilityStmt))
-		flush_all(false);
 	if (next_process_utility)
 		next_process_utility(statement, query, read_only_tree, context, params, environment, receiver, completion);
 	else
 		standard_ProcessUtility(statement, query, read_only_tree, context, params, environment, receiver, completion);
+}
+
+static void
+before_utility(PlannedStmt *statement, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			   ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
+{
+	NodeTag		tag = nodeTag(statement->utilityStmt);
+
+	if (batches != NULL && !is_harmless(statement->utilityStmt))
+		flush_all(false);
+	if (tag != T_AlterTableStmt && tag != T_AlterTableMoveAllStmt)
+	{
+		run_utility(statement, query, read_only_tree, context, params, environment, receiver, completion);
+		return;
+	}
+	altering++;
+	PG_TRY();
+	{
+		run_utility(statement, query, read_only_tree, context, params, environment, receiver, completion);
+	}
+	PG_FINALLY();
+	{
+		altering--;
+	}
+	PG_END_TRY();
 }
 
 void
