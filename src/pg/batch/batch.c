@@ -184,7 +184,6 @@ keep_first(PhnswBatch *batch, uint64 n)
 	phnsw_doubt_end(&batch->doubt);
 	batch->in_doubt &= batch->flushed < n;
 	batch->flushed = Min(batch->flushed, n);
-	batch->built = Min(batch->built, n);
 }
 
 /* ---- a row that may be taken back (batch_heap.c) ------------------------------------------------------------------------- */

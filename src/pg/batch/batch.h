@@ -109,8 +109,6 @@ typedef struct PhnswBatch
 	/* what a flush that failed has left */
 	uint64		flushed;		/* the first rows, which are in the index */
 	bool		in_doubt;		/* the insert of the next one failed half-way */
-	uint64		built;			/* or, if the index bears this build_id, the first rows */
-	uint64		build_id;		/* 0: no bulk build was tried */
 
 	struct PhnswBatch *next;
 } PhnswBatch;

@@ -123,8 +123,7 @@ flush_bulk(Relation heap, Relation index, PhnswBatch *batch)
 	lock_index(index, PHNSW_LOCK_EMPTY);
 	if (phnsw_index_open(index)->meta.nodes.limit == 0)
 	{
-		batch->built = batch->rows.n;
-		built = phnsw_bulk_replace(heap, index, batch->rows.n, feed_rows, &batch->rows, &batch->build_id);
+		built = phnsw_bulk_replace(heap, index, batch->rows.n, feed_rows, &batch->rows, &batch->flushed);
 		if (built)
 		{
 			PhnswIndexStats *stats = phnsw_stats_of(RelationGetRelid(index));
@@ -196,24 +195,15 @@ flush_rows(Relation index, PhnswBatch *batch)
 	MemoryContextDelete(context);
 }
 
-/* What an earlier flush, which failed, has brought into the index. */
-static void
-take_stock(Relation index, PhnswBatch *batch)
+void
+phnsw_flush_batch(Relation index, PhnswBatch *batch)
 {
-	if (batch->build_id != 0 && phnsw_index_open(index)->meta.build_id == batch->build_id)
-		batch->flushed = Max(batch->flushed, batch->built);
 	if (batch->in_doubt)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot go on with rows for index \"%s\"", RelationGetRelationName(index)),
 				 errdetail("An error in this transaction left it open whether one of them is in the index."),
 				 errhint("Roll back the transaction, or to a savepoint before the rows were inserted.")));
-}
-
-void
-phnsw_flush_batch(Relation index, PhnswBatch *batch)
-{
-	take_stock(index, batch);
 	if (batch->flushed < batch->rows.n)
 	{
 		/* The table is locked since the rows were inserted. */

@@ -246,17 +246,17 @@ phnsw_ambuild(Relation heap, Relation index, IndexInfo *info)
 }
 
 bool
-phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg, uint64 *build_id)
+phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg, uint64 *written)
 {
 	IndexBuildResult counts;
-	PhnswBuild	build = {.heap = heap, .index = index, .source = source, .source_arg = arg, .replace = true};
+	PhnswBuild	build = {.heap = heap, .index = index, .source = source, .source_arg = arg, .replace = true, .rows = rows,
+		.written = written};
 
 	phnsw_build_describe(heap, index, &build.params);
 	build.params.rows_expected = Min(rows, PG_UINT32_MAX);
 	build.params.threads = Max(1, Min(build.params.threads, rows / PHNSW_BULK_ROWS_PER_THREAD));
 	/* The other half holds the rows (batch.c). */
 	build.params.memory_bytes /= 2;
-	*build_id = build.params.build_id;
 	phnsw_build_run(&build, &counts);
 	return !build.refused;
 }

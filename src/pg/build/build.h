@@ -29,6 +29,8 @@ struct PhnswBuild
 	PhnswRowSource source;
 	void	   *source_arg;
 	bool		replace;		/* an empty index in use, not a new file */
+	uint64		rows;			/* `replace` only: of the source */
+	uint64	   *written;		/* `replace` only: set to that as soon as they are the index */
 	phnsw_build_result *trial;	/* wanted instead of an index; NULL: an index is */
 
 	bool		refused;		/* `replace` only: no memory, thread or temporary file; what is left is to end the core */
@@ -57,13 +59,13 @@ struct PhnswBuild
 extern uint32 phnsw_build_threads(Relation heap);
 
 /*
- * Builds the rows of `source` into an empty index that is in use.  REQUIRES: a lock that keeps other writers out.  *build_id
- * is set first: after an error, the meta page has it if the rows are in the index nevertheless.
+ * Builds the rows of `source` into an empty index that is in use.  REQUIRES: a lock that keeps other writers out.  *written
+ * is set to their number when they are in the index, whatever error may follow.
  *
  * false: there was no memory, thread or temporary file for it, and the index is as empty as before.
  */
 extern bool phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg,
-							   uint64 *build_id);
+							   uint64 *written);
 
 /*
  * Builds the rows of `source` in memory, with these metric, dims, m and ef_construction, for what the graph is like; writes

@@ -269,6 +269,7 @@ phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result)
 	page = phnsw_wal_register(wal, buffer, PHNSW_WAL_FRESH);
 	*phnsw_page_meta(page) = result->meta;
 	phnsw_wal_finish(wal);
+	*build->written = build->rows;
 	UnlockReleaseBuffer(buffer);
 }
 
