@@ -98,6 +98,8 @@ phnsw_test_point(PhnswTestPoint point)
 /* ---- row_place.c: the ctid of rows out of the executor's queue -------------------------------------------------------- */
 
 extern void phnsw_row_place_init(void); /* from _PG_init */
+/* For a scan that begins: will its rows' TIDs be put back? */
+extern bool phnsw_row_place_kept(void);
 
 /* ---- explain.c: EXPLAIN (ANALYZE, PHNSW) ------------------------------------------------------------------------------- */
 

@@ -351,6 +351,7 @@ measure(Recall *r, Estimate *estimate)
 
 	visit_rows(r, compare_row, NULL);
 	scan = PhnswIndexBeginScan(r->heap, r->index, r->snapshot, 1);
+	((PhnswScan *) scan->opaque)->in_order = false; /* it asks for bounds */
 	for (uint32 i = 0; i < r->n; i++)
 	{
 		/* A query that has no neighbours says nothing. */

@@ -9,7 +9,8 @@
  * row is evaluated: ExecScan() without conditions and projection, then what ExecScan() would do.  Where PostgreSQL remembers, nothing
  * changes.
  *
- * Plans of EvalPlanQual do not come here, and need not: their rows are fetched by TID.
+ * Plans of EvalPlanQual do not come here.  Most of their rows are fetched by TID; a scan that they, or anybody else, begin without this
+ * function returns exact distances, which pass the queue by (in_order.c).
  */
 #include "phnsw.h"
 
@@ -18,6 +19,7 @@
 
 static ExecutorStart_hook_type next_executor_start = NULL;
 static ExecProcNodeMtd exec_index_scan = NULL;	/* PostgreSQL's, the same for all */
+static bool beginning = false;	/* the next scan to begin is one of ours */
 
 static void
 restore_tid(TupleTableSlot *slot)
@@ -26,6 +28,35 @@ restore_tid(TupleTableSlot *slot)
 
 	if (TTS_IS_BUFFERTUPLE(slot) && !ItemPointerIsValid(&slot->tts_tid) && row->base.tuple != NULL)
 		slot->tts_tid = row->base.tuple->t_self;
+}
+
+bool
+phnsw_row_place_kept(void)
+{
+	bool		kept = beginning;
+
+	beginning = false;
+	return kept;
+}
+
+/* PostgreSQL begins the scan with the first row.  What it evaluates before may begin others. */
+static TupleTableSlot *
+first_row(PlanState *node)
+{
+	bool		before = beginning;
+	TupleTableSlot *slot;
+
+	beginning = true;
+	PG_TRY();
+	{
+		slot = exec_index_scan(node);
+	}
+	PG_FINALLY();
+	{
+		beginning = before;
+	}
+	PG_END_TRY();
+	return slot;
 }
 
 /* The next row of the table, before conditions and projection. */
@@ -39,7 +70,7 @@ next_row(PlanState *node)
 	/* An error leaves them out for good, but also ends the life of the plan. */
 	node->qual = NULL;
 	node->ps_ProjInfo = NULL;
-	slot = exec_index_scan(node);
+	slot = ((IndexScanState *) node)->iss_ScanDesc == NULL ? first_row(node) : exec_index_scan(node);
 	node->qual = qual;
 	node->ps_ProjInfo = projection;
 	if (!TupIsNull(slot))

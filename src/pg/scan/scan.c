@@ -53,11 +53,15 @@ phnsw_ambeginscan(Relation index, int nkeys, int norderbys)
 	so->search_context = AllocSetContextCreate(context, "phnsw search", ALLOCSET_SMALL_SIZES);
 	so->index = index;
 	so->left_out = PHNSW_NONE;
+	so->in_order = !phnsw_row_place_kept();
 	so->phase = PHNSW_SCAN_START;
 	phnsw_stats_attach(&so->account, context);
 	scan->opaque = so;
 	scan->xs_orderbyvals = palloc0(sizeof(Datum) * Max(norderbys, 1));
 	scan->xs_orderbynulls = palloc0(sizeof(bool) * Max(norderbys, 1));
+	/* A second distance decides between equal ones; nothing is known of it. */
+	for (int i = 1; i < norderbys; i++)
+		scan->xs_orderbyvals[i] = Float8GetDatum(-get_float8_infinity());
 	return scan;
 }
 
@@ -242,6 +246,8 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	so->late_in_vain = so->late_passed = 0;
 	so->last_id = 0;
 	phnsw_emit_end(so);
+	if (so->in_order)
+		phnsw_in_order_begin(so);
 	scan->xs_recheck = false;
 	set_query(so, &scan->orderByData[0]);
 
@@ -392,22 +398,10 @@ next_hit(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit)
 
 /* ---- rows -------------------------------------------------------------------------------------------------------------------- */
 
-bool
-phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
+/* The next row, and a bound of its distance. */
+static bool
+next_row(IndexScanDesc scan, PhnswScan *so)
 {
-	PhnswScan  *so = scan->opaque;
-
-	if (direction != ForwardScanDirection)
-		elog(ERROR, "phnsw index scans only go forward");
-	if (so->phase == PHNSW_SCAN_START)
-		start_scan(scan, so);
-	else if (unlikely(pgBufferUsage.shared_blks_read != so->blocks_read))
-		so->pi->cold_rows = PHNSW_WARM_ROWS;
-	else if (unlikely(so->pi->cold_rows > 0))
-		so->pi->cold_rows--;
-	phnsw_stats_charge(&so->account);
-	if (scan->kill_prior_tuple && so->returned > 0)
-		phnsw_kill_last(scan, so);
 	if (phnsw_max_scan_tuples > 0 && so->returned >= phnsw_max_scan_tuples)
 		return false;
 
@@ -428,6 +422,27 @@ phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
 	scan->xs_recheckorderby = true;
 	if (phnsw_check_bounds && so->kind == PHNSW_QUERY_VECTOR)
 		phnsw_check_bound(scan, so);
+	return true;
+}
+
+bool
+phnsw_amgettuple(IndexScanDesc scan, ScanDirection direction)
+{
+	PhnswScan  *so = scan->opaque;
+
+	if (direction != ForwardScanDirection)
+		elog(ERROR, "phnsw index scans only go forward");
+	if (so->phase == PHNSW_SCAN_START)
+		start_scan(scan, so);
+	else if (unlikely(pgBufferUsage.shared_blks_read != so->blocks_read))
+		so->pi->cold_rows = PHNSW_WARM_ROWS;
+	else if (unlikely(so->pi->cold_rows > 0))
+		so->pi->cold_rows--;
+	phnsw_stats_charge(&so->account);
+	if (scan->kill_prior_tuple && so->returned > 0 && !so->in_order)
+		phnsw_kill_last(scan, so);
+	if (!(unlikely(so->in_order) ? phnsw_in_order_next(scan, so, next_row) : next_row(scan, so)))
+		return false;
 	phnsw_pin_row(so, scan);
 	so->blocks_read = pgBufferUsage.shared_blks_read;
 	return true;

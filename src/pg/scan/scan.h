@@ -1,7 +1,8 @@
 /*
  * scan.h
  *    What the files of an ORDER BY scan share: scan.c (callbacks, graph phase), sweep.c (linear phase), emit.c (from nodes to
- *    heap TIDs), cold_rows.c and ahead.c (rows to come), exact.c (hits that come late), kill.c (rows that are gone).
+ *    heap TIDs), cold_rows.c and ahead.c (rows to come), exact.c (hits that come late), kill.c (rows that are gone), in_order.c (a queue of
+ *    the scan's own).
  *
  * A scan turns nodes into hits (a node, and a lower bound of the distance of its rows), keeps the hits in a heap and
  * returns them in the order of their bounds.  The graph finds the hits first; when it ends, or when going on with it would
@@ -51,6 +52,7 @@ typedef enum PhnswQueryKind
 } PhnswQueryKind;
 
 struct phnsw_visited_hash;
+typedef struct PhnswWaiting PhnswWaiting;
 
 typedef struct PhnswScan
 {
@@ -60,6 +62,7 @@ typedef struct PhnswScan
 	PhnswAccount account;		/* of the statistics */
 	Relation	index;
 	uint32		left_out;		/* PHNSW_NONE, or a node that is to be as if it were not in the graph (recall.c) */
+	bool		in_order;		/* the executor's queue must not have its rows (in_order.c) */
 
 	/* set when the first row is asked for, again after every rescan */
 	PhnswIndex *pi;
@@ -120,6 +123,8 @@ typedef struct PhnswScan
 	uint32		chain_next;		/* record to go on with; PHNSW_NONE: the head */
 	uint32		chain_batch;	/* records to read at once */
 	struct phnsw_visited_hash *visited; /* records read so far */
+
+	PhnswWaiting *waiting;	/* in order: rows, with their distances */
 } PhnswScan;
 
 /* ---- emit.c ---------------------------------------------------------------------------------------------------------- */
@@ -181,6 +186,12 @@ extern bool phnsw_late_fits(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit);
 
 /* phnsw.check_bounds: compares the bound of the row that is about to be returned with its distance. */
 extern void phnsw_check_bound(IndexScanDesc scan, PhnswScan *so);
+
+/* ---- in_order.c ------------------------------------------------------------------------------------------------------- */
+
+extern void phnsw_in_order_begin(PhnswScan *so);
+/* The next row of a scan whose rows, as next_row() sets them, have bounds. */
+extern bool phnsw_in_order_next(IndexScanDesc scan, PhnswScan *so, bool (*next_row) (IndexScanDesc scan, PhnswScan *so));
 
 /* ---- kill.c ---------------------------------------------------------------------------------------------------------- */
 
