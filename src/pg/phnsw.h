@@ -71,12 +71,14 @@ typedef enum PhnswTestPoint
 {
 	PHNSW_POINT_NONE,
 	PHNSW_POINT_RECORD,			/* behind a WAL record, whose pages are still locked */
+	PHNSW_POINT_INSERT_FOUND,	/* a row's surroundings have been found, among them nodes that it may join */
 	PHNSW_POINT_INSERT_PLANNED, /* the new node's links are chosen, nothing is written */
 	PHNSW_POINT_INSERT_WRITTEN, /* the node is there, nothing leads to it */
 	PHNSW_POINT_MERGE_CLAIMED,	/* a merge has claimed the free slots of a page */
 	PHNSW_POINT_MERGE_LOADED,	/* a merge has its copy of level 0, no thread works yet */
 	PHNSW_POINT_MERGE_COMPUTED, /* a merge knows all links, nothing is written */
 	PHNSW_POINT_MERGE_WRITTEN,	/* its nodes are there, hardly anything leads to them */
+	PHNSW_POINT_VACUUM_SEEN,	/* vacuum has seen a page, and asked which rows of it are dead */
 	PHNSW_POINT_VACUUM_REPAIR,	/* dead nodes are marked, lists name them */
 	PHNSW_POINT_VACUUM_AUX,		/* lists of level 0 are repaired */
 	PHNSW_POINT_VACUUM_ATTACH,	/* all lists are repaired, and the entry point */

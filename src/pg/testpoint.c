@@ -28,12 +28,14 @@
 
 static const char *const point_names[] = {
 	[PHNSW_POINT_RECORD] = "record",
+	[PHNSW_POINT_INSERT_FOUND] = "insert-found",
 	[PHNSW_POINT_INSERT_PLANNED] = "insert-planned",
 	[PHNSW_POINT_INSERT_WRITTEN] = "insert-written",
 	[PHNSW_POINT_MERGE_CLAIMED] = "merge-claimed",
 	[PHNSW_POINT_MERGE_LOADED] = "merge-loaded",
 	[PHNSW_POINT_MERGE_COMPUTED] = "merge-computed",
 	[PHNSW_POINT_MERGE_WRITTEN] = "merge-written",
+	[PHNSW_POINT_VACUUM_SEEN] = "vacuum-seen",
 	[PHNSW_POINT_VACUUM_REPAIR] = "vacuum-repair",
 	[PHNSW_POINT_VACUUM_AUX] = "vacuum-aux",
 	[PHNSW_POINT_VACUUM_ATTACH] = "vacuum-attach",

@@ -198,6 +198,7 @@ insert_row(PhnswInsert *ins)
 		bool		empty = !phnsw_insert_search(ins);
 
 		CHECK_FOR_INTERRUPTS();
+		phnsw_test_point(PHNSW_POINT_INSERT_FOUND);
 		if (!empty && phnsw_join_equal(ins))
 			return;
 		if (!empty)

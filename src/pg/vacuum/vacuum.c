@@ -191,6 +191,7 @@ drop_tids_of_page(PhnswVacuum *v, Buffer buffer, uint32 first)
 		if (!seen[i].expired)
 			v->stats->num_index_tuples += 1;
 	}
+	phnsw_test_point(PHNSW_POINT_VACUUM_SEEN);
 	if (any_expired)
 		expire_slots(v, buffer, first, seen, n);
 	for (uint32 i = 0; i < n; i++)
