@@ -94,5 +94,14 @@ SELECT * FROM state();
 VACUUM (INDEX_CLEANUP ON) del;
 SELECT * FROM state();
 
+-- of many rows a few that are far from each other stay: whose neighbours are all gone gets others
+CREATE TABLE scattered (id int, v vector(2)) WITH (autovacuum_enabled = false);
+INSERT INTO scattered SELECT i, ARRAY[i % 20, i / 20]::vector FROM generate_series(1, 400) i;
+CREATE INDEX scattered_v ON scattered USING phnsw (v) WITH (m = 3, ef_construction = 16);
+DELETE FROM scattered WHERE id % 80 <> 7;
+VACUUM scattered;
+SELECT live_nodes, average_degree > 2 AS linked FROM phnsw_index_info('scattered_v');
+SELECT phnsw_check('scattered_v', true, true);
+DROP TABLE scattered;
 DROP TABLE del;
 DROP FUNCTION state, wave;
