@@ -41,6 +41,7 @@ static const char *const point_names[] = {
 	[PHNSW_POINT_VACUUM_ATTACH] = "vacuum-attach",
 	[PHNSW_POINT_VACUUM_FREE] = "vacuum-free",
 	[PHNSW_POINT_KILL] = "kill",
+	[PHNSW_POINT_CHECK_READ] = "check-read",
 };
 
 PhnswTestPoint phnsw_test_point_armed = PHNSW_POINT_NONE;

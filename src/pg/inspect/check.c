@@ -13,7 +13,8 @@
  * built, or with strict).
  *
  * Locks: ShareLock on the table, so that nobody writes meanwhile; during recovery, where that cannot be had, AccessShareLock,
- * and faults between pages count only if nothing was replayed meanwhile.  Pages are share-locked one at a time and copied.
+ * and faults between pages count only if nothing was replayed meanwhile and recovery has not ended.  Pages are share-locked one at a
+ * time and copied.
  * Memory: 12 bytes per row and half a byte per node.
  */
 #include "inspect/check.h"
@@ -80,10 +81,20 @@ phnsw_open_to_read(Oid relid, LOCKMODE mode, Relation *heap)
 	return index;
 }
 
+/*
+ * Has nobody written to the index since the check began?  A record counts as soon as its replay begins, since it may have been applied
+ * before it is counted as replayed.  Recovery is asked about last: while it lasts, replay alone writes.
+ */
+static bool
+is_undisturbed(const PhnswCheck *check)
+{
+	return check->locked || (GetCurrentReplayRecPtr(NULL) == check->replayed && RecoveryInProgress());
+}
+
 void
 phnsw_check_fault(const PhnswCheck *check, BlockNumber block, uint32 offset, const char *what)
 {
-	if (check->locked || GetXLogReplayRecPtr(NULL) == check->replayed)
+	if (is_undisturbed(check))
 		phnsw_corrupt(check->index, block, offset, what);
 }
 
@@ -230,7 +241,7 @@ check_reach(PhnswCheck *check, bool strict)
 		if (phnsw_bit(check->live, id) && !phnsw_bit(reach.reached, id) && lost++ == 0)
 			first_lost = id;
 	}
-	if (lost == 0 || (!check->locked && GetXLogReplayRecPtr(NULL) != check->replayed))
+	if (lost == 0 || !is_undisturbed(check))
 		return;
 	block = phnsw_node_block(check->index, check->pi, first_lost, &place);
 	ereport(strict || fresh ? ERROR : WARNING,
@@ -279,6 +290,7 @@ phnsw_check(PG_FUNCTION_ARGS)
 		check_block(check, BufferGetBlockNumber(buffer), buffer);
 	}
 	phnsw_pass_end(pass);
+	phnsw_test_point(PHNSW_POINT_CHECK_READ);
 	phnsw_check_free_list(check);
 	phnsw_check_entries(check);
 	check_entry_point(check);

@@ -58,8 +58,8 @@ typedef struct PhnswCheck
 extern Relation phnsw_open_to_read(Oid relid, LOCKMODE mode, Relation *heap);
 
 /*
- * A fault that several pages show together.  Where replay goes on meanwhile, it may be no fault: an error only if nothing
- * was replayed since the check began.
+ * A fault that several pages show together.  Where replay goes on meanwhile, or a standby is promoted and others write, it may be no
+ * fault: an error only if nobody has written since the check began.
  */
 extern void phnsw_check_fault(const PhnswCheck *check, BlockNumber block, uint32 offset, const char *what);
 
