@@ -106,18 +106,18 @@ export SRC WORK PG_CONFIG PG_BIN SERVER_USER
 export -f build_extension build_unit run_unit run_regress run_tap as_server
 
 echo "phnsw: tests with $("$PG_CONFIG" --version), $(gcc --version | head -n 1), $(nproc) cores"
-step "build of the extension" 900 count_none bash -ec build_extension
+step "build of the extension" 1800 count_none bash -ec build_extension
 if ((FAILED == 0)) && wanted unit; then
-	step "build of core and unit tests" 900 count_none bash -ec build_unit
+	step "build of core and unit tests" 1800 count_none bash -ec build_unit
 elif ((FAILED == 0)) && wanted tools; then
-	step "build of the core" 900 count_none bash -ec "build_unit phnsw_core"
+	step "build of the core" 1800 count_none bash -ec "build_unit phnsw_core"
 fi
 if ((FAILED == 0)); then
 	if wanted tools; then
-		step "layers" 60 count_none "$SRC/test/tools/check-layers.sh" "$SRC"
+		step "layers" 180 count_none "$SRC/test/tools/check-layers.sh" "$SRC"
 		step "symbols" 60 count_none "$SRC/test/tools/check-symbols.sh" "$WORK/unit/libphnsw_core.a" "$SRC/phnsw.so" "$PG_BIN/postgres"
 		step "prefetches" 60 count_none "$SRC/test/tools/check-prefetch.sh" "$SRC"
-		step "headers" 180 count_none "$SRC/test/tools/check-headers.sh" "$SRC"
+		step "headers" 600 count_none "$SRC/test/tools/check-headers.sh" "$SRC"
 		step "documentation's examples" 60 count_none "$SRC/test/tools/check-docs.sh" "$SRC"
 		step "scripts" 60 count_none "$SRC/test/tools/check-scripts.sh" "$SRC"
 	fi
@@ -132,8 +132,8 @@ if ((FAILED == 0)); then
 	fi
 	if wanted regress || wanted isolation; then
 		phnsw_server_start data "shared_buffers = '128MB'" "fsync = off" "autovacuum = off" "max_prepared_transactions = 10"
-		! wanted regress || step "regression tests" 400 count_regress bash -ec "run_regress ISOLATION="
-		! wanted isolation || step "isolation tests" 300 count_regress bash -ec "run_regress REGRESS="
+		! wanted regress || step "regression tests" 600 count_regress bash -ec "run_regress ISOLATION="
+		! wanted isolation || step "isolation tests" 600 count_regress bash -ec "run_regress REGRESS="
 		phnsw_server_stop
 		unset PGHOST PGPORT PGUSER PGDATABASE
 	fi
@@ -142,7 +142,7 @@ if ((FAILED == 0)); then
 		install -d -o "$SERVER_USER" "$WORK/tap"
 		for file in "$SRC"/test/t/*.pl; do
 			[[ -e $file ]] || continue
-			step "${file##*/}" 300 count_tap bash -ec "run_tap test/t/${file##*/}"
+			step "${file##*/}" 600 count_tap bash -ec "run_tap test/t/${file##*/}"
 		done
 	fi
 fi
