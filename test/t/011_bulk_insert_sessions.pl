@@ -212,7 +212,7 @@ foreach my $case ([ 'spec', 900, "'[8,8,8,8,8,8,8,8]'" ], [ 'few', 30, "'[8,8,8,
 }
 
 # The same transaction uses the place again for a row that is not in this index, or goes into it by another way: for new versions
-# whose vector is as before, rows without a vector, rows outside the predicate; also in the same command, there for the same row once more.  And the row
+# whose vector is as before, rows without a vector, rows outside the predicate; also in the same command, there for the same row once more, with ON CONFLICT or without.  And the row
 # that is taken back is in the index already, since a function of another index has searched.
 run(q{CREATE OR REPLACE FUNCTION pause(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
 		IF current_setting('phnsw_test.peek', true) <> '' THEN
@@ -228,6 +228,7 @@ foreach my $case (
 	[ 'outside', where => 'id % 2 = 1', reuse => "INSERT INTO outside SELECT i, $random FROM generate_series(12002, 12010, 2) i" ],
 	[ 'command', where => 'id % 2 = 1', also => "SELECT hold(12002), $nine" ],
 	[ 'twin', also => "SELECT hold(5), $nine", delete => 1, more => 1 ],
+	[ 'plain', also => "SELECT hold(5), $nine", plain => 1, delete => 1, more => 1 ],
 	[ 'searched', peek => 1, reuse => "INSERT INTO searched SELECT i, NULL, repeat('x', 200) FROM generate_series(12001, 12009) i" ],
 	[ 'searched_update', peek => 1, reuse => 'UPDATE searched_update SET id = id + 10000 WHERE id BETWEEN 5001 AND 5005' ])
 {
@@ -239,7 +240,10 @@ foreach my $case (
 	say_to('c', 'SELECT pg_advisory_lock(7), pg_advisory_lock(8);');
 	say_to('a', 'BEGIN;' . rows($table, 10, 909) . 'SET LOCAL phnsw_test.pause = on;');
 	say_to('a', "SET LOCAL enable_seqscan = off; SET LOCAL phnsw_test.peek = $table;") if $is{peek};
-	ask('a', "INSERT INTO $table SELECT 5, $nine" . ($is{also} ? " UNION ALL $is{also}" : '') . ' ON CONFLICT (id) DO NOTHING;');
+	my $insert = "INSERT INTO $table SELECT 5, $nine" . ($is{also} && !$is{plain} ? " UNION ALL $is{also}" : '') . ' ON CONFLICT (id) DO NOTHING';
+	# Without ON CONFLICT, in the same command.
+	$insert = "WITH first AS ($insert RETURNING id) INSERT INTO $table SELECT hold(5 + n::int), $nine FROM (SELECT count(*) AS n FROM first) f" if $is{plain};
+	ask('a', "$insert;");
 	ok(waits('a'), "$table: in the middle of ON CONFLICT");
 	run("INSERT INTO $table VALUES (5, NULL)");
 	say_to('c', 'SELECT pg_advisory_unlock(7);');

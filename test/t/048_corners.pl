@@ -98,6 +98,22 @@ foreach my $case ([ 'row_by_row', 0, 'insert-planned 10', 40 ], [ 'merged', 1, '
 	is(run("SELECT count(DISTINCT id) FROM $table"), ($filled ? 400 : 0) + ($undo ? 20 + $n : $n), "$table: each row once");
 }
 
+# Rows of the file that a merge has read before it was cancelled are not those that are there after a rollback: 6,553 rows of 40 bytes are what a
+# quarter of 1 MB holds, and the file is read 204 at a time.
+make('filed', 1);
+$other->query_safe("SELECT pg_advisory_lock($lock)");
+$s->query_safe('BEGIN;' . rows('filed', 1, 20) . "SET LOCAL maintenance_work_mem = '1MB';" . rows('filed', 21, 6600) . 'SAVEPOINT a;' . rows('filed', 6601, 6900)
+	. "SAVEPOINT b; SET LOCAL maintenance_work_mem = '64MB'; SET LOCAL phnsw.test_point = 'wait merge-computed'");
+isnt(join(' ', glob $node->data_dir . '/base/pgsql_tmp/*'), '', 'filed: there is a file');
+begin($s, q{SELECT count(*) FROM phnsw_index_info('filed_v')});
+ok(waits($s, 'advisory'), 'filed: a merge has read its rows');
+run("SELECT pg_cancel_backend($pid{$s})");
+like(complaint($s), qr/canceling statement due to user request/, 'filed: and is cancelled');
+$other->query_safe("SELECT pg_advisory_unlock($lock)");
+$s->query_safe('ROLLBACK TO a;' . rows('filed', 10001, 10300) . "SET LOCAL maintenance_work_mem = '64MB'; COMMIT");
+complete('filed', 7300, 'filed');
+entries('filed', 7300, 'filed');
+
 # Rows of a savepoint that is rolled back are taken out at once: the index has no entry of them when the others have come.
 foreach my $filled (0, 1)
 {
