@@ -9,7 +9,7 @@
  *
  * The link goes into the nearest list with room.  If none of the nearest has room, it replaces a link p -> v for which p has
  * another link p -> w with w -> v, so that v stays reachable; failing that the farthest of the nearest list, whose owner has
- * the most to offer around itself.
+ * the most to offer around itself, and the lost node leads on to that.
  */
 #include "vacuum/vacuum.h"
 
@@ -309,6 +309,40 @@ victim(Attach *a, const phnsw_slot *owner, bool any)
 	return best;
 }
 
+/*
+ * A link from the lost node to one that is about to lose its own: in a free place, in place of a node that has been reached without the lost
+ * one, or of one that another of its links leads to.
+ */
+static bool
+lead_on(Attach *a, uint32 lost, uint32 node)
+{
+	PhnswIndex *pi = a->v->pi;
+	uint32		links[PHNSW_LINKS_MAX];
+	uint32		count;
+	uint32		at = 0;
+
+	phnsw_touch_copy(a->v->index, pi, &lost, 1, (char *) a->lost);
+	count = a->lost->count;
+	if (a->lost->state != PHNSW_SLOT_LIVE || count > 2 * pi->m)
+		return false;
+	if (node == lost || names(pi, a->lost, node))
+		return true;
+	memcpy(links, phnsw_slot_links(a->lost, pi->code_bytes), count * sizeof(uint32));
+	if (count < 2 * pi->m)
+		at = count++;
+	else
+	{
+		while (at < count && !(links[at] < a->reach.limit && phnsw_bit(a->reach.reached, links[at])))
+			at++;
+		if (at == count)
+			at = victim(a, a->lost, false);
+		if (at == count)
+			return false;
+	}
+	links[at] = node;
+	return write_list(a->v, lost, a->lost, links, count);
+}
+
 /* Writes a link from `from` to the lost node; with `replace` also into a full list. */
 static bool
 link_to(Attach *a, uint32 from, uint32 lost, bool replace, bool any)
@@ -331,6 +365,9 @@ link_to(Attach *a, uint32 from, uint32 lost, bool replace, bool any)
 
 		if (i == count)
 			return false;
+		/* Perhaps the only way to a whole cluster. */
+		if (any)
+			lead_on(a, lost, links[i]);
 		links[i] = lost;
 	}
 	return write_list(a->v, from, copy, links, count);
