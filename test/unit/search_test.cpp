@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <utility>
 #include <vector>
@@ -76,7 +77,8 @@ TEST(Search, AgreesWithTheAlgorithmOfThePaper) {
 }
 
 // With stop_beyond: expands what the search without it would, in that order, and ends at the first candidate that is farther
-// than the rule allows.  The rule is written out in double over a sorted copy of what has been scored.
+// than the rule allows, whether what is farther enters the window or not.  The rule is written out in double over a sorted copy of what
+// has been scored.
 TEST(Search, EndsWhereTheNextCandidateIsTooFar) {
   const std::uint64_t seed = 33;
   Rng rng(seed);
@@ -93,6 +95,7 @@ TEST(Search, EndsWhereTheNextCandidateIsTooFar) {
 
     ASSERT_EQ(phnsw_search_begin(search, ef, n, false, nullptr), PHNSW_OK);
     phnsw_search_stop_beyond(search, rank, slack, offset);
+    if (round % 2 == 0) phnsw_search_forget_beyond(search);
     offer(search, graph, entries);
     const std::vector<std::uint32_t> expanded = run(search, graph);
     const Oracle oracle(graph, entries, ef);
@@ -122,6 +125,45 @@ TEST(Search, EndsWhereTheNextCandidateIsTooFar) {
     ASSERT_EQ(run(search, graph), oracle.expanded);
   }
   EXPECT_GT(earlier, 50u);
+}
+
+// What is farther than stop_beyond() will ever expand does not enter the window after forget_beyond(), and is not asked for: by the nearest
+// as it was then.  Without, the rule may be relaxed later, and all of it is there.
+TEST(Search, WhatIsBeyondReachStaysOut) {
+  SearchHandle search;
+  const auto offer_scores = [&](std::uint32_t first, std::vector<float> scores) {
+    std::vector<std::uint32_t> ids(scores.size()), versions(scores.size(), 1);
+    std::iota(ids.begin(), ids.end(), first);
+    ASSERT_EQ(phnsw_search_offer(search, ids.data(), scores.data(), versions.data(), static_cast<std::uint32_t>(ids.size()), nullptr),
+              PHNSW_OK);
+  };
+  const auto scores_of_window = [&] {
+    std::vector<float> scores;
+    for (const phnsw_candidate &candidate : window_of(search)) scores.push_back(candidate.score);
+    return scores;
+  };
+  for (const bool keep : {false, true}) {
+    std::uint32_t node = 0;
+    ASSERT_EQ(phnsw_search_begin(search, 4, 100, false, nullptr), PHNSW_OK);
+    phnsw_search_stop_beyond(search, 1, 0.5f, 8);  // 2.25 times as far in squared distances, which are scores + 8
+    if (!keep) phnsw_search_forget_beyond(search);
+    EXPECT_EQ(phnsw_search_limit(search), std::numeric_limits<float>::infinity());
+    offer_scores(0, {32});
+    ASSERT_TRUE(phnsw_search_pop(search, &node));
+    EXPECT_EQ(phnsw_search_limit(search), keep ? std::numeric_limits<float>::infinity() : 82.0f);
+    offer_scores(1, {83, 82, 81});
+    EXPECT_EQ(scores_of_window(), keep ? (std::vector<float>{32, 81, 82, 83}) : (std::vector<float>{32, 81, 82}));
+    offer_scores(4, {12, 36, 38});
+    EXPECT_EQ(scores_of_window(), (std::vector<float>{12, 32, 36, 38}));
+    EXPECT_EQ(phnsw_search_limit(search), keep ? 38.0f : 37.0f);
+    offer_scores(7, {37.5f});
+    EXPECT_EQ(scores_of_window(), keep ? (std::vector<float>{12, 32, 36, 37.5f}) : (std::vector<float>{12, 32, 36, 38}));
+    ASSERT_TRUE(phnsw_search_pop(search, &node));
+    EXPECT_EQ(node, 4u);
+    ASSERT_TRUE(phnsw_search_pop(search, &node));
+    EXPECT_EQ(node, 5u);
+    EXPECT_FALSE(phnsw_search_pop(search, &node));
+  }
 }
 
 // A search that is stopped by a slack and goes on with a larger one is the search with that one; without any, the whole search.  With

@@ -58,6 +58,11 @@ PHNSW_API phnsw_status phnsw_search_begin(phnsw_search *search, uint32_t ef, uin
  * scores of PHNSW_FOR_INSERT.
  */
 PHNSW_API void phnsw_search_stop_beyond(phnsw_search *search, uint32_t rank, float slack, float offset) PHNSW_NOEXCEPT;
+/*
+ * After stop_beyond, which must not be called with a larger slack before the next begin, without keep_reserve: what is too far to be
+ * expanded does not enter the window, and phnsw_search_limit() says so.
+ */
+PHNSW_API void phnsw_search_forget_beyond(phnsw_search *search) PHNSW_NOEXCEPT;
 /* Levels above 0 are searched with this ef, and end by distance: rank 1, this slack (graph/README.md). */
 #define PHNSW_DESCENT_EF    16
 #define PHNSW_DESCENT_SLACK 0.05f

@@ -33,6 +33,8 @@ void phnsw_search_stop_beyond(phnsw_search *search, std::uint32_t rank, float sl
   search->search.stop_beyond(rank, slack, offset);
 }
 
+void phnsw_search_forget_beyond(phnsw_search *search) noexcept { search->search.forget_beyond(); }
+
 bool phnsw_search_pop(phnsw_search *search, std::uint32_t *node) noexcept { return search->search.pop(node); }
 
 std::uint32_t phnsw_search_upcoming(const phnsw_search *search, std::uint32_t *nodes, std::uint32_t n) noexcept {

@@ -39,6 +39,7 @@ void Search::begin(std::uint32_t ef, std::uint32_t id_limit, bool keep_reserve) 
   keep_reserve_ = keep_reserve;
   entering_ = true;
   rank_ = 0;
+  forget_beyond_ = false;
   passed_over_.clear();
   tested_ = beyond_ = untested_ = 0;
   pause_ = kTested;
@@ -57,8 +58,16 @@ void Search::trim(std::size_t bytes) noexcept {
 }
 
 float Search::limit() const noexcept {
-  if (taken_ || untested_ != 0 || !window_.full()) return std::numeric_limits<float>::infinity();
-  return score_of(window_.data()[window_.size() - 1]);
+  if (taken_ || untested_ != 0) return std::numeric_limits<float>::infinity();
+  const float farthest =
+      window_.full() ? score_of(window_.data()[window_.size() - 1]) : std::numeric_limits<float>::infinity();
+  return std::min(farthest, reach());
+}
+
+// The rank-th of the window only ever gets nearer, so what is beyond now will be beyond when its turn comes.
+float Search::reach() const noexcept {
+  if (!forget_beyond_ || rank_ == 0 || window_.size() < rank_) return std::numeric_limits<float>::infinity();
+  return factor_ * std::max(0.0f, score_of(window_.data()[rank_ - 1]) + offset_) - offset_;
 }
 
 void Search::pass_over(const std::uint32_t *ids, std::uint32_t n, std::uint32_t tested) {
@@ -101,21 +110,28 @@ void Search::offer(const std::uint32_t *ids, const float *scores, const std::uin
 // Entry points mark themselves seen; the ones that are already seen or beyond the limit are dropped.
 void Search::offer_entries(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions,
                            std::uint32_t n) {
+  std::uint32_t fresh[Candidates::kBatch], fresh_versions[Candidates::kBatch];
+  float fresh_scores[Candidates::kBatch];
+  std::uint32_t count = 0;
   for (std::uint32_t i = 0; i < n; i++) {
-    std::uint32_t id = 0;
-    if (visited_.insert_fresh(ids + i, 1, &id) == 1) offer_batch(&id, scores + i, versions + i, 1);
+    if (visited_.insert_fresh(ids + i, 1, fresh + count) == 0) continue;
+    fresh_scores[count] = scores[i];
+    fresh_versions[count++] = versions[i];
   }
+  offer_batch(fresh, fresh_scores, fresh_versions, count);
 }
 
-// Most arrivals lose against the farthest of a full window: they are sorted out first, without a branch.
+// Most arrivals lose against the farthest of a full window, or are beyond reach: they are sorted out first, without a branch.
 void Search::offer_batch(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions,
                          std::uint32_t n) {
   Entry batch[Candidates::kBatch + 1];
   std::uint32_t winners = 0;
-  if (!window_.full()) {
+  const float reach = this->reach();
+  if (!window_.full() && reach == std::numeric_limits<float>::infinity()) {
     for (; winners < n; winners++) batch[winners] = {order_key(ids[winners], scores[winners]), versions[winners], 0};
   } else {
-    const std::uint64_t bound = window_.data()[window_.size() - 1].key;
+    std::uint64_t bound = order_key(std::numeric_limits<std::uint32_t>::max(), reach);
+    if (window_.full()) bound = std::min(bound, window_.data()[window_.size() - 1].key);
     if (keep_reserve_) {
       reserve_.make_room(n + 1);
       Entry *losers = reserve_.tail();

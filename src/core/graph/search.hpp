@@ -34,6 +34,10 @@ class Search {
     offset_ = offset;
   }
 
+  // Until begin(): what is offered from farther than stop_beyond() allows does not enter the window, for its turn will not come.
+  // REQUIRES: no reserve is kept, and the rule will not be relaxed.
+  void forget_beyond() noexcept { forget_beyond_ = true; }
+
   // The nearest candidate of the window that has not been expanded, now marked so.  false: there is none, or it is beyond.
   bool pop(std::uint32_t *node) noexcept { return (rank_ == 0 || !beyond()) && window_.pop(node); }
 
@@ -94,6 +98,8 @@ class Search {
   void offer_batch(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
   void merge(Entry *batch, std::uint32_t n);
   [[nodiscard]] bool beyond() const noexcept;
+  // forget_beyond(): no candidate that scores more will be expanded, whatever comes; otherwise +inf.
+  [[nodiscard]] float reach() const noexcept;
 
   Visited visited_;
   Candidates window_;
@@ -109,6 +115,7 @@ class Search {
   bool keep_reserve_ = false;
   bool entering_ = true;  // no fresh() since begin(): offers are entry points
   std::uint32_t rank_ = 0;  // 0: only the window's size ends the search
+  bool forget_beyond_ = false;
   float factor_ = 1;
   float offset_ = 0;
 };

@@ -277,12 +277,21 @@ phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 void
 phnsw_descent_begin(phnsw_search *search, const phnsw_query *query, uint32 id_limit, const phnsw_candidate *entries, uint32 n)
 {
+	uint32		ids[PHNSW_DESCENT_EF];
+	float		scores[PHNSW_DESCENT_EF];
+	uint32		versions[PHNSW_DESCENT_EF];
 	phnsw_error error;
 
 	phnsw_ensure(phnsw_search_begin(search, PHNSW_DESCENT_EF, id_limit, false, &error), &error);
 	phnsw_search_stop_beyond(search, 1, PHNSW_DESCENT_SLACK, query != NULL ? phnsw_query_offset(query) : 0);
+	phnsw_search_forget_beyond(search);
 	for (uint32 i = 0; i < n; i++)
-		phnsw_ensure(phnsw_search_offer(search, &entries[i].id, &entries[i].score, &entries[i].version, 1, &error), &error);
+	{
+		ids[i] = entries[i].id;
+		scores[i] = entries[i].score;
+		versions[i] = entries[i].version;
+	}
+	phnsw_ensure(phnsw_search_offer(search, ids, scores, versions, n, &error), &error);
 }
 
 uint32
