@@ -13,6 +13,7 @@
 
 #include "access/amapi.h"
 #include "access/genam.h"
+#include "executor/execdesc.h"
 #include "nodes/execnodes.h"
 #include "nodes/pathnodes.h"
 #include "storage/itemptr.h"
@@ -103,6 +104,13 @@ phnsw_test_point(PhnswTestPoint point)
 extern void phnsw_row_place_init(void); /* from _PG_init */
 /* For a scan that begins: will its rows' TIDs be put back? */
 extern bool phnsw_row_place_kept(void);
+/* Is the node a scan of one of our indexes, about to be executed? */
+extern bool phnsw_is_scan(const PlanState *node);
+
+/* ---- unread.c: distances that ORDER BY asks for and nobody reads --------------------------------------------------------- */
+
+/* A plan is about to be executed: its scan's projection leaves such a column NULL. */
+extern void phnsw_leave_out_unread(QueryDesc *query);
 
 /* ---- explain.c: EXPLAIN (ANALYZE, PHNSW) ------------------------------------------------------------------------------- */
 

@@ -55,8 +55,7 @@ scan_of(const PlanState *planstate)
 {
 	const IndexScanState *node = (const IndexScanState *) planstate;
 
-	if (!IsA(planstate, IndexScanState) || node->iss_ScanDesc == NULL ||
-		node->iss_RelationDesc->rd_indam->ambeginscan != phnsw_ambeginscan)
+	if (!phnsw_is_scan(planstate) || node->iss_ScanDesc == NULL)
 		return NULL;
 	return node->iss_ScanDesc->opaque;
 }

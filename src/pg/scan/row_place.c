@@ -96,22 +96,26 @@ exec_phnsw_scan(PlanState *node)
 	}
 }
 
+bool
+phnsw_is_scan(const PlanState *node)
+{
+	const IndexScanState *scan = (const IndexScanState *) node;
+
+	/* Only explained, the index is not opened. */
+	return IsA(node, IndexScanState) && scan->iss_RelationDesc != NULL &&
+		scan->iss_RelationDesc->rd_indam->ambeginscan == phnsw_ambeginscan;
+}
+
 static bool
 adopt_scans(PlanState *node, void *context)
 {
-	if (IsA(node, IndexScanState))
+	if (phnsw_is_scan(node))
 	{
-		IndexScanState *scan = (IndexScanState *) node;
-
-		/* Only explained, the index is not opened. */
-		if (scan->iss_RelationDesc != NULL && scan->iss_RelationDesc->rd_indam->ambeginscan == phnsw_ambeginscan)
-		{
-			if (exec_index_scan == NULL)
-				exec_index_scan = node->ExecProcNodeReal;
-			/* Another library's function stays: we could not call it. */
-			if (exec_index_scan == node->ExecProcNodeReal)
-				ExecSetExecProcNode(node, exec_phnsw_scan);
-		}
+		if (exec_index_scan == NULL)
+			exec_index_scan = node->ExecProcNodeReal;
+		/* Another library's function stays: we could not call it. */
+		if (exec_index_scan == node->ExecProcNodeReal)
+			ExecSetExecProcNode(node, exec_phnsw_scan);
 	}
 	return planstate_tree_walker(node, adopt_scans, context);
 }
@@ -123,8 +127,10 @@ after_executor_start(QueryDesc *query, int flags)
 		next_executor_start(query, flags);
 	else
 		standard_ExecutorStart(query, flags);
-	if (query->planstate != NULL)
-		adopt_scans(query->planstate, NULL);
+	if (query->planstate == NULL)
+		return;
+	adopt_scans(query->planstate, NULL);
+	phnsw_leave_out_unread(query);
 }
 
 void
