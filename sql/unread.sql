@@ -31,7 +31,7 @@ END $$;
 -- nobody reads it: under LIMIT and alone, with a filter, as one of several columns, by a parameter
 SELECT * FROM computed($$SELECT id FROM un ORDER BY v <-> '[40.1,40.2,40.4]' LIMIT 10$$);
 SELECT * FROM computed($$SELECT id FROM un ORDER BY v <-> '[40.1,40.2,40.4]' LIMIT 10 OFFSET 5$$);
-SELECT * FROM computed($$SELECT id FROM un ORDER BY v <-> '[40.1,40.2,40.4]'$$);
+SELECT beyond_rechecks, rows FROM computed($$SELECT id FROM un ORDER BY v <-> '[40.1,40.2,40.4]'$$);
 SELECT * FROM computed($$SELECT id, v, id * 2 AS twice FROM un WHERE id % 2 = 0 ORDER BY v <-> '[40.1,40.2,40.4]' LIMIT 10$$);
 SET plan_cache_mode = force_generic_plan;
 PREPARE nearest(vector) AS SELECT id FROM un ORDER BY v <-> $1 LIMIT 10;
