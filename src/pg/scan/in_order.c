@@ -27,6 +27,7 @@ struct PhnswWaiting
 	MemoryContext context;		/* a child of the scan's */
 	pairingheap rows;
 	double		bound;			/* of the rows still to come */
+	bool		ended;			/* there are none */
 };
 
 /* The heap's first is its largest: the nearest row. */
@@ -50,6 +51,7 @@ phnsw_in_order_begin(PhnswScan *so)
 	MemoryContextReset(waiting->context);
 	pairingheap_reset(&waiting->rows);
 	waiting->bound = -INFINITY;
+	waiting->ended = false;
 }
 
 static void
@@ -80,9 +82,10 @@ phnsw_in_order_next(IndexScanDesc scan, PhnswScan *so, bool (*next_row) (IndexSc
 		row = pairingheap_is_empty(&waiting->rows) ? NULL : (WaitingRow *) pairingheap_first(&waiting->rows);
 		if (row != NULL && row->distance <= waiting->bound)
 			break;
-		if (waiting->bound == INFINITY || !next_row(scan, so))
+		/* A bound of infinity, of vectors whose distance is none, is no end: rows that come late may follow. */
+		if (waiting->ended || !next_row(scan, so))
 		{
-			waiting->bound = INFINITY;
+			waiting->ended = true;
 			if (row == NULL)
 				return false;
 			break;
