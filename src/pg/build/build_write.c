@@ -262,9 +262,7 @@ phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result)
 	if (!phnsw_write_pages(build, result, &writer, 1, phnsw_put_buffers))
 		return;
 
-	buffer = ReadBuffer(index, 0);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	phnsw_page_check(index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
+	buffer = phnsw_lock_meta(index);
 	wal = phnsw_wal_start(index);
 	page = phnsw_wal_register(wal, buffer, PHNSW_WAL_FRESH);
 	*phnsw_page_meta(page) = result->meta;

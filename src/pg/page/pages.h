@@ -96,7 +96,17 @@ phnsw_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index)
 /* The first id of a node page or aux page; PHNSW_NONE when the block is none. */
 extern uint32 phnsw_first_id(const phnsw_space *space, uint32 per_page, BlockNumber block);
 
-/* ---- alloc.c: free slots and aux records ------------------------------------------------------------------------------- */
+/* ---- grow.c: more pages --------------------------------------------------------------------------------------------------- */
+
+/* The meta page, pinned and locked exclusively. */
+extern Buffer phnsw_lock_meta(Relation index);
+/*
+ * Puts the next page of a kind into use.  REQUIRES: the meta page is locked exclusively.  Returns the new page, pinned and
+ * locked exclusively, and its first id.
+ */
+extern Buffer phnsw_add_page(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_page_kind kind, uint32 *first);
+
+/* ---- alloc_slot.c: free slots --------------------------------------------------------------------------------------------- */
 
 /*
  * A page with a FREE slot, pinned and locked exclusively; *id is the first free slot's.  Tries the backend's open page, the
@@ -116,8 +126,10 @@ typedef struct PhnswClaim
  * free slots, to be put back when the claims are filled (phnsw_page_has_room), or InvalidBlockNumber.
  */
 extern BlockNumber phnsw_claim_slots(Relation index, PhnswIndex *pi, uint32 n, PhnswClaim *claims);
-/* Vacuum: tells the free space map whether a page has room.  Inserts need not: alloc.c keeps the map true. */
+/* Vacuum: tells the free space map whether a page has room.  Inserts need not: alloc_slot.c keeps the map true. */
 extern void phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room);
+
+/* ---- alloc_aux.c: free aux records ------------------------------------------------------------------------------------------- */
 
 /* n aux records off the free list (or from new pages), marked as `kind` with node PHNSW_NONE, WAL-logged. */
 extern void phnsw_alloc_aux(Relation index, PhnswIndex *pi, phnsw_aux_kind kind, uint32 n, uint32 *ids);

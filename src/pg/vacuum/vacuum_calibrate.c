@@ -278,11 +278,9 @@ measure(Calibrate *c, phnsw_calibration *calibration, phnsw_stop *stops)
 static void
 write_calibration(Calibrate *c, const phnsw_calibration *calibration, const phnsw_stop *stops, uint32 n)
 {
-	Buffer		buffer = ReadBuffer(c->index, 0);
+	Buffer		buffer = phnsw_lock_meta(c->index);
 	phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
 
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	phnsw_page_check(c->index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
 	if (meta->build_id == c->pi->meta.build_id)
 	{
 		PhnswWal   *wal = phnsw_wal_start(c->index);
