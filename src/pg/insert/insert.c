@@ -382,7 +382,7 @@ phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const ph
 	if (phnsw_write_node(ins))
 	{
 		phnsw_write_back_links(ins);
-		/* Vacuum may have made it the entry point meanwhile, as a node of level 0 (vacuum_attach.c). */
+		/* Vacuum may have made it the entry point meanwhile, as a node of level 0 (vacuum_entry.c). */
 		phnsw_index_refresh(index, pi);
 		if (slot->level > pi->meta.entry_level && (!ins->no_entry || pi->meta.entry == id) && phnsw_raise_entry(ins, PHNSW_NONE))
 			phnsw_index_refresh(index, pi);

@@ -66,8 +66,11 @@ typedef struct PhnswVacuum
 	uint32		batch[PHNSW_AUX_BATCH];
 } PhnswVacuum;
 
-extern void phnsw_vacuum_free_aux(PhnswVacuum *v, uint32 aux);
-extern void phnsw_vacuum_flush_aux(PhnswVacuum *v);
+static inline bool
+phnsw_is_dead(const PhnswVacuum *v, uint32 id)
+{
+	return id < v->limit && phnsw_bit(v->dead, id);
+}
 
 /* A node page for a pass in block order: pinned, not locked. */
 extern Buffer phnsw_vacuum_page(PhnswVacuum *v, BlockNumber block);
@@ -120,12 +123,23 @@ phnsw_pool_slot(const PhnswPool *pool, uint32 index)
 /* Every list that names a dead node is chosen anew; aux records of freed nodes are reclaimed on the way. */
 extern void phnsw_vacuum_repair(PhnswVacuum *v);
 
-/* ---- vacuum_attach.c ------------------------------------------------------------------------------------------------------- */
+/* ---- vacuum_entry.c -------------------------------------------------------------------------------------------------------- */
 
 /* Replaces a dead entry point. */
 extern void phnsw_vacuum_entry(PhnswVacuum *v);
+
+/* ---- vacuum_attach.c ------------------------------------------------------------------------------------------------------- */
+
 /* Gives live nodes that no walk from the entry point finds a link that leads to them. */
 extern void phnsw_vacuum_attach(PhnswVacuum *v);
+
+/* ---- vacuum_free.c --------------------------------------------------------------------------------------------------------- */
+
+/* Remembers an aux record that nothing refers to any more, to be freed together with others of its page. */
+extern void phnsw_vacuum_free_aux(PhnswVacuum *v, uint32 aux);
+extern void phnsw_vacuum_flush_aux(PhnswVacuum *v);
+/* The slots of all dead nodes, and what they refer to.  REQUIRES: lists are repaired, and so is the entry point. */
+extern void phnsw_vacuum_free_slots(PhnswVacuum *v);
 
 /* ---- vacuum_calibrate.c ---------------------------------------------------------------------------------------------------- */
 

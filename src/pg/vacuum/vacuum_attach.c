@@ -1,6 +1,6 @@
 /*
  * vacuum_attach.c
- *    After repair: a live entry point, and a way to every live node.
+ *    After repair: a way to every live node.
  *
  * Repair looks at one list at a time and may drop the last link to a node; so may an insert that was cut short by a crash.
  * One walk over level 0 (reach.c) finds the nodes that no search can find any more.  Each is searched for, with its own code
@@ -19,119 +19,6 @@
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "utils/float.h"
-
-static inline bool
-is_dead(const PhnswVacuum *v, uint32 id)
-{
-	return id < v->limit && phnsw_bit(v->dead, id);
-}
-
-/* ---- entry point ------------------------------------------------------------------------------------------------------------- */
-
-/* A live node, also among those inserted since this vacuum began; PHNSW_NONE: there was none. */
-static uint32
-find_live(PhnswVacuum *v, uint32 *version, uint32 *level)
-{
-	uint32		limit;
-
-	phnsw_index_refresh(v->index, v->pi);
-	limit = v->pi->meta.nodes.limit;
-	for (uint32 first = 0; first < limit; first += v->pi->slots_per_page)
-	{
-		uint32		place;
-		uint32		count = Min(v->pi->slots_per_page, limit - first);
-		Buffer		buffer = phnsw_vacuum_page(v, phnsw_node_block(v->index, v->pi, first, &place));
-
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		for (uint32 i = 0; i < count; i++)
-		{
-			const phnsw_slot *slot = phnsw_page_slot(v->pi, BufferGetPage(buffer), i);
-
-			if (slot->state == PHNSW_SLOT_LIVE && slot->level <= PHNSW_LEVEL_MAX)
-			{
-				*version = slot->version;
-				*level = slot->level;
-				UnlockReleaseBuffer(buffer);
-				return first + i;
-			}
-		}
-		UnlockReleaseBuffer(buffer);
-		PhnswVacuumDelay();
-	}
-	return PHNSW_NONE;
-}
-
-/* The level of the node on the locked page; as known, if it is another node by now. */
-static uint32
-level_now(const PhnswVacuum *v, Buffer buffer, uint32 place, uint32 version, uint32 known)
-{
-	const phnsw_slot *slot = phnsw_page_slot(v->pi, BufferGetPage(buffer), place);
-
-	return slot->state == PHNSW_SLOT_LIVE && slot->version == version && slot->level <= PHNSW_LEVEL_MAX ? slot->level : known;
-}
-
-/* Makes `id` the entry point unless the meta page has a good one that reaches at least as high. */
-static void
-set_entry(PhnswVacuum *v, uint32 id, uint32 version, uint32 level)
-{
-	Buffer		buffer = ReadBuffer(v->index, 0);
-	phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
-	Buffer		node_buffer = InvalidBuffer;
-	uint32		place = 0;
-	BlockNumber block = id != PHNSW_NONE ? phnsw_node_block(v->index, v->pi, id, &place) : 0;
-	uint32		entry;
-
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	phnsw_page_check(v->index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
-	entry = meta->entry;
-	/* FREE at the first look, but live now: an insert has reused the slot and become the entry point. */
-	if (entry != PHNSW_NONE && is_dead(v, entry))
-		entry = PHNSW_NONE;
-	if (id != PHNSW_NONE)
-	{
-		/* A merge may have raised the node since, or be about to, and then look who the entry point is: so its level stays for now. */
-		node_buffer = phnsw_pin(v->index, v->pi, block);
-		LockBuffer(node_buffer, BUFFER_LOCK_SHARE);
-		level = level_now(v, node_buffer, place, version, level);
-	}
-	if (entry != PHNSW_NONE ? id != PHNSW_NONE && level > meta->entry_level : id != meta->entry)
-	{
-		PhnswWal   *wal = phnsw_wal_start(v->index);
-
-		meta = phnsw_page_meta(phnsw_wal_register(wal, buffer, PHNSW_WAL_WHOLE));
-		meta->entry = id;
-		meta->entry_version = version;
-		meta->entry_level = level;
-		meta->change++;
-		phnsw_wal_finish(wal);
-	}
-	if (node_buffer != InvalidBuffer)
-		UnlockReleaseBuffer(node_buffer);
-	UnlockReleaseBuffer(buffer);
-}
-
-void
-phnsw_vacuum_entry(PhnswVacuum *v)
-{
-	uint32		id = v->top;
-	uint32		version = v->top_version;
-	uint32		level = v->top_level;
-
-	if (id == PHNSW_NONE)
-		id = find_live(v, &version, &level);
-	if (id == PHNSW_NONE)
-	{
-		/*
-		 * Empty.  A node that an insert adds between the look and this change is its own entry point only if the insert
-		 * sees the change, so look once more afterwards.
-		 */
-		set_entry(v, PHNSW_NONE, 0, 0);
-		id = find_live(v, &version, &level);
-	}
-	if (id != PHNSW_NONE)
-		set_entry(v, id, version, level);
-	phnsw_index_refresh(v->index, v->pi);
-}
 
 /* ---- search with a node's own code ---------------------------------------------------------------------------------------------- */
 
@@ -175,7 +62,7 @@ keep_reached(const Attach *a, uint32 *links, uint32 n)
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		if (links[i] < a->reach.limit && phnsw_bit(a->reach.reached, links[i]) && !is_dead(a->v, links[i]))
+		if (links[i] < a->reach.limit && phnsw_bit(a->reach.reached, links[i]) && !phnsw_is_dead(a->v, links[i]))
 			links[kept++] = links[i];
 	}
 	return kept;
@@ -444,7 +331,7 @@ find_lost(Attach *a, uint32 first, uint32 count, uint32 *lost)
 	{
 		uint32		id = first + i;
 
-		if (phnsw_bit(a->reach.reached, id) || is_dead(v, id))
+		if (phnsw_bit(a->reach.reached, id) || phnsw_is_dead(v, id))
 			continue;
 		if (buffer == InvalidBuffer)
 		{
@@ -476,7 +363,7 @@ walk_away(PhnswVacuum *v, uint32 node)
 		uint32		n = phnsw_links(v->index, v->pi, node, 0, links);
 		uint32		i = 0;
 
-		while (i < n && is_dead(v, links[(step + i) % n]))
+		while (i < n && phnsw_is_dead(v, links[(step + i) % n]))
 			i++;
 		if (i == n)
 			break;

@@ -34,18 +34,12 @@ is_gone(const PhnswVacuum *v, uint32 id)
 	return id < v->limit && phnsw_bit(v->gone, id);
 }
 
-static inline bool
-is_dead(const PhnswVacuum *v, uint32 id)
-{
-	return id < v->limit && phnsw_bit(v->dead, id);
-}
-
 static void
 add_candidate(PhnswRepair *r, PhnswRepairJob *job, uint32 id, uint32 max)
 {
 	uint32		index;
 
-	if (job->n >= max || id == job->owner || id >= r->v->pi->meta.nodes.limit || is_dead(r->v, id))
+	if (job->n >= max || id == job->owner || id >= r->v->pi->meta.nodes.limit || phnsw_is_dead(r->v, id))
 		return;
 	index = phnsw_pool_add(&r->pool, id);
 	if (r->pool.stamps[index] == r->stamp)
@@ -81,7 +75,7 @@ collect(PhnswRepair *r, PhnswRepairJob *job)
 	job->n = 0;
 	for (uint32 i = 0; i < job->count; i++)
 	{
-		if (!is_dead(r->v, job->links[i]))
+		if (!phnsw_is_dead(r->v, job->links[i]))
 			add_candidate(r, job, job->links[i], CANDIDATES_MAX);
 	}
 	job->n_live = job->n;
@@ -91,7 +85,7 @@ collect(PhnswRepair *r, PhnswRepairJob *job)
 		uint32		n;
 		uint32		end = Min(job->n + CANDIDATES_PER_DEAD, max);
 
-		if (!is_dead(r->v, job->links[i]))
+		if (!phnsw_is_dead(r->v, job->links[i]))
 			continue;
 		n = links_of_dead(r, job, job->links[i], links);
 		for (uint32 j = 0; j < n && job->n < end; j++)
@@ -162,7 +156,7 @@ consider(PhnswRepair *r, uint32 owner, uint32 version, uint32 place, uint32 leve
 		if (!is_gone(r->v, links[i]))
 			continue;
 		named = true;
-		if (is_dead(r->v, links[i]) && level == 0)
+		if (phnsw_is_dead(r->v, links[i]) && level == 0)
 			phnsw_pool_add(&r->pool, links[i]);
 	}
 	if (!named)
