@@ -42,7 +42,7 @@ typedef struct PhnswInsert
 	char	   *members;		/* links.c: memory for copies of a list's members; NULL: not wanted yet */
 	PhnswNewLinks *links;		/* by level */
 	PhnswNewLinks *kept;		/* links that its list has already and does not give up (relink.c); NULL: none */
-	struct BackLinks *back;		/* likewise */
+	struct PhnswBackLinks *back;		/* likewise */
 
 	bool		raised;			/* the node is there, on level 0, and gets its upper levels now */
 	bool		no_entry;		/* it cannot lead to the entry point, and so does not become it */
