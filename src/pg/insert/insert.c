@@ -17,8 +17,6 @@
 #include "types/type_vector.h"
 #include "utils/memutils.h"
 
-/* Searches again when all that was found was freed meanwhile. */
-#define PHNSW_INSERT_ATTEMPTS 3
 /* Candidates of the search for a vector that the index is known to have. */
 #define PHNSW_EF_UNCHANGED 16
 /* Squared distance of equal codes as it comes out of float32 arithmetic, by their squared norm. */
@@ -172,20 +170,19 @@ join_unchanged(PhnswInsert *ins)
 
 /* ---- the first node ------------------------------------------------------------------------------------------------------ */
 
-/* The first node of an index.  false: another backend's was faster, and the row goes the ordinary way. */
-static bool
+/*
+ * The index is empty, or vacuum has freed all that was found.  The node becomes the entry point if there is none; else it is linked with
+ * what leads from there.
+ */
+static void
 insert_first(PhnswInsert *ins)
 {
-	uint32		stale = ins->pi->meta.entry;
-
-	ins->slot->level = 0;		/* then there are no aux records to take back */
+	ins->slot->level = 0;		/* what was found for the levels above is gone as well */
 	ins->links[0].n = 0;
 	phnsw_write_node(ins);
-	if (phnsw_raise_entry(ins, stale))
-		return true;
-	phnsw_withdraw_node(ins);
-	phnsw_index_refresh(ins->index, ins->pi);
-	return false;
+	phnsw_test_point(PHNSW_POINT_INSERT_WRITTEN);
+	if (!phnsw_raise_entry(ins))
+		phnsw_relink(ins);
 }
 
 /* ---- the row ------------------------------------------------------------------------------------------------------------------ */
@@ -193,28 +190,20 @@ insert_first(PhnswInsert *ins)
 static void
 insert_row(PhnswInsert *ins)
 {
-	for (int attempt = 0;; attempt++)
-	{
-		bool		empty = !phnsw_insert_search(ins);
+	bool		found = phnsw_insert_search(ins);
 
-		CHECK_FOR_INTERRUPTS();
-		phnsw_test_point(PHNSW_POINT_INSERT_FOUND);
-		if (!empty && phnsw_join_equal(ins))
+	CHECK_FOR_INTERRUPTS();
+	phnsw_test_point(PHNSW_POINT_INSERT_FOUND);
+	if (found)
+	{
+		if (phnsw_join_equal(ins))
 			return;
-		if (!empty)
-		{
-			phnsw_choose_links(ins, &ins->near, 0);
-			if (ins->links[0].n > 0)
-				break;
-			if (attempt < PHNSW_INSERT_ATTEMPTS)
-			{
-				/* Vacuum has freed all that was found: it has put another entry point in place before. */
-				phnsw_index_refresh(ins->index, ins->pi);
-				continue;
-			}
-		}
-		if (insert_first(ins))
-			return;
+		phnsw_choose_links(ins, &ins->near, 0);
+	}
+	if (!found || ins->links[0].n == 0)
+	{
+		insert_first(ins);
+		return;
 	}
 	phnsw_plan_back_links(ins);
 	phnsw_test_point(PHNSW_POINT_INSERT_PLANNED);
@@ -223,7 +212,7 @@ insert_row(PhnswInsert *ins)
 	if (!phnsw_write_back_links(ins))
 		phnsw_relink(ins);
 	if (ins->slot->level > ins->pi->meta.entry_level)
-		phnsw_raise_entry(ins, PHNSW_NONE);
+		phnsw_raise_entry(ins);
 }
 
 /* An insert in `context`, which is current; the slot is still to be filled. */
@@ -384,7 +373,7 @@ phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const ph
 		phnsw_write_back_links(ins);
 		/* Vacuum may have made it the entry point meanwhile, as a node of level 0 (vacuum_entry.c). */
 		phnsw_index_refresh(index, pi);
-		if (slot->level > pi->meta.entry_level && (!ins->no_entry || pi->meta.entry == id) && phnsw_raise_entry(ins, PHNSW_NONE))
+		if (slot->level > pi->meta.entry_level && (!ins->no_entry || pi->meta.entry == id) && phnsw_raise_entry(ins))
 			phnsw_index_refresh(index, pi);
 	}
 	MemoryContextSwitchTo(caller);

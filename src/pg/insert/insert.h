@@ -95,15 +95,10 @@ extern Buffer phnsw_lock_self(PhnswInsert *ins, int mode, phnsw_slot **slot, uin
 /* README.md, step 1.  false: the node that was to be raised has gone. */
 extern bool phnsw_write_node(PhnswInsert *ins);
 /*
- * Takes back a node that nothing leads to, but for stale links to the slot's former node.  If another row has come by one of
- * those and joined it, the node stays, with that row only, and vacuum links it.
+ * Makes the new node the entry point if it is higher than the present one, or if there is none.  true: it is the entry point,
+ * maybe by vacuum's doing.
  */
-extern void phnsw_withdraw_node(PhnswInsert *ins);
-/*
- * Makes the new node the entry point if it is higher than the present one, or if that is `stale` (PHNSW_NONE: if there is
- * none).  false: it stays as it is.
- */
-extern bool phnsw_raise_entry(PhnswInsert *ins, uint32 stale);
+extern bool phnsw_raise_entry(PhnswInsert *ins);
 
 /* ---- duplicates.c ------------------------------------------------------------------------------------------------------ */
 

@@ -269,46 +269,16 @@ phnsw_write_node(PhnswInsert *ins)
 	return true;
 }
 
-void
-phnsw_withdraw_node(PhnswInsert *ins)
-{
-	uint32		place;
-	BlockNumber block = phnsw_node_block(ins->index, ins->pi, ins->id, &place);
-	Buffer		buffer = phnsw_pin(ins->index, ins->pi, block);
-	PhnswWal   *wal;
-	phnsw_slot *slot;
-	bool		joined;
-
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	wal = phnsw_wal_start(ins->index);
-	slot = phnsw_wal_slot_head(wal, ins->pi, phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS), place);
-	memset(&slot->tid, 0, sizeof(slot->tid));
-	joined = slot->tids != PHNSW_NONE;
-	if (!joined)
-	{
-		slot->state = PHNSW_SLOT_FREE;
-		slot->version++;
-		slot->count = 0;
-	}
-	phnsw_wal_finish(wal);
-	UnlockReleaseBuffer(buffer);
-	if (!joined)
-		phnsw_page_has_room(ins->index, ins->pi, block, true);
-}
-
 /* ---- entry point ----------------------------------------------------------------------------------------------------------- */
 
 bool
-phnsw_raise_entry(PhnswInsert *ins, uint32 stale)
+phnsw_raise_entry(PhnswInsert *ins)
 {
-	Buffer		buffer = ReadBuffer(ins->index, 0);
+	Buffer		buffer = phnsw_lock_meta(ins->index);
 	const phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
-	bool		wanted;
+	bool		is_entry = meta->entry == ins->id;
 
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	phnsw_page_check(ins->index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
-	wanted = meta->entry == PHNSW_NONE || meta->entry == stale || ins->slot->level > meta->entry_level;
-	if (wanted)
+	if (meta->entry == PHNSW_NONE || ins->slot->level > meta->entry_level)
 	{
 		PhnswWal   *wal = phnsw_wal_start(ins->index);
 		phnsw_meta *image = phnsw_page_meta(phnsw_wal_register(wal, buffer, PHNSW_WAL_WHOLE));
@@ -318,7 +288,8 @@ phnsw_raise_entry(PhnswInsert *ins, uint32 stale)
 		image->entry_level = ins->slot->level;
 		image->change++;
 		phnsw_wal_finish(wal);
+		is_entry = true;
 	}
 	UnlockReleaseBuffer(buffer);
-	return wanted;
+	return is_entry;
 }

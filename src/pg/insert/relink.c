@@ -3,7 +3,7 @@
  *    A new node that nothing leads to (README.md).
  *
  * Between the search and the back links other backends may have filled every list that was to name the new node, or vacuum may
- * have freed all those neighbours, or be about to.  Then the node chooses again, among what is there now: a new search, new links of its own,
+ * have freed all those neighbours, or be about to; or the node was to be the first of an empty index and is not.  Then it chooses again, among what is there now: a new search, new links of its own,
  * and one list at least that gives way to it.  Only level 0 matters, for that is where rows are found.
  *
  * Locks: one page, exclusively, for the node's own links.
@@ -104,7 +104,7 @@ become_entry(PhnswInsert *ins, uint8 level)
 	bool		done;
 
 	ins->slot->level = level;
-	done = phnsw_raise_entry(ins, PHNSW_NONE);
+	done = phnsw_raise_entry(ins);
 	ins->slot->level = 0;
 	return done;
 }
@@ -140,8 +140,9 @@ link_again(PhnswInsert *ins, uint8 level, PhnswNewLinks *own)
 		return become_entry(ins, level);
 	leave_out_self(ins);
 	phnsw_choose_links(ins, &ins->near, 0);
+	/* Nothing but itself, which is the entry point then; or all of that has been freed. */
 	if (ins->links[0].n == 0)
-		return true;
+		return ins->near.n == 0;
 	neighbours = ins->links[0].n;
 	keep_links(ins, own);
 	ins->written = false;
