@@ -311,8 +311,9 @@ phnsw_descent_end(const phnsw_search *search, phnsw_candidate *entries)
 static bool
 entry_point(Relation index, PhnswIndex *pi, const phnsw_query *query, phnsw_candidate *entry)
 {
-	for (int attempt = 0; attempt < 2 && pi->meta.entry != PHNSW_NONE; attempt++)
+	while (pi->meta.entry != PHNSW_NONE)
 	{
+		uint32		version = pi->meta.entry_version;
 		uint8		state;
 
 		entry->id = pi->meta.entry;
@@ -320,8 +321,10 @@ entry_point(Relation index, PhnswIndex *pi, const phnsw_query *query, phnsw_cand
 		phnsw_touch(index, pi, query, &entry->id, 1, &entry->score, &entry->version, &state);
 		if (state != PHNSW_SLOT_FREE)
 			return true;
-		/* Vacuum has replaced the entry point meanwhile: look again. */
+		/* Vacuum has replaced the entry point before it freed it: look again. */
 		phnsw_index_refresh(index, pi);
+		if (pi->meta.entry == entry->id && pi->meta.entry_version == version)
+			break;				/* corrupted: phnsw_check() tells */
 	}
 	return false;
 }
