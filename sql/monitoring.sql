@@ -17,8 +17,8 @@ SELECT rows, m, ef_construction, memory_suffices FROM phnsw_suggest('items', 'em
 
 -- While it is built
 \o /dev/null
-SELECT c.relname, p.phase, p.tuples_done, p.tuples_total, p.blocks_done, p.blocks_total
-FROM pg_stat_progress_create_index p LEFT JOIN pg_class c ON c.oid = p.index_relid;
+SELECT p.pid, p.relid::regclass AS "table", p.phase, p.tuples_done, p.tuples_total, p.blocks_done, p.blocks_total
+FROM pg_stat_progress_create_index p;
 \o
 
 SET phnsw.log_build = on;
