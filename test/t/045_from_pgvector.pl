@@ -60,6 +60,7 @@ my $nearest = q{SELECT id FROM (SELECT id, embedding <-> '[0.5,0.5,0.5]' AS d FR
 is(scalar(@more), 0, 'five examples');
 run(example($before));
 my ($old_rows, $old_nearest) = (run($rows), run($nearest));
+like(($node->psql('postgres', 'CREATE EXTENSION phnsw'))[2], qr/ERROR:  type "vector" already exists/, 'not into the same schema');
 
 # ---- the trial ---------------------------------------------------------------------------------------------------------------
 
@@ -91,6 +92,22 @@ is(run(q{SELECT count(*) FROM pg_type WHERE typname = 'vector'}), '1', 'switch: 
 check_index($node, 'items_embedding_idx', 'switch');
 run('INSERT INTO items (embedding) VALUES (\'[0.5,0.5,0.5]\')');
 like(run($query), qr/^5001\n/, 'switch: a new row is found');
+
+# The way back, which needs pgvector itself.
+like(run(<<"SQL"), qr/^5001\n/, 'the way back') if $real;
+BEGIN;
+CREATE SCHEMA back;
+CREATE EXTENSION vector SCHEMA back;
+CREATE CAST (public.vector AS back.vector) WITHOUT FUNCTION AS ASSIGNMENT;
+DROP INDEX items_embedding_idx;
+ALTER TABLE items ALTER embedding TYPE back.vector(3);
+DROP CAST (public.vector AS back.vector);
+DROP EXTENSION phnsw;
+ALTER EXTENSION vector SET SCHEMA public;
+CREATE INDEX items_embedding_idx ON items USING hnsw (embedding vector_l2_ops);
+$query
+ROLLBACK;
+SQL
 
 # ---- logical replication -----------------------------------------------------------------------------------------------------
 
