@@ -12,6 +12,8 @@
  * Units.  A sequential scan's tuple costs cpu_tuple_cost and takes about 0.1 us; so does the evaluation of a node of 768
  * dimensions in the buffer cache, and reading a list of neighbours takes about twice that.
  *
+ * A condition of the distance that is ordered by is no filter: the scan ends there.  How many rows are nearer is PostgreSQL's guess, a third.
+ *
  * Pages of the index are charged as far as they do not fit the share of the cache that is the index's by its size: a graph
  * whose pages come from disk is slow, one that was used before is in memory.
  */
@@ -199,6 +201,27 @@ phnsw_read_meta(const IndexOptInfo *info, phnsw_meta *meta)
 	index_close(index, NoLock);
 }
 
+/* The share of the rows behind which a condition of the distance ends the scan. */
+static Selectivity
+phnsw_range_share(PlannerInfo *root, const IndexPath *path)
+{
+	OpExpr	   *distance = linitial_node(OpExpr, path->indexorderbys);
+	List	   *ranges = NIL;
+	ListCell   *cell;
+
+	if (phnsw_iterative_scan == PHNSW_ORDER_RELAXED)
+		return 1;
+	foreach(cell, path->indexinfo->indrestrictinfo)
+	{
+		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
+		Node	   *query;
+
+		if (phnsw_is_range((Node *) info->clause, distance, &query))
+			ranges = lappend(ranges, info);
+	}
+	return clauselist_selectivity(root, ranges, path->indexinfo->rel->relid, JOIN_INNER, NULL);
+}
+
 void
 phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup_cost,
 					 Cost *total_cost, Selectivity *selectivity, double *correlation, double *pages)
@@ -229,6 +252,7 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	phnsw_read_meta(info, &meta);
 	/* Stopping by distance saves a share of this that is less than what is unknown of the rest. */
 	phnsw_search_work(&meta, phnsw_choose_search(&meta, &stop), nodes, &touches, &hops);
+	wanted *= phnsw_range_share(root, path);
 	if (phnsw_max_scan_tuples > 0)
 		wanted = Min(wanted, phnsw_max_scan_tuples);
 

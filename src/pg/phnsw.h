@@ -66,6 +66,11 @@ extern int	phnsw_option_ef_construction(Relation index);
 extern bytea *phnsw_options(Datum reloptions, bool validate);
 extern void phnsw_options_register(void);	/* from _PG_init */
 
+/* ---- distance_range.c: which conditions are ranges of the distance ------------------------------------------------------- */
+
+/* Is the condition one that no row beyond some distance meets?  *query: the expression that it has for the query; NULL: that of `distance`. */
+extern bool phnsw_is_range(Node *condition, OpExpr *distance, Node **query);
+
 /* ---- testpoint.c: where a test stops a backend, or lets it die ------------------------------------------------------------ */
 
 typedef enum PhnswTestPoint

@@ -12,7 +12,7 @@
  * Plans of EvalPlanQual do not come here.  Most of their rows are fetched by TID; a scan that they, or anybody else, begin without this
  * function returns exact distances, which pass the queue by (in_order.c).
  */
-#include "phnsw.h"
+#include "scan/scan.h"
 
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -78,6 +78,13 @@ next_row(PlanState *node)
 	return slot;
 }
 
+/* As ExecScan() says it: an empty slot of the plan's output. */
+static TupleTableSlot *
+end_of_rows(PlanState *node, TupleTableSlot *empty)
+{
+	return node->ps_ProjInfo != NULL ? ExecClearTuple(node->ps_ProjInfo->pi_state.resultslot) : empty;
+}
+
 static TupleTableSlot *
 exec_phnsw_scan(PlanState *node)
 {
@@ -88,11 +95,13 @@ exec_phnsw_scan(PlanState *node)
 		TupleTableSlot *slot = next_row(node);
 
 		if (TupIsNull(slot))
-			return node->ps_ProjInfo != NULL ? ExecClearTuple(node->ps_ProjInfo->pi_state.resultslot) : slot;
+			return end_of_rows(node, slot);
 		econtext->ecxt_scantuple = slot;
 		if (node->qual == NULL || ExecQual(node->qual, econtext))
 			return node->ps_ProjInfo != NULL ? ExecProject(node->ps_ProjInfo) : slot;
 		InstrCountFiltered1(node, 1);
+		if (phnsw_range_passed((IndexScanState *) node))
+			return end_of_rows(node, ExecClearTuple(slot));
 	}
 }
 

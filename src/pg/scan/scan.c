@@ -246,6 +246,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	so->late_in_vain = so->late_passed = 0;
 	so->last_id = 0;
 	phnsw_emit_end(so);
+	phnsw_range_begin(so);
 	if (so->in_order)
 		phnsw_in_order_begin(so);
 	scan->xs_recheck = false;

@@ -2,7 +2,7 @@
  * scan.h
  *    What the files of an ORDER BY scan share: scan.c (callbacks, graph phase), sweep.c (linear phase), emit.c (from nodes to
  *    heap TIDs), cold_rows.c and ahead.c (rows to come), exact.c (hits that come late), kill.c (rows that are gone), in_order.c (a queue of
- *    the scan's own).
+ *    the scan's own), range_end.c (rows that are too far away).
  *
  * A scan turns nodes into hits (a node, and a lower bound of the distance of its rows), keeps the hits in a heap and
  * returns them in the order of their bounds.  The graph finds the hits first; when it ends, or when going on with it would
@@ -53,6 +53,7 @@ typedef enum PhnswQueryKind
 
 struct phnsw_visited_hash;
 typedef struct PhnswWaiting PhnswWaiting;
+typedef struct PhnswRange PhnswRange;
 
 typedef struct PhnswScan
 {
@@ -125,6 +126,7 @@ typedef struct PhnswScan
 	struct phnsw_visited_hash *visited; /* records read so far */
 
 	PhnswWaiting *waiting;	/* in order: rows, with their distances */
+	PhnswRange *range;			/* conditions that end the scan; NULL until a row is rejected; for the life of the scan */
 } PhnswScan;
 
 /* ---- emit.c ---------------------------------------------------------------------------------------------------------- */
@@ -192,6 +194,13 @@ extern void phnsw_check_bound(IndexScanDesc scan, PhnswScan *so);
 extern void phnsw_in_order_begin(PhnswScan *so);
 /* The next row of a scan whose rows, as next_row() sets them, have bounds. */
 extern bool phnsw_in_order_next(IndexScanDesc scan, PhnswScan *so, bool (*next_row) (IndexScanDesc scan, PhnswScan *so));
+
+/* ---- range_end.c ------------------------------------------------------------------------------------------------------ */
+
+/* A scan begins, perhaps with another query than before. */
+extern void phnsw_range_begin(PhnswScan *so);
+/* The plan's conditions have rejected a row, which its expression context holds: for its distance, so that all later ones are out, too? */
+extern bool phnsw_range_passed(IndexScanState *scan);
 
 /* ---- kill.c ---------------------------------------------------------------------------------------------------------- */
 
