@@ -7,25 +7,19 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 
 namespace phnsw {
 namespace {
 
-// Touches and frees what a test will want.  Where a virtual machine's host has yet to provide it, the arena takes more pieces at
-// once (Arena::warm), and tests count pieces.
-void bring_memory_in_hand() {
-  constexpr std::size_t bytes = 16 * Arena::kPiece;
-  void *const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  ASSERT_NE(memory, MAP_FAILED);
-  madvise(memory, bytes, MADV_HUGEPAGE);
-  for (std::size_t at = 0; at < bytes; at += 4096) static_cast<volatile char *>(memory)[at] = 1;
-  munmap(memory, bytes);
-}
+// Tests count pieces: how many warm() takes at once must not hang on how fast this machine clears one.
+constexpr double kNeverDear = std::numeric_limits<double>::infinity();
+constexpr double kAlwaysDear = -1;
 
 struct Workers {
-  Workers() { bring_memory_in_hand(); }
+  explicit Workers(unsigned threads = 1) : team(threads, stop) {}
   std::atomic<bool> stop{false};
-  Team team{1, stop};
+  Team team;
 };
 
 class FileSource : public SpillSource {
@@ -106,7 +100,7 @@ TEST(Arena, WarmPiecesGoToTheSpanThatGrows) {
   FileSource source;
   Workers workers;
   Team &team = workers.team;
-  Arena arena(6 * Arena::kPiece, source);
+  Arena arena(6 * Arena::kPiece, source, kNeverDear);
   ArenaArray<char> a, b, c;
   ASSERT_TRUE(a.allocate(arena, Arena::kPiece).ok());
   for (int i = 0; i < 4; i++) ASSERT_TRUE(arena.warm(team));
@@ -135,12 +129,28 @@ TEST(Arena, WarmPiecesGoToTheSpanThatGrows) {
   EXPECT_EQ(std::count(c.data(), c.data() + c.size(), 'c'), static_cast<std::ptrdiff_t>(c.size()));
 }
 
+// Where clearing a piece takes long, every thread clears two at once from then on, as long as the budget has room for all of them.
+TEST(Arena, WarmsDearPiecesByTheTeam) {
+  FileSource source;
+  Workers workers(2);
+  Arena arena(8 * Arena::kPiece, source, kAlwaysDear);
+  ASSERT_TRUE(arena.warm(workers.team));
+  EXPECT_EQ(arena.warm_bytes(), Arena::kPiece);
+  ASSERT_TRUE(arena.warm(workers.team));
+  EXPECT_EQ(arena.warm_bytes(), 5 * Arena::kPiece);
+  EXPECT_FALSE(arena.warm(workers.team)) << "beyond the budget";
+  ArenaArray<char> a;
+  ASSERT_TRUE(a.allocate(arena, 8 * Arena::kPiece).ok());
+  EXPECT_EQ(arena.anonymous_bytes(), 8 * Arena::kPiece);
+  EXPECT_EQ(std::count(a.data(), a.data() + a.size(), 0), static_cast<std::ptrdiff_t>(a.size()));
+}
+
 // What a span leaves goes to the next ones, before what is warm and piece by piece, with what stood there; a span that has a part of the
 // file leaves nothing.
 TEST(Arena, WhatASpanLeavesGoesToOthers) {
   FileSource source;
   Workers workers;
-  Arena arena(7 * Arena::kPiece, source);
+  Arena arena(7 * Arena::kPiece, source, kNeverDear);
   ArenaArray<char> a, b, c, d;
   ASSERT_TRUE(a.reserve(arena, 20 * Arena::kPiece).ok());
   ASSERT_TRUE(a.grow(2 * Arena::kPiece).ok());
@@ -180,7 +190,7 @@ TEST(Arena, WhatASpanLeavesGoesToOthers) {
 TEST(Arena, WhatASpanShrinksByGoesToOthers) {
   FileSource source;
   Workers workers;
-  Arena arena(8 * Arena::kPiece, source);
+  Arena arena(8 * Arena::kPiece, source, kNeverDear);
   ArenaArray<char> a, c;
   ArenaArray<std::uint32_t> b;
   ASSERT_TRUE(a.reserve(arena, 20 * Arena::kPiece).ok());
@@ -223,7 +233,7 @@ TEST(Arena, GivesBackNoAddressesOfOthers) {
     FileSource source;
     Workers workers;
     Team &team = workers.team;
-    Arena arena(8 * Arena::kPiece, source);
+    Arena arena(8 * Arena::kPiece, source, kNeverDear);
     ArenaArray<char> a;
     for (int i = 0; i < 4; i++) ASSERT_TRUE(arena.warm(team));
     ASSERT_TRUE(a.allocate(arena, 2 * Arena::kPiece).ok());

@@ -15,8 +15,6 @@ std::size_t round_up(std::size_t bytes) noexcept { return (bytes + Arena::kPiece
 // Addresses are cheap, and pieces that have left their place do not come back to it.
 constexpr std::size_t kWarmReserve = std::size_t{1} << 36;
 constexpr std::size_t kPage = 4096;
-// A piece that takes a thread longer is dear: clearing it is a tenth of a millisecond to a half.
-constexpr double kDearSeconds = 2e-3;
 // Mappings that may wait; more are given back.
 constexpr std::size_t kLeftMax = 1024;
 constexpr std::size_t kDearPieces = 2;  // of each thread at once
@@ -137,7 +135,7 @@ bool Arena::warm(Team &team) noexcept {
   // Of this thread, which may have to wait for a processor.
   const double began = thread_seconds();
   if (!touch(team, piece, bytes).ok()) return false;
-  dear_ = thread_seconds() - began > kDearSeconds * static_cast<double>(dear_ ? kDearPieces : 1);
+  dear_ = thread_seconds() - began > dear_seconds_ * static_cast<double>(dear_ ? kDearPieces : 1);
   warm_end_ += bytes;
   return true;
 }

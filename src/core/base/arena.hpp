@@ -64,8 +64,12 @@ class Arena {
     bool huge_ = true;
   };
 
+  // A piece that takes a thread longer is dear: clearing it is a tenth of a millisecond to a half.
+  static constexpr double kDearSeconds = 2e-3;
+
   // memory_bytes: of anonymous memory at most.  REQUIRES: spill outlives the arena.
-  Arena(std::size_t memory_bytes, SpillSource &spill) noexcept : memory_bytes_(memory_bytes), spill_(spill) {}
+  Arena(std::size_t memory_bytes, SpillSource &spill, double dear_seconds = kDearSeconds) noexcept
+      : memory_bytes_(memory_bytes), spill_(spill), dear_seconds_(dear_seconds) {}
   Arena(const Arena &) = delete;
   Arena &operator=(const Arena &) = delete;
   ~Arena();
@@ -112,6 +116,7 @@ class Arena {
 
   const std::size_t memory_bytes_;
   SpillSource &spill_;
+  const double dear_seconds_;
   std::size_t anonymous_ = 0;  // of spans
   // Addresses for warm pieces: those in [begin, end) are cleared and wait.
   char *warm_ = nullptr;
