@@ -353,6 +353,6 @@ phnsw_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_
 	}
 	*entry = entries[0];
 	if (!copied)
-		phnsw_upper_descended(pi, pgBufferUsage.shared_blks_read - read_before);
+		phnsw_upper_descended(index, pi, pgBufferUsage.shared_blks_read - read_before);
 	return 1;
 }

@@ -142,7 +142,7 @@ typedef struct PhnswUpper PhnswUpper;
  */
 extern uint32 phnsw_upper_descend(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query,
 								  uint32 level, phnsw_candidate *entry);
-/* A descent through pages has ended; blocks_read: how many of them were not in shared buffers. */
-extern void phnsw_upper_descended(PhnswIndex *pi, int64 blocks_read);
+/* A descent through pages has ended; blocks_read: how many of them were not in shared buffers.  Goes on with the copy. */
+extern void phnsw_upper_descended(Relation index, PhnswIndex *pi, int64 blocks_read);
 
 #endif							/* PHNSW_SEARCH_H */
