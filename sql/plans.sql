@@ -36,6 +36,11 @@ CREATE TABLE k_long (id int PRIMARY KEY, v vector(600));
 ALTER TABLE k_long ALTER v SET STORAGE external;
 INSERT INTO k_long SELECT i, test_vector(i, 600) FROM generate_series(1, 1000) i;
 CREATE INDEX k_long_v ON k_long USING phnsw (v);
+CREATE TABLE long AS SELECT i AS id, i % 2 AS half, i % 100 AS hundredth, array_cat(test_vector(i, 20)::real[], array_fill(0.5::real, ARRAY[580]))::vector(600) AS v
+FROM generate_series(1, 3000) i;
+CREATE INDEX long_v ON long USING phnsw (v);
+CREATE TABLE short AS SELECT id, hundredth, subvector(v, 1, 20)::vector(20) AS v FROM long;
+CREATE INDEX short_v ON short USING phnsw (v);
 
 -- many rows, of both types: what a scan hands out and a filter rejects is dearer than what a sequential scan passes by
 CREATE TABLE many AS SELECT i AS id, i % 100 AS hundredth, i % 1000 AS seldom, v::vector(8) AS v, v::halfvec(8) AS h
@@ -66,7 +71,7 @@ INSERT INTO loaded SELECT id, v FROM k_all;
 
 CREATE TABLE groups (id int PRIMARY KEY, name text);
 INSERT INTO groups VALUES (0, 'even'), (1, 'odd');
-ANALYZE p, k_l2, k_ip, k_cosine, k_all, k_long, many, tiny, texts, parts, groups;
+ANALYZE p, k_l2, k_ip, k_cosine, k_all, k_long, long, short, many, tiny, texts, parts, groups;
 
 -- A plan in short: node types, with the index or table of a scan; what lies below a node stands in its parentheses.
 CREATE FUNCTION nodes_of(plan json) RETURNS text LANGUAGE sql AS $$
@@ -99,6 +104,12 @@ INSERT INTO cases (name, expected, query) VALUES
 	$$SELECT id FROM k_cosine ORDER BY v <=> Q16 LIMIT 10$$),
 ('1,000 rows, vectors out of line', 'Limit(Index Scan k_long_pkey, Index Scan k_long_v)',
 	$$SELECT id FROM k_long ORDER BY v <-> (SELECT v FROM k_long WHERE id = 1) LIMIT 10$$),
+('3,000 rows, out of line: half of them', 'Limit(Index Scan long_v)',
+	$$SELECT id FROM long WHERE half = 1 ORDER BY v <-> array_fill(0.5::real, ARRAY[600])::vector LIMIT 10$$),
+('3,000 rows, out of line: one in 100', 'Limit(Sort(Seq Scan long))',
+	$$SELECT id FROM long WHERE hundredth = 17 ORDER BY v <-> array_fill(0.5::real, ARRAY[600])::vector LIMIT 1$$),
+('3,000 rows in line: one in 100', 'Limit(Index Scan short_v)',
+	$$SELECT id FROM short WHERE hundredth = 17 ORDER BY v <-> array_fill(0.5::real, ARRAY[20])::vector LIMIT 1$$),
 ('three indexes: L2', 'Limit(Index Scan k_all_l2)',
 	$$SELECT id FROM k_all ORDER BY v <-> Q16 LIMIT 10$$),
 ('three indexes: inner product', 'Limit(Index Scan k_all_ip)',
@@ -306,5 +317,5 @@ RESET enable_seqscan;
 SELECT phnsw_check('p_v');
 DEALLOCATE ALL;
 DROP FUNCTION startup, planned, plan_of, nodes_of;
-DROP TABLE p, k, k_l2, k_ip, k_cosine, k_all, k_long, many, tiny, texts, parts, loaded, groups, small, cases, twice;
+DROP TABLE p, k, k_l2, k_ip, k_cosine, k_all, k_long, long, short, many, tiny, texts, parts, loaded, groups, small, cases, twice;
 DROP FUNCTION test_vector;

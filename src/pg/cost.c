@@ -23,7 +23,9 @@
 
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
 #include "utils/float.h"
+#include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
@@ -51,9 +53,10 @@
 /*
  * What handing out a row takes beyond the node's evaluation and the distance, in cpu_tuple_cost.  Rows streamed from tables in memory take 3 to 4 us
  * (90,000 x 100, 150,000 x 16), 9 to 10 where vectors are out of line (117,000 x 512, 69,000 x 784), a row that a sequential scan rejects 0.1.
- * Reading a vector that is out of line is left out: a sort of all rows reads it as well, and nobody charges that for it.
+ * The difference is what phnsw_reading_cost() is about.
  */
 #define PHNSW_ROW_TUPLES 30.0
+#define PHNSW_OUT_OF_LINE_TUPLES 60.0
 
 /* How far to trust the trend beyond the last measurement, in distances between two of them (a factor of about 1.6 each). */
 #define PHNSW_STEPS_MAX 4.0
@@ -201,25 +204,53 @@ phnsw_read_meta(const IndexOptInfo *info, phnsw_meta *meta)
 	index_close(index, NoLock);
 }
 
-/* The share of the rows behind which a condition of the distance ends the scan. */
-static Selectivity
-phnsw_range_share(PlannerInfo *root, const IndexPath *path)
+/*
+ * What the plan's conditions leave of the rows.  within: of this share the scan reads at most, for it ends at a distance; passing: of those that it
+ * reads, this share meets the others.
+ */
+static void
+phnsw_condition_shares(PlannerInfo *root, const IndexPath *path, Selectivity *within, Selectivity *passing)
 {
 	OpExpr	   *distance = linitial_node(OpExpr, path->indexorderbys);
+	Index		table = path->indexinfo->rel->relid;
 	List	   *ranges = NIL;
+	List	   *others = NIL;
 	ListCell   *cell;
 
-	if (phnsw_iterative_scan == PHNSW_ORDER_RELAXED)
-		return 1;
 	foreach(cell, path->indexinfo->indrestrictinfo)
 	{
 		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
 		Node	   *query;
 
-		if (phnsw_is_range((Node *) info->clause, distance, &query))
+		if (phnsw_iterative_scan != PHNSW_ORDER_RELAXED && phnsw_is_range((Node *) info->clause, distance, &query))
 			ranges = lappend(ranges, info);
+		else
+			others = lappend(others, info);
 	}
-	return clauselist_selectivity(root, ranges, path->indexinfo->rel->relid, JOIN_INNER, NULL);
+	*within = clauselist_selectivity(root, ranges, table, JOIN_INNER, NULL);
+	*passing = clauselist_selectivity(root, others, table, JOIN_INNER, NULL);
+}
+
+/* Are the vectors out of line?  ANALYZE has measured what a row has in the place of one. */
+static bool
+phnsw_out_of_line(PlannerInfo *root, const IndexOptInfo *info, uint32 dims)
+{
+	int			width = info->indexkeys[0] > 0 ? get_attavgwidth(planner_rt_fetch(info->rel->relid, root)->relid, info->indexkeys[0]) : 0;
+
+	return width > 0 && width < dims;	/* a coordinate has two bytes or more */
+}
+
+/*
+ * What it costs to read vectors out of line, for a scan of all rows.  A sort reads them as well, those of the rows that it sorts, and nobody charges
+ * it for that; so the scan pays only for what it reads more, if it does: of LIMIT / passing rows, instead of passing * all.
+ */
+static Cost
+phnsw_reading_cost(const PlannerInfo *root, double rows, Selectivity passing)
+{
+	double		sorted = Max(rows * passing, 1);
+	double		limit = root->limit_tuples > 0 ? Min(root->limit_tuples, sorted) : sorted;
+
+	return rows * Max(0, 1 - sorted * passing / limit) * PHNSW_OUT_OF_LINE_TUPLES * cpu_tuple_cost;
 }
 
 void
@@ -233,6 +264,8 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	double		hops;
 	Cost		touch_cost;
 	QualCost	distance;
+	Selectivity within;
+	Selectivity passing;
 	phnsw_meta	meta;
 	phnsw_stop	stop;
 
@@ -252,7 +285,8 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	phnsw_read_meta(info, &meta);
 	/* Stopping by distance saves a share of this that is less than what is unknown of the rest. */
 	phnsw_search_work(&meta, phnsw_choose_search(&meta, &stop), nodes, &touches, &hops);
-	wanted *= phnsw_range_share(root, path);
+	phnsw_condition_shares(root, path, &within, &passing);
+	wanted *= within;
 	if (phnsw_max_scan_tuples > 0)
 		wanted = Min(wanted, phnsw_max_scan_tuples);
 
@@ -265,5 +299,7 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	*total_cost = *startup_cost + (wanted / nodes) *
 		(nodes * touch_cost + nodes * log2(Max(nodes, 2)) * cpu_operator_cost + phnsw_page_cost(root, info, info->pages)) +
 		wanted * (PHNSW_ROW_TUPLES * cpu_tuple_cost + distance.per_tuple);
+	if (phnsw_out_of_line(root, info, meta.codec.dims))
+		*total_cost += (wanted / nodes) * phnsw_reading_cost(root, nodes, passing);
 	*selectivity = Min(1.0, wanted / nodes);
 }
