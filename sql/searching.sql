@@ -19,6 +19,8 @@ END
 $$;
 
 -- The nearest rows
+PREPARE nearest(vector) AS SELECT id, embedding <-> $1 AS distance FROM items ORDER BY distance LIMIT 10;
+PREPARE most_similar(vector) AS SELECT id, 1 - (embedding <=> $1) AS similarity FROM items ORDER BY embedding <=> $1 LIMIT 10;
 \o /dev/null
 SELECT id, embedding <-> (SELECT embedding FROM items WHERE id = 17) AS distance
 FROM items ORDER BY distance LIMIT 10;
@@ -67,6 +69,11 @@ SELECT id, embedding <-> $1 AS distance FROM items WHERE embedding <-> $1 < $2 O
 CREATE INDEX items_embedding_cosine ON items USING phnsw (embedding vector_cosine_ops);
 PREPARE items_like(vector, float8) AS
 SELECT id, 1 - (embedding <=> $1) AS similarity FROM items WHERE 1 - (embedding <=> $1) > $2 ORDER BY embedding <=> $1 LIMIT 100;
+
+SELECT uses(format('SELECT id, embedding <-> %1$L AS distance FROM items ORDER BY distance LIMIT 10', q)) AS nearest,
+	uses(format('SELECT id, 1 - (embedding <=> %1$L) AS similarity FROM items ORDER BY embedding <=> %1$L LIMIT 10', q)) AS similar,
+	(SELECT count(*) FROM uses(format('SELECT id, 1 - (embedding <=> %1$L) AS similarity FROM items ORDER BY similarity DESC LIMIT 10', q))) AS by_similarity
+FROM (SELECT embedding AS q FROM items WHERE id = 17) t;
 
 -- They read the index, stop early, and find what there is; without LIMIT the table is sorted.
 SELECT embedding AS query FROM items WHERE id = 17 \gset
