@@ -5,18 +5,27 @@
  * A condition is a range if a larger distance cannot meet it where a smaller one does not: a comparison of something that grows or falls
  * with the distance, as -(v <#> q) or 1 - (v <=> q) do, with something that is the same for all rows.  A scan ends where it can no longer
  * be met (scan/range_end.c), which is cheaper than reading on (cost.c).
+ *
+ * What is computed of the distance never raises an error: it is computed of rows, too, that a policy hides, and what overflows tells of
+ * them.  So there are few steps, with constants of moderate size.  Distances are below 1e82, and 0 or above 1e-92.
  */
 #include "phnsw.h"
+
+#include <math.h>
 
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "utils/fmgroids.h"
+
+#define PHNSW_RANGE_STEPS      8
+#define PHNSW_RANGE_CONSTANT   1e9
 
 /* The distance that is ordered by, and how a condition names it. */
 typedef struct OrderedBy
 {
 	OpExpr	   *distance;
 	Node	   *query;			/* of the condition; NULL: that of the order, by its form */
+	int			steps;			/* from the distance to what is compared */
 } OrderedBy;
 
 /* Does the expression have one value for all rows of a scan? */
@@ -26,16 +35,37 @@ is_fixed(Node *expr)
 	return !contain_var_clause(expr) && !contain_volatile_functions(expr) && !contain_subplans(expr);
 }
 
-/* 1, -1: a factor of this sign; 0: unknown. */
+/* A constant of moderate size, or 0? */
+static bool
+is_moderate(const Node *expr, double *constant)
+{
+	const Const *value = (const Const *) expr;
+	double		size;
+
+	if (!IsA(expr, Const) || value->constisnull)
+		return false;
+	*constant = DatumGetFloat8(value->constvalue);
+	size = fabs(*constant);
+	return size == 0 || (size >= 1 / PHNSW_RANGE_CONSTANT && size <= PHNSW_RANGE_CONSTANT);
+}
+
+/* What may be added or taken away. */
+static bool
+is_addend(const Node *expr)
+{
+	double		addend;
+
+	return is_moderate(expr, &addend);
+}
+
+/* 1, -1: a factor, or divisor, of this sign; 0: unknown. */
 static int
 sign_of(const Node *expr)
 {
-	const Const *value = (const Const *) expr;
 	double		factor;
 
-	if (!IsA(expr, Const) || value->constisnull)
+	if (!is_moderate(expr, &factor))
 		return 0;
-	factor = DatumGetFloat8(value->constvalue);
 	return factor > 0 ? 1 : factor < 0 ? -1 : 0;
 }
 
@@ -74,7 +104,7 @@ direction(Node *expr, OrderedBy *order)
 
 	if (is_distance(expr, order))
 		return 1;
-	if (!IsA(expr, OpExpr))
+	if (!IsA(expr, OpExpr) || order->steps++ == PHNSW_RANGE_STEPS)
 		return 0;
 	left = linitial(op->args);
 	if (op->opfuncid == F_FLOAT8UM)
@@ -85,9 +115,9 @@ direction(Node *expr, OrderedBy *order)
 	switch (op->opfuncid)
 	{
 		case F_FLOAT8PL:
-			return is_fixed(right) ? direction(left, order) : is_fixed(left) ? direction(right, order) : 0;
+			return is_addend(right) ? direction(left, order) : is_addend(left) ? direction(right, order) : 0;
 		case F_FLOAT8MI:
-			return is_fixed(right) ? direction(left, order) : is_fixed(left) ? -direction(right, order) : 0;
+			return is_addend(right) ? direction(left, order) : is_addend(left) ? -direction(right, order) : 0;
 		case F_FLOAT8MUL:
 			return IsA(right, Const) ? direction(left, order) * sign_of(right) : direction(right, order) * sign_of(left);
 		case F_FLOAT8DIV:
@@ -126,7 +156,7 @@ bool
 phnsw_is_range(Node *condition, OpExpr *distance, Node **query)
 {
 	OpExpr	   *op = (OpExpr *) condition;
-	OrderedBy	order = {distance, NULL};
+	OrderedBy	order = {distance, NULL, 0};
 	int			sense = IsA(condition, OpExpr) ? comparison(op->opfuncid) : 0;
 	Node	   *left;
 	Node	   *right;

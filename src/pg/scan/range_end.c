@@ -11,7 +11,7 @@
  * numbers each of its question marks, or that repeats a subquery, has two parameters, which are compared when they have values.
  *
  * The condition is evaluated once more, for rows that all conditions together have rejected, a policy's among them.  Nobody gets to see
- * these: what it computes of a row is our distance and PostgreSQL's arithmetic.
+ * these: what it computes of a row is our distance and arithmetic that raises no error.
  */
 #include "scan/scan.h"
 
