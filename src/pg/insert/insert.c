@@ -50,6 +50,47 @@ passed_over(const PhnswIndex *pi)
 	return Min(pi->meta.ef_construction / 2, PHNSW_SELECT_MAX - pi->meta.ef_construction);
 }
 
+/* ---- an insert ------------------------------------------------------------------------------------------------------------- */
+
+PhnswInsert *
+phnsw_insert_begin(Relation index, PhnswIndex *pi)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	PhnswInsert *ins = palloc0(sizeof(PhnswInsert));
+
+	ins->index = index;
+	ins->pi = pi;
+	ins->context = context;
+	ins->caller = caller;
+	ins->slot = palloc0(pi->slot_bytes);
+	return ins;
+}
+
+void
+phnsw_insert_prepare(PhnswInsert *ins, const float *vector)
+{
+	uint32		n = ins->pi->meta.ef_construction + passed_over(ins->pi);
+
+	ins->links = palloc0((ins->slot->level + 1) * sizeof(PhnswNewLinks));
+	ins->near.ids = palloc(n * sizeof(uint32));
+	ins->near.distances = palloc(n * sizeof(float));
+	ins->near.versions = palloc(n * sizeof(uint32));
+	ins->near.slots = palloc(n * phnsw_head_bytes(ins->pi));
+	ins->search = phnsw_search_borrow(ins->pi, ins->context);
+	ins->query = phnsw_query_borrow(ins->pi, ins->context);
+	phnsw_query_set(ins->query, vector, PHNSW_FOR_INSERT);
+}
+
+void
+phnsw_insert_end(PhnswInsert *ins)
+{
+	MemoryContext context = ins->context;
+
+	MemoryContextSwitchTo(ins->caller);
+	MemoryContextDelete(context);
+}
+
 /* ---- search ---------------------------------------------------------------------------------------------------------------- */
 
 /* The search of a level begins at the nodes found on the level above.  passed: others than the ef nearest are wanted, too. */
@@ -138,6 +179,20 @@ phnsw_insert_search(PhnswInsert *ins)
 	}
 }
 
+void
+phnsw_insert_search_upper(PhnswInsert *ins)
+{
+	uint32		level = Min(ins->slot->level, ins->pi->meta.entry_level);
+
+	if (level == 0 || !descend(ins, level))
+		return;
+	for (; level > 0; level--)
+	{
+		search_level(ins, level);
+		phnsw_choose_links(ins, &ins->near, level);
+	}
+}
+
 /*
  * A row whose vector an older version of it has brought into the index: a small search will do, and it ends where it meets
  * the node.  Codes that differ in a unit of a long vector may be that near as well: then the search goes on.
@@ -215,41 +270,10 @@ insert_row(PhnswInsert *ins)
 		phnsw_raise_entry(ins);
 }
 
-/* An insert in `context`, which is current; the slot is still to be filled. */
-static PhnswInsert *
-make_insert(Relation index, PhnswIndex *pi, MemoryContext context)
-{
-	PhnswInsert *ins = palloc0(sizeof(PhnswInsert));
-
-	ins->index = index;
-	ins->pi = pi;
-	ins->context = context;
-	ins->slot = palloc0(pi->slot_bytes);
-	return ins;
-}
-
-/* What the search for the node's surroundings needs, now that its level is known. */
-static void
-prepare_search(PhnswInsert *ins, const float *vector)
-{
-	uint32		n = ins->pi->meta.ef_construction + passed_over(ins->pi);
-
-	ins->links = palloc0((ins->slot->level + 1) * sizeof(PhnswNewLinks));
-	ins->near.ids = palloc(n * sizeof(uint32));
-	ins->near.distances = palloc(n * sizeof(float));
-	ins->near.versions = palloc(n * sizeof(uint32));
-	ins->near.slots = palloc(n * phnsw_head_bytes(ins->pi));
-	ins->search = phnsw_search_borrow(ins->pi, ins->context);
-	ins->query = phnsw_query_borrow(ins->pi, ins->context);
-	phnsw_query_set(ins->query, vector, PHNSW_FOR_INSERT);
-}
-
 static void
 insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid, bool unchanged)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	PhnswInsert *ins = make_insert(index, pi, context);
+	PhnswInsert *ins = phnsw_insert_begin(index, pi);
 	phnsw_status status;
 	phnsw_error error;
 
@@ -260,148 +284,18 @@ insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer h
 		phnsw_ensure(status, &error);
 		memcpy(&ins->slot->tid, heap_tid, sizeof(phnsw_tid));
 		ins->slot->level = phnsw_draw_level(pi, heap_tid);
-		prepare_search(ins, vector);
+		phnsw_insert_prepare(ins, vector);
 		if (!unchanged || !join_unchanged(ins))
 			insert_row(ins);
 		phnsw_stats_of(RelationGetRelid(index))->inserts++;
 	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
-}
-
-/* Chooses the links of a node whose links on level 0 are found otherwise. */
-static void
-find_upper_links(PhnswInsert *ins)
-{
-	uint32		level = Min(ins->slot->level, ins->pi->meta.entry_level);
-
-	if (level == 0 || !descend(ins, level))
-		return;
-	for (; level > 0; level--)
-	{
-		search_level(ins, level);
-		phnsw_choose_links(ins, &ins->near, level);
-	}
-}
-
-PhnswUpperLinks *
-phnsw_insert_find_upper(Relation index, PhnswIndex *pi, const float *vector, uint32 level)
-{
-	PhnswUpperLinks *upper = palloc0(offsetof(PhnswUpperLinks, links) + level * sizeof(PhnswNewLinks));
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	PhnswInsert *ins = make_insert(index, pi, context);
-
-	ins->slot->level = level;
-	prepare_search(ins, vector);
-	/* Before: the search may refresh it. */
-	upper->entry_level = pi->meta.entry_level;
-	find_upper_links(ins);
-	memcpy(upper->links, ins->links + 1, level * sizeof(PhnswNewLinks));
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
-	return upper;
-}
-
-/*
- * Links that were found for the node before.  false: a new entry point of a higher level is to be among those of its levels, or it has
- * come to stand in the slot of one that was found.
- */
-static bool
-take_upper_links(PhnswInsert *ins, const PhnswUpperLinks *upper)
-{
-	if (upper == NULL || upper->entry_level != ins->pi->meta.entry_level)
-		return false;
-	for (uint32 level = 1; level <= ins->slot->level; level++)
-	{
-		const PhnswNewLinks *links = &upper->links[level - 1];
-
-		for (uint32 i = 0; i < links->n; i++)
-		{
-			if (links->ids[i] == ins->id)
-				return false;
-		}
-		ins->links[level] = *links;
-	}
-	return true;
-}
-
-/* A link of the node that a node which it links to has as well. */
-static uint32
-find_spare(PhnswInsert *ins)
-{
-	uint32		own[PHNSW_LINKS_MAX];
-	uint32		links[PHNSW_LINKS_MAX];
-	uint32		n = phnsw_links(ins->index, ins->pi, ins->id, 0, own);
-
-	for (uint32 i = n; i-- > 0;)
-	{
-		uint32		n_links = phnsw_links(ins->index, ins->pi, own[i], 0, links);
-
-		for (uint32 j = 0; j < n_links; j++)
-		{
-			for (uint32 k = 0; k < n; k++)
-			{
-				if (k != i && own[k] == links[j])
-					return own[k];
-			}
-		}
-	}
-	return PHNSW_NONE;
-}
-
-void
-phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, const PhnswUpperLinks *upper,
-				   uint32 id, uint32 version)
-{
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	PhnswInsert *ins = make_insert(index, pi, context);
-
-	memcpy(ins->slot, slot, pi->slot_bytes);
-	ins->raised = true;
-	ins->id = id;
-	ins->version = version;
-	ins->lowest = 1;
-	prepare_search(ins, vector);
-	if (!take_upper_links(ins, upper))
-		find_upper_links(ins);
-	phnsw_plan_back_links(ins);
-	ins->spare = slot->level > pi->meta.entry_level ? find_spare(ins) : PHNSW_NONE;
-	if (phnsw_write_node(ins))
-	{
-		phnsw_write_back_links(ins);
-		/* Vacuum may have made it the entry point meanwhile, as a node of level 0 (vacuum_entry.c). */
-		phnsw_index_refresh(index, pi);
-		if (slot->level > pi->meta.entry_level && (!ins->no_entry || pi->meta.entry == id) && phnsw_raise_entry(ins))
-			phnsw_index_refresh(index, pi);
-	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
+	phnsw_insert_end(ins);
 }
 
 void
 phnsw_insert_vector(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid)
 {
 	insert_vector(index, pi, vector, heap_tid, false);
-}
-
-void
-phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id, uint32 version)
-{
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	PhnswInsert *ins = make_insert(index, pi, context);
-
-	memcpy(ins->slot, slot, pi->slot_bytes);
-	ins->id = id;
-	ins->version = version;
-	prepare_search(ins, vector);
-	ins->links[0].n = slot->count;
-	memcpy(ins->links[0].ids, phnsw_slot_links_const(slot, pi->code_bytes), slot->count * sizeof(uint32));
-	phnsw_relink(ins);
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
 }
 
 bool

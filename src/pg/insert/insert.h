@@ -1,7 +1,6 @@
 /*
  * insert.h
- *    What the files of an insert share: insert.c (the row), insert_node.c (its node, the entry point), links.c (its
- *    neighbours and theirs), duplicates.c (rows whose code the index has already).
+ *    What the files of an insert share, and what a merge takes from them.
  *
  * One PhnswInsert lives in a memory context of its own and is gone when the row is in.
  */
@@ -34,6 +33,7 @@ typedef struct PhnswInsert
 	Relation	index;
 	PhnswIndex *pi;
 	MemoryContext context;
+	MemoryContext caller;		/* the context before */
 	phnsw_search *search;
 	phnsw_query *query;
 
@@ -64,29 +64,16 @@ phnsw_copy(const PhnswInsert *ins, const PhnswCopies *copies, uint32 i)
 /* The highest level of the row's node. */
 extern uint32 phnsw_draw_level(const PhnswIndex *pi, ItemPointer tid);
 
+/* Begins in a memory context of its own, which is current until the end; the slot is still to be filled. */
+extern PhnswInsert *phnsw_insert_begin(Relation index, PhnswIndex *pi);
+/* What the search for the node's surroundings needs.  REQUIRES: slot->level is known. */
+extern void phnsw_insert_prepare(PhnswInsert *ins, const float *vector);
+extern void phnsw_insert_end(PhnswInsert *ins);
+
 /* Finds the new node's surroundings; chooses its links above level 0.  false: the index is empty. */
 extern bool phnsw_insert_search(PhnswInsert *ins);
-
-/* Links that a node is to have above level 0. */
-typedef struct PhnswUpperLinks
-{
-	uint32		entry_level;	/* of the index that they were found in */
-	PhnswNewLinks links[FLEXIBLE_ARRAY_MEMBER]; /* from level 1 on */
-} PhnswUpperLinks;
-
-/* Finds them, before there is a node. */
-extern PhnswUpperLinks *phnsw_insert_find_upper(Relation index, PhnswIndex *pi, const float *vector, uint32 level);
-
-/*
- * A node that stands on level 0, linked there, and is to have slot->level: finds its links on the levels above, unless they have been found
- * (upper), and writes them.  slot: its TID, head and code, too.  Nothing happens if the node has gone.
- */
-extern void phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot,
-							   const PhnswUpperLinks *upper, uint32 id, uint32 version);
-
-/* A node that was written, as slot says, without the lists that were to lead to it: finds others (relink.c). */
-extern void phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,
-								uint32 version);
+/* Chooses the links of a node whose links on level 0 are found otherwise. */
+extern void phnsw_insert_search_upper(PhnswInsert *ins);
 
 /* ---- insert_node.c ------------------------------------------------------------------------------------------------------- */
 
@@ -142,5 +129,27 @@ extern bool phnsw_write_back_links(PhnswInsert *ins);
 
 /* Links the new node, which is written and which nothing leads to, with what is there now. */
 extern void phnsw_relink(PhnswInsert *ins);
+/* A node that was written, as slot says, without the lists that were to lead to it: the same. */
+extern void phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,
+								uint32 version);
+
+/* ---- raise.c ------------------------------------------------------------------------------------------------------------- */
+
+/* Links that a node is to have above level 0. */
+typedef struct PhnswUpperLinks
+{
+	uint32		entry_level;	/* of the index that they were found in */
+	PhnswNewLinks links[FLEXIBLE_ARRAY_MEMBER]; /* from level 1 on */
+} PhnswUpperLinks;
+
+/* Finds them, before there is a node. */
+extern PhnswUpperLinks *phnsw_insert_find_upper(Relation index, PhnswIndex *pi, const float *vector, uint32 level);
+
+/*
+ * A node that stands on level 0, linked there, and is to have slot->level: finds its links on the levels above, unless they have been found
+ * (upper), and writes them.  slot: its TID, head and code, too.  Nothing happens if the node has gone.
+ */
+extern void phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot,
+							   const PhnswUpperLinks *upper, uint32 id, uint32 version);
 
 #endif							/* PHNSW_INSERT_H */

@@ -145,11 +145,8 @@ lead_to(const PhnswIndex *pi, phnsw_slot *slot, uint32 entry, uint32 spare)
 {
 	uint32	   *links = phnsw_slot_links(slot, pi->code_bytes);
 
-	for (uint32 i = 0; i < slot->count; i++)
-	{
-		if (links[i] == entry)
-			return true;
-	}
+	if (phnsw_contains(links, slot->count, entry))
+		return true;
 	if (slot->count < 2 * pi->m)
 	{
 		links[slot->count++] = entry;

@@ -167,3 +167,18 @@ phnsw_relink(PhnswInsert *ins)
 	ins->slot->level = level;
 	ins->kept = NULL;
 }
+
+void
+phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id, uint32 version)
+{
+	PhnswInsert *ins = phnsw_insert_begin(index, pi);
+
+	memcpy(ins->slot, slot, pi->slot_bytes);
+	ins->id = id;
+	ins->version = version;
+	phnsw_insert_prepare(ins, vector);
+	ins->links[0].n = slot->count;
+	memcpy(ins->links[0].ids, phnsw_slot_links_const(slot, pi->code_bytes), slot->count * sizeof(uint32));
+	phnsw_relink(ins);
+	phnsw_insert_end(ins);
+}
