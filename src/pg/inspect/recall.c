@@ -3,30 +3,18 @@
  *    phnsw_recall(): which share of the true nearest neighbours an index finds.
  *
  * The queries are rows of the table itself, drawn evenly and each without itself among its neighbours, or vectors that the
- * caller gives.  The truth comes from one pass over the table that computes the distance of every row to every query with
- * the operator's own function; the answers come from the index, forced, and put in order as the executor would.  A row counts
- * as found when it is no farther than the k-th true neighbour: of rows at equal distance any will do.
- *
- * A row's own node names its nearest neighbours, so a search that came through it would find them too easily: such a query is
- * searched as if its node were not in the graph.
- *
- * Everything happens under the snapshot of the calling statement, so that both sides see the same rows.
- *
- * The interval is Wilson's, for as many independent trials as explain the spread of the queries' recalls: neighbours of one
- * query are found or missed together, so there are fewer than k for each query, and at least one.
+ * caller gives.  Everything happens under the snapshot of the calling statement, so that both sides see the same rows.
  *
  * Cost: two passes over the table (one for given queries), queries x rows distances, and the scans of the index.
  */
 #include "inspect/check.h"
-#include "scan/scan.h"
-#include "search/nearest.h"
+#include "inspect/recall.h"
 #include "types/type_halfvec.h"
 
 #include <math.h>
 
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/index.h"
@@ -50,43 +38,11 @@ PG_FUNCTION_INFO_V1(phnsw_recall);
 #define RECALL_QUERIES_MAX 10000
 /* The same rows are drawn every time, so that results with different settings can be compared. */
 #define RECALL_SEED        UINT64CONST(0x70686E7377)
-/* 97.5 % of a normal distribution lie below. */
-#define NORMAL_QUANTILE    1.959964
-
-typedef struct RecallQuery
-{
-	Datum		vector;
-	ItemPointerData self;		/* the row it is; invalid: none */
-	Nearest		truth;
-} RecallQuery;
-
-typedef struct Recall
-{
-	Relation	heap;
-	Relation	index;
-	Snapshot	snapshot;
-	uint32		k;
-
-	FmgrInfo	distance;		/* function of the ordering operator */
-	Oid			distance_oid;
-	Oid			collation;
-
-	/* from a row of the table to the indexed value */
-	IndexInfo  *info;
-	EState	   *estate;
-	ExprState  *predicate;
-	TupleTableSlot *slot;
-
-	uint32		n;
-	uint32		room;
-	RecallQuery	   *queries;
-} Recall;
 
 /* ---- rows --------------------------------------------------------------------------------------------------------------------- */
 
-/* The indexed value of the row in r->slot, detoasted; false when the index does not hold it. */
-static bool
-row_vector(Recall *r, Datum *vector)
+bool
+phnsw_recall_vector(PhnswRecall *r, Datum *vector)
 {
 	ExprContext *econtext = GetPerTupleExprContext(r->estate);
 	MemoryContext caller;
@@ -106,17 +62,8 @@ row_vector(Recall *r, Datum *vector)
 	return true;
 }
 
-static inline double
-distance_between(Recall *r, Datum a, Datum b)
-{
-	return DatumGetFloat8(FunctionCall2Coll(&r->distance, r->collation, a, b));
-}
-
-typedef void (*RowVisitor) (Recall *r, Datum vector, void *arg);
-
-/* Every indexed row that the snapshot sees, in the table's order. */
-static void
-visit_rows(Recall *r, RowVisitor visitor, void *arg)
+void
+phnsw_recall_rows(PhnswRecall *r, PhnswRowVisitor visitor, void *arg)
 {
 	TableScanDesc scan = table_beginscan_strat(r->heap, r->snapshot, 0, NULL, true, false);
 	Datum		vector;
@@ -124,7 +71,7 @@ visit_rows(Recall *r, RowVisitor visitor, void *arg)
 	while (table_scan_getnextslot(scan, ForwardScanDirection, r->slot))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (row_vector(r, &vector))
+		if (phnsw_recall_vector(r, &vector))
 			visitor(r, vector, arg);
 	}
 	table_endscan(scan);
@@ -134,9 +81,9 @@ visit_rows(Recall *r, RowVisitor visitor, void *arg)
 /* ---- queries ------------------------------------------------------------------------------------------------------------------ */
 
 static void
-add_query(Recall *r, Datum vector, const ItemPointerData *self)
+add_query(PhnswRecall *r, Datum vector, const ItemPointerData *self)
 {
-	RecallQuery	   *query = &r->queries[r->n++];
+	PhnswRecallQuery *query = &r->queries[r->n++];
 
 	query->vector = datumCopy(vector, false, -1);
 	if (self != NULL)
@@ -150,14 +97,14 @@ typedef struct Draw
 	uint64		rows;
 } Draw;
 
-/* RowVisitor.  Reservoir sampling: of the rows so far, each is among the queries with the same probability. */
+/* PhnswRowVisitor.  Reservoir sampling: of the rows so far, each is among the queries with the same probability. */
 static void
-draw_row(Recall *r, Datum vector, void *arg)
+draw_row(PhnswRecall *r, Datum vector, void *arg)
 {
 	Draw	   *draw = arg;
 	uint64		place;
 
-	if (isnan(distance_between(r, vector, vector)))
+	if (isnan(phnsw_recall_distance(r, vector, vector)))
 		return;					/* a zero vector under cosine: not in the index */
 	place = draw->rows++;
 	if (r->n < r->room)
@@ -168,7 +115,7 @@ draw_row(Recall *r, Datum vector, void *arg)
 	place = pg_prng_uint64_range(&draw->random, 0, place);
 	if (place < r->room)
 	{
-		RecallQuery	   *query = &r->queries[place];
+		PhnswRecallQuery *query = &r->queries[place];
 
 		pfree(DatumGetPointer(query->vector));
 		query->vector = datumCopy(vector, false, -1);
@@ -177,14 +124,14 @@ draw_row(Recall *r, Datum vector, void *arg)
 }
 
 static void
-draw_queries(Recall *r, uint32 sample)
+draw_queries(PhnswRecall *r, uint32 sample)
 {
 	Draw		draw = {.rows = 0};
 
 	r->room = sample;
-	r->queries = palloc0(sample * sizeof(RecallQuery));
+	r->queries = palloc0(sample * sizeof(PhnswRecallQuery));
 	pg_prng_seed(&draw.random, RECALL_SEED);
-	visit_rows(r, draw_row, &draw);
+	phnsw_recall_rows(r, draw_row, &draw);
 }
 
 /* The function takes vectors: those for an index on halfvec are rounded, as a cast would. */
@@ -197,7 +144,7 @@ halfvec_of(Datum value)
 }
 
 static void
-take_queries(Recall *r, ArrayType *array)
+take_queries(PhnswRecall *r, ArrayType *array)
 {
 	Oid			type = ARR_ELEMTYPE(array);
 	bool		halves = phnsw_index_element(r->index) == PHNSW_ELEMENT_HALF;
@@ -215,7 +162,7 @@ take_queries(Recall *r, ArrayType *array)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("too many queries: %d, at most %d are allowed", n, RECALL_QUERIES_MAX)));
-	r->queries = palloc0(Max(n, 1) * sizeof(RecallQuery));
+	r->queries = palloc0(Max(n, 1) * sizeof(PhnswRecallQuery));
 	for (int i = 0; i < n; i++)
 	{
 		if (nulls[i])
@@ -224,143 +171,6 @@ take_queries(Recall *r, ArrayType *array)
 					 errmsg("query %d is null", i + 1)));
 		add_query(r, halves ? halfvec_of(elements[i]) : PointerGetDatum(PG_DETOAST_DATUM(elements[i])), NULL);
 	}
-}
-
-/* ---- truth and answers -------------------------------------------------------------------------------------------------------- */
-
-/* The row in r->slot is the query: never so for a query that was given, which has no TID. */
-static inline bool
-is_itself(const Recall *r, const RecallQuery *query)
-{
-	return ItemPointerIsValid(&query->self) && ItemPointerEquals((ItemPointer) &query->self, &r->slot->tts_tid);
-}
-
-/* RowVisitor */
-static void
-compare_row(Recall *r, Datum vector, void *arg)
-{
-	for (uint32 i = 0; i < r->n; i++)
-	{
-		RecallQuery	   *query = &r->queries[i];
-		double		distance = distance_between(r, vector, query->vector);
-
-		if (!isnan(distance) && nearest_wants(&query->truth, r->k, distance) &&
-			!is_itself(r, query))
-			nearest_add(&query->truth, r->k, distance);
-	}
-}
-
-/* Rows of a scan before it is certain that the index does not find the query itself. */
-#define SELF_ROWS_MAX 20
-
-static void
-begin_query(Recall *r, IndexScanDesc scan, RecallQuery *query)
-{
-	ScanKeyData orderby;
-
-	ScanKeyEntryInitialize(&orderby, 0, 1, 1, r->index->rd_opcintype[0], r->collation, r->distance_oid, query->vector);
-	index_rescan(scan, NULL, 0, &orderby, 1);
-}
-
-/*
- * The node of a query that is a row of the table; PHNSW_NONE where it has more rows, which are neighbours, or is not found.
- */
-static uint32
-own_node(Recall *r, IndexScanDesc scan, RecallQuery *query)
-{
-	const PhnswScan *so = scan->opaque;
-
-	if (!ItemPointerIsValid(&query->self))
-		return PHNSW_NONE;
-	begin_query(r, scan, query);
-	for (int i = 0; i < SELF_ROWS_MAX && index_getnext_slot(scan, ForwardScanDirection, r->slot); i++)
-	{
-		if (is_itself(r, query))
-			return so->current.chained ? PHNSW_NONE : so->current.id;
-	}
-	return PHNSW_NONE;
-}
-
-/*
- * Rows that the index returns among the k nearest, and that are no farther than the k-th true neighbour.  The scan's bounds
- * tell when no nearer row can come, as they tell the executor.
- */
-static uint32
-count_found(Recall *r, IndexScanDesc scan, RecallQuery *query, Nearest *answer)
-{
-	PhnswScan  *so = scan->opaque;
-	uint32		found = 0;
-
-	so->left_out = PHNSW_NONE;
-	so->left_out = own_node(r, scan, query);
-	begin_query(r, scan, query);
-	answer->n = 0;
-	while (index_getnext_slot(scan, ForwardScanDirection, r->slot))
-	{
-		Datum		vector;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!is_itself(r, query) && row_vector(r, &vector))
-			nearest_add(answer, r->k, distance_between(r, vector, query->vector));
-		if (answer->n == r->k && answer->distances[0] <= DatumGetFloat8(scan->xs_orderbyvals[0]))
-			break;
-	}
-	for (uint32 i = 0; i < answer->n; i++)
-		found += answer->distances[i] <= query->truth.distances[0];
-	return Min(found, query->truth.n);
-}
-
-typedef struct Estimate
-{
-	uint32		queries;
-	double		recall;
-	double		low;
-	double		high;
-} Estimate;
-
-static void
-make_estimate(const double *recalls, uint32 n, uint32 k, Estimate *estimate)
-{
-	double		mean = 0;
-	double		variance = 0;
-	double		trials = n;
-	double		z2 = NORMAL_QUANTILE * NORMAL_QUANTILE;
-	double		half;
-
-	for (uint32 i = 0; i < n; i++)
-		mean += recalls[i];
-	mean /= n;
-	for (uint32 i = 0; i < n; i++)
-		variance += (recalls[i] - mean) * (recalls[i] - mean) / n;
-	if (variance > 0)
-		trials = Min(mean * (1 - mean) / variance * n, (double) n * k);
-	half = NORMAL_QUANTILE * sqrt(mean * (1 - mean) / trials + z2 / (4 * trials * trials));
-	estimate->queries = n;
-	estimate->recall = mean;
-	estimate->low = Max(0.0, (mean + z2 / (2 * trials) - half) / (1 + z2 / trials));
-	estimate->high = Min(1.0, Max(mean, (mean + z2 / (2 * trials) + half) / (1 + z2 / trials)));
-}
-
-static void
-measure(Recall *r, Estimate *estimate)
-{
-	Nearest		answer = {.distances = palloc(r->k * sizeof(double))};
-	double	   *recalls = palloc(Max(r->n, 1) * sizeof(double));
-	uint32		n = 0;
-	IndexScanDesc scan;
-
-	visit_rows(r, compare_row, NULL);
-	scan = PhnswIndexBeginScan(r->heap, r->index, r->snapshot, 1);
-	((PhnswScan *) scan->opaque)->in_order = false; /* it asks for bounds */
-	for (uint32 i = 0; i < r->n; i++)
-	{
-		/* A query that has no neighbours says nothing. */
-		if (r->queries[i].truth.n > 0)
-			recalls[n++] = (double) count_found(r, scan, &r->queries[i], &answer) / r->queries[i].truth.n;
-	}
-	index_endscan(scan);
-	if (n > 0)
-		make_estimate(recalls, n, r->k, estimate);
 }
 
 /* ---- the function ------------------------------------------------------------------------------------------------------------- */
@@ -399,7 +209,7 @@ require_select(Relation heap)
 }
 
 static void
-prepare(Recall *r)
+prepare(PhnswRecall *r)
 {
 	Oid			type = r->index->rd_opcintype[0];
 	Oid			operator = get_opfamily_member(r->index->rd_opfamily[0], type, type, 1);
@@ -426,11 +236,11 @@ set_ef(int ef)
 Datum
 phnsw_recall(PG_FUNCTION_ARGS)
 {
-	Recall		r = {.k = argument(fcinfo, 1, "k", 1, RECALL_K_MAX)};
+	PhnswRecall r = {.k = argument(fcinfo, 1, "k", 1, RECALL_K_MAX)};
 	int			sample = argument(fcinfo, 2, "sample", 1, RECALL_QUERIES_MAX);
 	int			ef = argument(fcinfo, 3, "ef", 0, PHNSW_EF_MAX);
 	phnsw_stop	stop;
-	Estimate	estimate = {0};
+	PhnswRecallEstimate estimate = {0};
 	TupleDesc	desc;
 	Datum		values[6];
 	bool		nulls[6] = {0};
@@ -458,7 +268,7 @@ phnsw_recall(PG_FUNCTION_ARGS)
 		draw_queries(&r, sample);
 	else
 		take_queries(&r, PG_GETARG_ARRAYTYPE_P(4));
-	measure(&r, &estimate);
+	phnsw_recall_measure(&r, &estimate);
 	ef = phnsw_choose_search(&phnsw_index_open(r.index)->meta, &stop);
 
 	AtEOXact_GUC(false, guc_level);
