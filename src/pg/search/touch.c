@@ -121,6 +121,40 @@ touch_pinned(Relation index, PhnswIndex *pi, const phnsw_query *query, const Phn
 	ReleaseBuffer(buffer);
 }
 
+/* Scores slots at a glance; seen[]: where they stand in the caller's arrays.  limit and beyond: touch(). */
+static pg_attribute_always_inline void
+score_seen(const phnsw_query *query, const phnsw_slot *const *slots, const uint16 *seen, uint32 n, float limit, bool *beyond,
+		   float *scores, uint32 *versions, uint8 *states)
+{
+	float		slot_scores[PHNSW_LINKS_MAX];
+	uint32		within[PHNSW_LINKS_MAX];	/* positions in slots[] */
+
+	if (beyond == NULL)
+	{
+		phnsw_query_score(query, slots, n, slot_scores);
+		for (uint32 i = 0; i < n; i++)
+		{
+			uint32		at = seen[i];
+
+			note_slot(slots[i], slot_scores[i], &scores[at], &versions[at], states == NULL ? NULL : &states[at]);
+		}
+	}
+	else
+	{
+		uint32		n_within = phnsw_query_score_within(query, slots, n, limit, slot_scores, within);
+
+		for (uint32 i = 0; i < n; i++)
+			beyond[seen[i]] = true;
+		for (uint32 i = 0; i < n_within; i++)
+		{
+			uint32		at = seen[within[i]];
+
+			note_slot(slots[within[i]], slot_scores[within[i]], &scores[at], &versions[at], NULL);
+			beyond[at] = false;
+		}
+	}
+}
+
 /*
  * What scores less than `limit`; with beyond NULL, all.  beyond[i]: the i-th node is farther and has no score; false to begin with.
  *
@@ -135,8 +169,6 @@ touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *id
 	PhnswLook	hop;
 	uint32		in_use = n;		/* position that is to count as use of its buffer */
 	const phnsw_slot *slots[PHNSW_LINKS_MAX];
-	float		slot_scores[PHNSW_LINKS_MAX];
-	uint32		within[PHNSW_LINKS_MAX];	/* positions in slots[] */
 	uint16		seen[PHNSW_LINKS_MAX];	/* positions in the caller's arrays: at a glance */
 	uint16		unseen[PHNSW_LINKS_MAX];	/* to be pinned */
 	uint32		n_seen = 0;
@@ -168,30 +200,7 @@ touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *id
 	n_pins = n_unseen;
 
 	pg_read_barrier();
-	if (beyond == NULL)
-	{
-		phnsw_query_score(query, slots, n_seen, slot_scores);
-		for (uint32 i = 0; i < n_seen; i++)
-		{
-			uint32		at = seen[i];
-
-			note_slot(slots[i], slot_scores[i], &scores[at], &versions[at], states == NULL ? NULL : &states[at]);
-		}
-	}
-	else
-	{
-		uint32		n_within = phnsw_query_score_within(query, slots, n_seen, limit, slot_scores, within);
-
-		for (uint32 i = 0; i < n_seen; i++)
-			beyond[seen[i]] = true;
-		for (uint32 i = 0; i < n_within; i++)
-		{
-			uint32		at = seen[within[i]];
-
-			note_slot(slots[within[i]], slot_scores[within[i]], &scores[at], &versions[at], NULL);
-			beyond[at] = false;
-		}
-	}
+	score_seen(query, slots, seen, n_seen, limit, beyond, scores, versions, states);
 	pg_read_barrier();
 
 	PhnswInitBufferTag(&tag, &PhnswRelationFile(index), 0);
