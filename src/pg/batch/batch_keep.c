@@ -268,9 +268,7 @@ phnsw_keep_end(const PhnswMerging *merging, bool failed)
 		phnsw_keep_forget();
 	kept.last = GetCurrentTimestamp();
 	if (!kept.fresh && merging->loaded > (uint64) merging->n * PHNSW_KEEP_NODES_PER_ROW)
-	{
 		kept.crowded = merging->pi->meta.nodes.limit / PHNSW_KEEP_NODES_PER_CROWDED_ROW;
-	}
 	if (failed)
 		drop();
 	kept.busy = false;

@@ -57,19 +57,16 @@ level_now(const PhnswVacuum *v, Buffer buffer, uint32 place, uint32 version, uin
 static void
 set_entry(PhnswVacuum *v, uint32 id, uint32 version, uint32 level)
 {
-	Buffer		buffer = ReadBuffer(v->index, 0);
-	phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
-	Buffer		node_buffer = InvalidBuffer;
+	/* First, for it may read the meta page. */
 	uint32		place = 0;
 	BlockNumber block = id != PHNSW_NONE ? phnsw_node_block(v->index, v->pi, id, &place) : 0;
-	uint32		entry;
+	Buffer		buffer = phnsw_lock_meta(v->index);
+	phnsw_meta *meta = phnsw_page_meta(BufferGetPage(buffer));
+	Buffer		node_buffer = InvalidBuffer;
+	bool		has_entry;
 
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	phnsw_page_check(v->index, 0, BufferGetPage(buffer), PHNSW_PAGE_META);
-	entry = meta->entry;
-	/* FREE at the first look, but live now: an insert has reused the slot and become the entry point. */
-	if (entry != PHNSW_NONE && phnsw_is_dead(v, entry))
-		entry = PHNSW_NONE;
+	/* One whose slot was FREE at the first look is live: an insert has used the slot since and become the entry point. */
+	has_entry = meta->entry != PHNSW_NONE && !phnsw_is_dead(v, meta->entry);
 	if (id != PHNSW_NONE)
 	{
 		/* A merge may have raised the node since, or be about to, and then look who the entry point is: so its level stays for now. */
@@ -77,7 +74,7 @@ set_entry(PhnswVacuum *v, uint32 id, uint32 version, uint32 level)
 		LockBuffer(node_buffer, BUFFER_LOCK_SHARE);
 		level = level_now(v, node_buffer, place, version, level);
 	}
-	if (entry != PHNSW_NONE ? id != PHNSW_NONE && level > meta->entry_level : id != meta->entry)
+	if (has_entry ? id != PHNSW_NONE && level > meta->entry_level : id != meta->entry)
 	{
 		PhnswWal   *wal = phnsw_wal_start(v->index);
 
