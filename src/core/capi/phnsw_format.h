@@ -8,7 +8,7 @@
  *
  * Any change of a struct or constant here changes the files: bump PHNSW_FORMAT_VERSION.
  *
- * Pages (PHNSW_PAGE_BYTES each, standard PostgreSQL page header, PhnswOpaque in the special space):
+ * Pages (PHNSW_PAGE_BYTES each, standard PostgreSQL page header, phnsw_opaque in the special space):
  *
  *    block 0            meta page         phnsw_meta
  *    next               centre pages      float32 coordinates of the centre (none when the centre is zero)

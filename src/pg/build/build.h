@@ -1,6 +1,7 @@
 /*
  * build.h
- *    What the files of CREATE INDEX share: build.c (steps), build_feed.c (rows in), build_write.c (pages out).
+ *    What the files of CREATE INDEX share: build.c (steps), build_feed.c (rows in), build_write.c (pages out), build_wal.c (WAL
+ *    segments made ahead).
  */
 #ifndef PHNSW_BUILD_H
 #define PHNSW_BUILD_H

@@ -3,8 +3,9 @@
  *    A new node that nothing leads to (README.md).
  *
  * Between the search and the back links other backends may have filled every list that was to name the new node, or vacuum may
- * have freed all those neighbours, or be about to; or the node was to be the first of an empty index and is not.  Then it chooses again, among what is there now: a new search, new links of its own,
- * and one list at least that gives way to it.  Only level 0 matters, for that is where rows are found.
+ * have freed all those neighbours, or be about to; or the node was to be the first of an empty index and is not.  Then it chooses
+ * again, among what is there now: a new search, new links of its own, and one list at least that gives way to it.  Only level 0
+ * matters, for that is where rows are found.
  *
  * Locks: one page, exclusively, for the node's own links.
  */

@@ -2,7 +2,7 @@
  * alloc_aux.c
  *    Free aux records, in a list that starts in the meta page.
  *
- * Who takes one off the list and then does not use it loses it: it names no node, so nobody finds it again (vacuum/README.md).
+ * A record that is off the list and not yet in use names no node, so one that a crash leaves like that stays lost until REINDEX.
  *
  * Locks: the meta page, then one aux page.
  */

@@ -4,8 +4,8 @@
  *
  * The records are PostgreSQL's generic ones, byte for byte what generic_redo() replays, so that a standby and crash recovery
  * need no module of ours.  What makes them is ours, because GenericXLogFinish() copies every page twice and compares it byte
- * by byte, which was a quarter of an insert: here a caller says which parts of a page it is going to change, and only their
- * 64-byte blocks are copied, compared and written back (README.md, WAL).
+ * by byte: here a caller says which parts of a page it is going to change, and only their 64-byte blocks are copied, compared and
+ * written back (README.md, WAL, has the numbers).
  *
  *    wal = phnsw_wal_start(index)
  *    image = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS)     # buffer: pinned, locked exclusively

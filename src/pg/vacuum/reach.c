@@ -7,7 +7,7 @@
  * node and pages in order, where a queue would cost 4 bytes and read pages at random; pages without work are not read.
  * Slots lie in an order in which neighbours share pages, so about ten sweeps do.
  *
- * phnsw_reach_count() of the core does the same on lists in memory.
+ * phnsw_reach_count() of the core does the same on lists in memory, for unit tests.
  */
 #include "vacuum/vacuum.h"
 

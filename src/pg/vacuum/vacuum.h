@@ -2,7 +2,7 @@
  * vacuum.h
  *    What the files of vacuum share, and the walk over level 0 that the checker uses too.
  *
- * One vacuum is one PhnswVacuum on the caller's stack; its arrays live in a memory context of their own.  Bit arrays have
+ * One vacuum is one PhnswVacuum, which lives with its arrays in a memory context of their own.  Bit arrays have
  * one bit per node id below `limit`, which is the number of ids at the start: a node inserted later can be neither dead nor
  * missed.
  */
