@@ -109,17 +109,6 @@ extern uint32 phnsw_choose_victim(const PhnswInsert *ins, float distance, const 
 
 /* ---- links.c ------------------------------------------------------------------------------------------------------------- */
 
-static inline bool
-phnsw_contains(const uint32 *links, uint32 n, uint32 id)
-{
-	for (uint32 i = 0; i < n; i++)
-	{
-		if (links[i] == id)
-			return true;
-	}
-	return false;
-}
-
 /* Decides which of its neighbours will link to the new node, and which of their links it takes over. */
 extern void phnsw_plan_back_links(PhnswInsert *ins);
 /* Writes these links; the new node is written by now.  false: no list of level 0 names it. */

@@ -65,6 +65,17 @@ phnsw_aux_links(phnsw_aux *aux)
 	return (uint32 *) aux->payload;
 }
 
+static inline bool
+phnsw_contains(const uint32 *links, uint32 n, uint32 id)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (links[i] == id)
+			return true;
+	}
+	return false;
+}
+
 static inline phnsw_tid *
 phnsw_aux_tids(phnsw_aux *aux)
 {

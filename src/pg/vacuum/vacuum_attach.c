@@ -154,15 +154,7 @@ write_list(PhnswVacuum *v, uint32 id, const phnsw_slot *copy, const uint32 *link
 static bool
 names(const PhnswIndex *pi, const phnsw_slot *slot, uint32 id)
 {
-	const uint32 *links = phnsw_slot_links_const(slot, pi->code_bytes);
-	uint32		count = Min(slot->count, 2 * pi->m);
-
-	for (uint32 i = 0; i < count; i++)
-	{
-		if (links[i] == id)
-			return true;
-	}
-	return false;
+	return phnsw_contains(phnsw_slot_links_const(slot, pi->code_bytes), Min(slot->count, 2 * pi->m), id);
 }
 
 /*
