@@ -340,12 +340,34 @@ void cosine_f32(const float *a, const float *b, std::uint32_t n, double *ab, dou
 
 }  // namespace
 
-constinit const Kernels kAvx512Kernels = {"avx512",         Simd::kAvx512,    dot_u8s8,     dot_s8s8,    dots_u8s8,   128,
-                                          dots_squares,
-                                          dot_u8s4,         dot_s4s4,         square_f32s8, dot_f32s8,   square_f32s4,
-                                          dot_f32s4,        l2_f32,           ip_f32,       l1_f32,      cosine_f32,
-                                          avx2::widen,      avx2::narrow,     avx512::scale_by, avx512::subtract, avx512::flip,
-                                          avx512::mix,      avx512::fwht,     avx512::quantise, avx512::code_sums};
+constinit const Kernels kAvx512Kernels = {
+    .name = "avx512",
+    .simd = Simd::kAvx512,
+    .dot_u8s8 = dot_u8s8,
+    .dot_s8s8 = dot_s8s8,
+    .dots_u8s8 = dots_u8s8,
+    .dots_added = 128,
+    .dots_squares = dots_squares,
+    .dot_u8s4 = dot_u8s4,
+    .dot_s4s4 = dot_s4s4,
+    .square_f32s8 = square_f32s8,
+    .dot_f32s8 = dot_f32s8,
+    .square_f32s4 = square_f32s4,
+    .dot_f32s4 = dot_f32s4,
+    .l2_f32 = l2_f32,
+    .ip_f32 = ip_f32,
+    .l1_f32 = l1_f32,
+    .cosine_f32 = cosine_f32,
+    .widen = avx2::widen,
+    .narrow = avx2::narrow,
+    .scale = avx512::scale_by,
+    .subtract = avx512::subtract,
+    .flip = avx512::flip,
+    .mix = avx512::mix,
+    .fwht = avx512::fwht,
+    .quantise = avx512::quantise,
+    .code_sums = avx512::code_sums,
+};
 
 }  // namespace phnsw
 #endif  // __x86_64__

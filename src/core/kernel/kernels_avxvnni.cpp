@@ -143,13 +143,34 @@ std::int32_t dot_s4s4(const std::uint8_t *a, const std::uint8_t *b, std::uint32_
 
 }  // namespace
 
-constinit const Kernels kAvxVnniKernels = {"avxvnni",        Simd::kAvxVnni,     dot_u8s8,           dot_s8s8,
-                                           dots_u8s8,        128,                dots_squares,       dot_u8s4,           dot_s4s4,           avx2::square_f32s8,
-                                           avx2::dot_f32s8,  avx2::square_f32s4, avx2::dot_f32s4,    avx2::l2_f32,
-                                           avx2::ip_f32,     avx2::l1_f32,       avx2::cosine_f32,   avx2::widen,
-                                           avx2::narrow,     avx2::scale_by,
-                                           avx2::subtract,   avx2::flip,         avx2::mix,          avx2::fwht,
-                                           avx2::quantise,   avx2::code_sums};
+constinit const Kernels kAvxVnniKernels = {
+    .name = "avxvnni",
+    .simd = Simd::kAvxVnni,
+    .dot_u8s8 = dot_u8s8,
+    .dot_s8s8 = dot_s8s8,
+    .dots_u8s8 = dots_u8s8,
+    .dots_added = 128,
+    .dots_squares = dots_squares,
+    .dot_u8s4 = dot_u8s4,
+    .dot_s4s4 = dot_s4s4,
+    .square_f32s8 = avx2::square_f32s8,
+    .dot_f32s8 = avx2::dot_f32s8,
+    .square_f32s4 = avx2::square_f32s4,
+    .dot_f32s4 = avx2::dot_f32s4,
+    .l2_f32 = avx2::l2_f32,
+    .ip_f32 = avx2::ip_f32,
+    .l1_f32 = avx2::l1_f32,
+    .cosine_f32 = avx2::cosine_f32,
+    .widen = avx2::widen,
+    .narrow = avx2::narrow,
+    .scale = avx2::scale_by,
+    .subtract = avx2::subtract,
+    .flip = avx2::flip,
+    .mix = avx2::mix,
+    .fwht = avx2::fwht,
+    .quantise = avx2::quantise,
+    .code_sums = avx2::code_sums,
+};
 
 }  // namespace phnsw
 #endif  // __x86_64__

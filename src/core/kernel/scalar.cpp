@@ -184,9 +184,33 @@ void code_sums(const float *x, float scale, const std::int8_t *c, std::uint32_t 
 
 }  // namespace
 
-constinit const Kernels kScalarKernels = {"scalar",     Simd::kScalar, dot_u8s8,     dot_s8s8, dots_u8s8, 128, dots_squares, dot_u8s4, dot_s4s4,
-                                          square_f32s8, dot_f32s8,     square_f32s4, dot_f32s4, l2_f32,   ip_f32,
-                                          l1_f32,       cosine_f32,    widen,        narrow,    scale_by, subtract,
-                                          flip,         mix,           fwht,         quantise,  code_sums};
+constinit const Kernels kScalarKernels = {
+    .name = "scalar",
+    .simd = Simd::kScalar,
+    .dot_u8s8 = dot_u8s8,
+    .dot_s8s8 = dot_s8s8,
+    .dots_u8s8 = dots_u8s8,
+    .dots_added = 128,
+    .dots_squares = dots_squares,
+    .dot_u8s4 = dot_u8s4,
+    .dot_s4s4 = dot_s4s4,
+    .square_f32s8 = square_f32s8,
+    .dot_f32s8 = dot_f32s8,
+    .square_f32s4 = square_f32s4,
+    .dot_f32s4 = dot_f32s4,
+    .l2_f32 = l2_f32,
+    .ip_f32 = ip_f32,
+    .l1_f32 = l1_f32,
+    .cosine_f32 = cosine_f32,
+    .widen = widen,
+    .narrow = narrow,
+    .scale = scale_by,
+    .subtract = subtract,
+    .flip = flip,
+    .mix = mix,
+    .fwht = fwht,
+    .quantise = quantise,
+    .code_sums = code_sums,
+};
 
 }  // namespace phnsw
