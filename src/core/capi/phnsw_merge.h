@@ -69,16 +69,23 @@ PHNSW_API uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t 
 /* The part of it that may stand in a file: what grows with the nodes, but for 17 bytes each. */
 PHNSW_API uint64_t phnsw_merge_mapped_memory(const phnsw_codec_params *codec, uint32_t limit) PHNSW_NOEXCEPT;
 /* The size of the file for nodes and rows where memory_bytes are for them; 0: none is needed. */
-PHNSW_API uint64_t phnsw_merge_file_bytes(const phnsw_codec_params *codec, uint32_t limit, uint32_t rows, uint64_t memory_bytes) PHNSW_NOEXCEPT;
+PHNSW_API uint64_t phnsw_merge_file_bytes(const phnsw_codec_params *codec, uint32_t limit, uint32_t rows,
+                                          uint64_t memory_bytes) PHNSW_NOEXCEPT;
 
-/* For merges of so many nodes and rows together at first, and more later; takes addresses, no memory yet.  PHNSW_OUT_OF_MEMORY: there are not so many. */
-PHNSW_API phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points, const phnsw_merge_spill *spill, phnsw_merge_nodes **nodes,
-                                                phnsw_error *error) PHNSW_NOEXCEPT;
+/*
+ * For merges of so many nodes and rows together at first, and more later; takes addresses, no memory yet.
+ * PHNSW_OUT_OF_MEMORY: there are not so many.
+ */
+PHNSW_API phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points, const phnsw_merge_spill *spill,
+                                                phnsw_merge_nodes **nodes, phnsw_error *error) PHNSW_NOEXCEPT;
 /* How many they may become. */
 PHNSW_API uint32_t phnsw_merge_nodes_room(const phnsw_merge_nodes *nodes) PHNSW_NOEXCEPT;
 /* Before each merge of nodes that have a file: what it has now, phnsw_merge_file_bytes() for that merge, and no less than before. */
 PHNSW_API void phnsw_merge_nodes_file(phnsw_merge_nodes *nodes, uint64_t bytes, int fd) PHNSW_NOEXCEPT;
-/* Gives nearly all memory back; then everything must be loaded again; nodes that have a file must be destroyed.  A leaf, also for signal handlers.  REQUIRES: no merge has it. */
+/*
+ * Gives nearly all memory back; then everything must be loaded again; nodes that have a file must be destroyed.  A leaf, also for
+ * signal handlers.  REQUIRES: no merge has it.
+ */
 PHNSW_API void phnsw_merge_nodes_discard(phnsw_merge_nodes *nodes) PHNSW_NOEXCEPT;
 PHNSW_API void phnsw_merge_nodes_destroy(phnsw_merge_nodes *nodes) PHNSW_NOEXCEPT;
 

@@ -79,9 +79,10 @@ PHNSW_API phnsw_status phnsw_search_offer(phnsw_search *search, const uint32_t *
                                           const uint32_t *versions, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
 /*
  * What is known to score no less than phnsw_search_limit() does not enter the window and need not be scored
- * (phnsw_query_score_within): of `tested` ids that phnsw_search_fresh() returned these n.  With keep_reserve they are remembered; after
- * the first take they are to be scored after all, and offered (not before it: some may belong into the window, which has been
- * used): until phnsw_search_unscored(), which stores n at most, returns 0.  The limit is +inf where passing over does not pay, and from the first take on.
+ * (phnsw_query_score_within): of `tested` ids that phnsw_search_fresh() returned these n.  With keep_reserve they are remembered;
+ * after the first take they are to be scored after all, and offered (not before it: some may belong into the window, which has
+ * been used): until phnsw_search_unscored(), which stores n at most, returns 0.  The limit is +inf where passing over does not
+ * pay, and from the first take on.
  */
 PHNSW_API float phnsw_search_limit(const phnsw_search *search) PHNSW_NOEXCEPT;
 PHNSW_API phnsw_status phnsw_search_pass_over(phnsw_search *search, const uint32_t *ids, uint32_t n, uint32_t tested,

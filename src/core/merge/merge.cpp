@@ -37,7 +37,8 @@ Status Merge::start() {
 }
 
 bool Merge::wants_guest(const Codec &codec, const phnsw_merge_params &params) noexcept {
-  return params.threads > 1 && params.rows_max * (std::uint64_t{params.ef_construction} * (codec.params().code_dims + kGuestEffortBeside)) <= kGuestEffort;
+  const std::uint64_t effort_of_row = std::uint64_t{params.ef_construction} * (codec.params().code_dims + kGuestEffortBeside);
+  return params.threads > 1 && params.rows_max * effort_of_row <= kGuestEffort;
 }
 
 Status Merge::wait(std::uint32_t milliseconds) {

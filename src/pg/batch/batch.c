@@ -20,10 +20,10 @@
  * around it loses nothing; a flush that succeeds stays, whatever becomes of the subtransaction that caused it, like every
  * change of an index.
  *
- * The file.  AccessShareLock, until the end of the subtransaction that has rows in waiting, keeps others from moving the index to another file (ALTER
- * INDEX SET TABLESPACE does not lock the table).  What this backend itself moves has been flushed before, and nothing waits meanwhile; a batch
- * whose index has another file nevertheless (TRUNCATE by an apply worker) is ignored, and dropped at commit: whatever made
- * the new file has seen the rows in the table.
+ * The file.  AccessShareLock, until the end of the subtransaction that has rows in waiting, keeps others from moving the index to
+ * another file (ALTER INDEX SET TABLESPACE does not lock the table).  What this backend itself moves has been flushed before, and
+ * nothing waits meanwhile; a batch whose index has another file nevertheless (TRUNCATE by an apply worker) is ignored, and dropped
+ * at commit: whatever made the new file has seen the rows in the table.
  */
 #include "batch/batch.h"
 

@@ -11,10 +11,11 @@
  *
  * Durability.  Replay starts at a checkpoint's redo pointer, so whatever was logged before it must be on disk when that
  * checkpoint ends, but a checkpoint knows only of shared buffers and of files registered for sync.  The last page of every
- * segment is written with registration, after all others of the segment (of the first: the meta page).  If no checkpoint has begun since the first record,
- * then the next one finds the registration and syncs the file, and until it is complete replay covers all of our records.
- * If one has begun, it may have missed us: the file is synced here and now.  So a build does not wait for the disk unless a
- * checkpoint happened to begin during its last seconds.  (nbtree always syncs; PostgreSQL 17's bulk_write.c does it as here.)
+ * segment is written with registration, after all others of the segment (of the first: the meta page).  If no checkpoint has
+ * begun since the first record, then the next one finds the registration and syncs the file, and until it is complete replay
+ * covers all of our records.  If one has begun, it may have missed us: the file is synced here and now.  So a build does not wait
+ * for the disk unless a checkpoint happened to begin during its last seconds.  (nbtree always syncs; PostgreSQL 17's bulk_write.c
+ * does it as here.)
  */
 #include "build/build.h"
 
