@@ -1,8 +1,8 @@
 /*
  * batch.h
- *    What the files of the bulk insert share: batch.c (when), batch_flush.c (which way), batch_plan.c, batch_merge.c and
- *    batch_merge_write.c (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (one that may be taken back), batch_keep.c
- *    (a copy of the graph between merges).
+ *    What the files of the bulk insert share: batch.c (when), batch_flush.c (which way), batch_plan.c, batch_merge.c,
+ *    batch_merge_write.c and batch_merge_single.c (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (one that may be
+ *    taken back), batch_keep.c (a copy of the graph between merges).
  */
 #ifndef PHNSW_BATCH_H
 #define PHNSW_BATCH_H

@@ -11,23 +11,17 @@
  *       leads to it, or gave way to it, would lead nowhere once somebody has taken it
  *    7. rows whose code a node has join it
  *
+ * Steps 5 to 7 are in batch_merge_single.c.
+ *
  * Every record leaves an index that works: links are hints, one to a slot whose node is not written yet leads to a FREE slot, and a
  * node of a higher level is one of level 0 until it is raised.  A crash between the records leaves nodes that only other new ones lead
  * to, which the aborted transaction's rows are anyway: vacuum takes them.
  *
  * Locks: ../README.md, Lock order; at most four node pages, ascending, in step 4.
  */
-#include "batch/batch.h"
-#include "insert/insert.h"
+#include "batch/batch_merge.h"
 
 #include "access/xlog.h"
-#include "miscadmin.h"
-#include "utils/memutils.h"
-
-/* What becomes of a place. */
-#define PLACE_LOST   0			/* nothing leads to it yet */
-#define PLACE_LINKED 1			/* a list does */
-#define PLACE_VOID   2			/* somebody else has taken its slot */
 
 /* ---- before anything is written ----------------------------------------------------------------------------------------- */
 
@@ -58,25 +52,10 @@ phnsw_merge_recheck(PhnswMerging *merging)
 	}
 }
 
-/*
- * Between two records.  A cancel waits for the last, since it would leave open which rows are in the index; the end of the session
- * need not: the rows are dead then, as after a crash here.  Of an index that shared buffers do not hold each page is read.
- */
-static inline void
-end_if_told(void)
-{
-	if (likely(!ProcDiePending))
-		return;
-	RESUME_INTERRUPTS();
-	CHECK_FOR_INTERRUPTS();
-	HOLD_INTERRUPTS();
-}
-
 /* ---- nodes --------------------------------------------------------------------------------------------------------------- */
 
-/* The slot of a place, as a node of level 0, but for version and state. */
-static void
-fill_place(PhnswMerging *merging, uint32 place, phnsw_slot *slot)
+void
+phnsw_merge_fill_place(PhnswMerging *merging, uint32 place, phnsw_slot *slot)
 {
 	slot->tid = merging->tids[phnsw_merge_place_row(*merging->core, place)];
 	slot->level = 0;
@@ -89,7 +68,7 @@ fill_place(PhnswMerging *merging, uint32 place, phnsw_slot *slot)
 static void
 give_up_claim(PhnswMerging *merging, uint32 place)
 {
-	merging->fates[place] = PLACE_VOID;
+	merging->fates[place] = PHNSW_PLACE_VOID;
 	phnsw_merge_assign(*merging->core, place, PHNSW_NONE);
 }
 
@@ -122,7 +101,7 @@ write_page(PhnswMerging *merging, BlockNumber block, uint32 first, uint32 n)
 			continue;
 		}
 		slot = phnsw_wal_slot(wal, pi, image, at);
-		fill_place(merging, place, slot);
+		phnsw_merge_fill_place(merging, place, slot);
 		slot->state = PHNSW_SLOT_LIVE;
 		stale |= PHNSW_KEPT_PLACE(at);
 	}
@@ -150,7 +129,7 @@ write_nodes(PhnswMerging *merging)
 			if (phnsw_node_block(merging->index, pi, claims[first + same].id, &at) != block)
 				break;
 		}
-		end_if_told();
+		phnsw_merge_end_if_told();
 		write_page(merging, block, first, same);
 	}
 }
@@ -187,6 +166,12 @@ by_claim(const void *a, const void *b)
 	return id < claim->id ? -1 : id > claim->id;
 }
 
+PhnswClaim *
+phnsw_merge_claim_of(const PhnswMerging *merging, uint32 id)
+{
+	return bsearch(&id, merging->claims, merging->places, sizeof(PhnswClaim), by_claim);
+}
+
 /* The changes of lists on one locked page. */
 static void
 change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_merge_change *changes, uint32 n)
@@ -200,7 +185,7 @@ change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_mer
 		const phnsw_slot *now;
 		phnsw_slot *slot;
 		uint32	   *links;
-		const PhnswClaim *claim = bsearch(&changes[i].added, merging->claims, merging->places, sizeof(PhnswClaim), by_claim);
+		const PhnswClaim *claim = phnsw_merge_claim_of(merging, changes[i].added);
 		uint8	   *fate = claim != NULL ? &merging->fates[claim - merging->claims] : NULL;
 
 		phnsw_node_block(merging->index, pi, changes[i].owner, &at);
@@ -210,7 +195,7 @@ change_page(PhnswMerging *merging, PhnswWal *wal, Buffer buffer, const phnsw_mer
 		slot = phnsw_wal_slot_head(wal, pi, image, at);
 		links = phnsw_wal_part(wal, phnsw_slot_links(slot, pi->code_bytes), 2 * pi->m * sizeof(uint32));
 		if (change_list(pi, slot, links, &changes[i]) && fate != NULL)
-			*fate = PLACE_LINKED;
+			*fate = PHNSW_PLACE_LINKED;
 	}
 }
 
@@ -243,7 +228,7 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 		bool		known[PHNSW_WAL_PAGES];
 		uint32		n_held = 0;
 
-		end_if_told();
+		phnsw_merge_end_if_told();
 		while (i < n && n_held < PHNSW_WAL_PAGES)
 		{
 			uint32		at;
@@ -272,137 +257,6 @@ write_changes(PhnswMerging *merging, const phnsw_merge_change *changes, size_t n
 	}
 }
 
-/* Whatever new nodes the node of the place leads to, by lists as they stand on pages, is not lost.  stack: room for all places. */
-static void
-follow(PhnswMerging *merging, uint32 place, uint32 *stack)
-{
-	uint32		links[PHNSW_LINKS_MAX];
-	uint32		n = 0;
-
-	stack[n++] = place;
-	while (n > 0)
-	{
-		uint32		n_links = phnsw_links(merging->index, merging->pi, merging->claims[stack[--n]].id, 0, links);
-
-		for (uint32 i = 0; i < n_links; i++)
-		{
-			const PhnswClaim *claim = bsearch(&links[i], merging->claims, merging->places, sizeof(PhnswClaim), by_claim);
-
-			if (claim == NULL || merging->fates[claim - merging->claims] != PLACE_LOST)
-				continue;
-			merging->fates[claim - merging->claims] = PLACE_LINKED;
-			stack[n++] = claim - merging->claims;
-		}
-	}
-}
-
-/*
- * New nodes that nothing leads to: others have filled, or vacuum has freed, all that was to.  Each finds other links, in place of
- * those by which it might have led to more of them.  Hence no search tells whether one is lost: what it comes by may be such a list.
- */
-static void
-relink_nodes(PhnswMerging *merging)
-{
-	phnsw_slot *slot = palloc0(merging->pi->slot_bytes);
-	uint32	   *stack = palloc_extended(merging->places * sizeof(uint32), MCXT_ALLOC_HUGE);
-
-	for (uint32 place = 0; place < merging->places; place++)
-	{
-		uint32		row = phnsw_merge_place_row(*merging->core, place);
-
-		end_if_told();
-		if (merging->fates[place] != PLACE_LOST)
-			continue;
-		fill_place(merging, place, slot);
-		phnsw_insert_relink(merging->index, merging->pi, phnsw_merge_vector(merging, row), slot, merging->claims[place].id,
-							merging->claims[place].version);
-		merging->fates[place] = PLACE_LINKED;
-		follow(merging, place, stack);
-	}
-	pfree(stack);
-	pfree(slot);
-}
-
-/*
- * Nodes of higher levels get their upper lists when it is known what leads to them: such a node is found by descents even if nothing on
- * level 0 leads to it, and so would never be linked again.
- */
-static void
-raise_nodes(PhnswMerging *merging)
-{
-	PhnswIndex *pi = merging->pi;
-	phnsw_slot *slot = palloc0(pi->slot_bytes);
-
-	for (uint32 place = 0; place < merging->places; place++)
-	{
-		uint32		row = phnsw_merge_place_row(*merging->core, place);
-		uint32		level = phnsw_draw_level(pi, (ItemPointer) &merging->tids[row]);
-		const PhnswClaim *claim = &merging->claims[place];
-
-		end_if_told();
-		if (level == 0 || merging->fates[place] != PLACE_LINKED)
-			continue;
-		fill_place(merging, place, slot);
-		slot->level = level;
-		phnsw_keep_forget_page(merging, claim->id / pi->slots_per_page);
-		phnsw_insert_raise(merging->index, pi, phnsw_merge_vector(merging, row), slot, merging->upper[row], claim->id, claim->version);
-	}
-	pfree(slot);
-}
-
-/* ---- rows that share a node, rows without a slot ------------------------------------------------------------------------ */
-
-static bool
-join_row(PhnswMerging *merging, uint32 row, uint32 id, uint32 version)
-{
-	PhnswInsert ins = {.index = merging->index, .pi = merging->pi, .context = CurrentMemoryContext};
-	phnsw_error error;
-
-	ins.slot = palloc0(merging->pi->slot_bytes);
-	phnsw_ensure(phnsw_codec_encode(merging->pi->codec, phnsw_merge_vector(merging, row), ins.slot, &error), &error);
-	ins.slot->tid = merging->tids[row];
-	return phnsw_join_node(&ins, id, version);
-}
-
-/* Nothing to link to: whatever was in the index is dead. */
-static void
-write_one_by_one(PhnswMerging *merging)
-{
-	for (uint32 row = 0; row < merging->n; row++)
-	{
-		end_if_told();
-		phnsw_insert_vector(merging->index, merging->pi, phnsw_merge_vector(merging, row), (ItemPointer) &merging->tids[row]);
-	}
-}
-
-static void
-write_others(PhnswMerging *merging)
-{
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "phnsw insert", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-
-	for (uint32 row = 0; row < merging->n; row++)
-	{
-		phnsw_merge_row fate = phnsw_merge_row_get(*merging->core, row);
-		bool		done;
-
-		end_if_told();
-		if (fate.place != PHNSW_NONE)
-		{
-			fate.id = merging->fates[fate.place] == PLACE_VOID ? PHNSW_NONE : merging->claims[fate.place].id;
-			fate.version = merging->claims[fate.place].version;
-		}
-		done = fate.id != PHNSW_NONE && (fate.first || join_row(merging, row, fate.id, fate.version));
-		if (done)
-			merging->rows++;
-		else
-			phnsw_insert_vector(merging->index, merging->pi, phnsw_merge_vector(merging, row), (ItemPointer) &merging->tids[row]);
-		MemoryContextReset(context);
-	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
-}
-
 void
 phnsw_merge_write(PhnswMerging *merging)
 {
@@ -414,7 +268,7 @@ phnsw_merge_write(PhnswMerging *merging)
 	if (phnsw_merge_live(*merging->core) == 0)
 	{
 		phnsw_index_refresh(merging->index, merging->pi);
-		write_one_by_one(merging);
+		phnsw_merge_write_one_by_one(merging);
 		return;
 	}
 	n = merging->places = phnsw_merge_places(*merging->core);
@@ -432,23 +286,23 @@ phnsw_merge_write(PhnswMerging *merging)
 		phnsw_test_point(PHNSW_POINT_MERGE_WRITTEN);
 		phnsw_ensure(phnsw_merge_changes(*merging->core, &changes, &n_changes, &error), &error);
 		/* The core's copy has changes to nodes that have lost their slots as well, which are not named here. */
-		if (memchr(merging->fates, PLACE_VOID, n) != NULL)
+		if (memchr(merging->fates, PHNSW_PLACE_VOID, n) != NULL)
 			phnsw_keep_forget();
 		write_changes(merging, changes, n_changes);
 		/* Nothing is inserted before the last of these is written: its slot would be taken for a link that leads nowhere. */
 		phnsw_ensure(phnsw_merge_spread(*merging->core, merging->fates, &error), &error);
-		relink_nodes(merging);
-		raise_nodes(merging);
+		phnsw_merge_relink_nodes(merging);
+		phnsw_merge_raise_nodes(merging);
 		if (rest != InvalidBlockNumber)
 			phnsw_page_has_room(merging->index, merging->pi, rest, true);
 		for (uint32 place = 0; place < n; place++)
 		{
 			uint32		at;
 
-			if (merging->fates[place] == PLACE_VOID)
+			if (merging->fates[place] == PHNSW_PLACE_VOID)
 				phnsw_page_has_room(merging->index, merging->pi,
 									phnsw_node_block(merging->index, merging->pi, merging->claims[place].id, &at), true);
 		}
 	}
-	write_others(merging);
+	phnsw_merge_write_others(merging);
 }
