@@ -51,9 +51,25 @@ $(OBJS): Makefile
 $(INSTALL_SQL): $(SQL_PARTS)
 	cat $^ > $@
 
-.PHONY: help check demo core unit sanitize
+# pgvector's names, for those who ask for them: sql/vector/README.md.  Never over pgvector itself, whose control file has the same name.
+EXTENSION_FOLDER = $(DESTDIR)$(datadir)/extension
+VECTOR_CONTROL = $(EXTENSION_FOLDER)/vector.control
+VECTOR_FILES = sql/vector/vector.control $(wildcard sql/vector/vector--*.sql)
+vector_is_ours = if test -e '$(VECTOR_CONTROL)' && ! grep -q "^requires = 'phnsw'" '$(VECTOR_CONTROL)'; then \
+	echo "$(VECTOR_CONTROL) is pgvector's, not phnsw's: nothing was changed" >&2; exit 1; fi
+
+.PHONY: help check demo core unit sanitize install-vector uninstall-vector
+install-vector:
+	@$(vector_is_ours)
+	$(MKDIR_P) '$(EXTENSION_FOLDER)'
+	$(INSTALL_DATA) $(addprefix $(srcdir)/,$(VECTOR_FILES)) '$(EXTENSION_FOLDER)/'
+uninstall-vector:
+	@$(vector_is_ours)
+	rm -f $(addprefix '$(EXTENSION_FOLDER)'/,$(notdir $(VECTOR_FILES)))
+
 help:
 	@echo 'make, make install      the extension'
+	@echo 'make install-vector     pgvector'\''s names for it, where pgvector is not: sql/vector/README.md; uninstall-vector'
 	@echo 'make installcheck       regression, isolation and TAP tests against an installed extension'
 	@echo 'make unit               unit tests of the core (CMake)'
 	@echo 'make sanitize           the same under address, undefined and thread sanitizers (slow)'

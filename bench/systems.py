@@ -353,7 +353,8 @@ def available(peers):
     packages = {"hnswlib": "libhnswlib-dev", "faiss": "libfaiss-dev"}
     for peer in peers:
         if peer == "pgvector":
-            if psql("postgres", "SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'") == "1":
+            # phnsw under its name (sql/vector) requires phnsw; pgvector requires nothing.
+            if psql("postgres", "SELECT count(*) > 0 FROM pg_available_extension_versions WHERE name = 'vector' AND requires IS NULL") == "t":
                 systems.append(Extension("pgvector", "vector", "hnsw", "hnsw.ef_search", 1000))
             else:
                 print("run.sh: the server has no extension vector, pgvector is left out", file=sys.stderr, flush=True)

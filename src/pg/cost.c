@@ -127,11 +127,13 @@ phnsw_target_ef(const phnsw_meta *meta)
 }
 
 uint32
-phnsw_choose_search(const phnsw_meta *meta, phnsw_stop *stop)
+phnsw_choose_search(const phnsw_meta *meta, Oid access_method, phnsw_stop *stop)
 {
+	uint32		ef = phnsw_ef_search > 0 ? phnsw_ef_search : phnsw_hnsw_ef(access_method);
+
 	*stop = (phnsw_stop) {0, 0};
-	if (phnsw_ef_search > 0)
-		return phnsw_ef_search;
+	if (ef > 0)
+		return ef;
 	return Max(PHNSW_EF_TEN_ROWS, phnsw_target_search(meta, stop));
 }
 
@@ -284,7 +286,7 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 
 	phnsw_read_meta(info, &meta);
 	/* Stopping by distance saves a share of this that is less than what is unknown of the rest. */
-	phnsw_search_work(&meta, phnsw_choose_search(&meta, &stop), nodes, &touches, &hops);
+	phnsw_search_work(&meta, phnsw_choose_search(&meta, info->relam, &stop), nodes, &touches, &hops);
 	phnsw_condition_shares(root, path, &within, &passing);
 	wanted *= within;
 	if (phnsw_max_scan_tuples > 0)

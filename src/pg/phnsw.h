@@ -167,11 +167,14 @@ extern bool phnsw_amvalidate(Oid opclass);
 /* The least that is chosen: with less, a query for ten rows uses up its window and goes on searching, which takes longer. */
 #define PHNSW_EF_TEN_ROWS 20
 
+/* hnsw_settings.c: hnsw.ef_search, for an index of an access method that is phnsw by another name; 0: not set. */
+extern int	phnsw_hnsw_ef(Oid access_method);
+
 /*
- * ef for a scan of this index: phnsw.ef_search, or from the calibration by phnsw.target_recall; and what finds as many of the first
- * ten rows for less, {0, 0}: nothing, as ever with phnsw.ef_search.
+ * ef for a scan of an index of this access method: phnsw.ef_search or hnsw.ef_search, or from the calibration by phnsw.target_recall; and
+ * what finds as many of the first ten rows for less, {0, 0}: nothing, as ever with a setting of ef.
  */
-extern uint32 phnsw_choose_search(const phnsw_meta *meta, phnsw_stop *stop);
+extern uint32 phnsw_choose_search(const phnsw_meta *meta, Oid access_method, phnsw_stop *stop);
 /* Candidates that such a search begins with. */
 extern uint32 phnsw_stop_ef(uint32 ef, const phnsw_stop *stop);
 /* What recall would take by the calibration, whatever phnsw.ef_search is. */

@@ -269,7 +269,7 @@ phnsw_recall(PG_FUNCTION_ARGS)
 	else
 		take_queries(&r, PG_GETARG_ARRAYTYPE_P(4));
 	phnsw_recall_measure(&r, &estimate);
-	ef = phnsw_choose_search(&phnsw_index_open(r.index)->meta, &stop);
+	ef = phnsw_choose_search(&phnsw_index_open(r.index)->meta, r.index->rd_rel->relam, &stop);
 
 	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(user, security);

@@ -252,7 +252,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	scan->xs_recheck = false;
 	set_query(so, &scan->orderByData[0]);
 
-	so->ef = phnsw_choose_search(&pi->meta, &so->stop);
+	so->ef = phnsw_choose_search(&pi->meta, so->index->rd_rel->relam, &so->stop);
 	so->narrowed = false;
 	phnsw_stats_begin(&so->account, RelationGetRelid(so->index), phnsw_stop_ef(so->ef, &so->stop));
 	small = Max(PHNSW_SWEEP_NODES, so->ef * PHNSW_SWEEP_NODES_EF);
