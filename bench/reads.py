@@ -1,4 +1,4 @@
-"""The parts cold and filter of bench/run.sh."""
+"""The parts cold and filter (with within) of bench/run.sh."""
 import getpass
 import os
 import statistics
@@ -14,6 +14,8 @@ COLD_EF = 40
 FILTER_QUERIES = 200
 FILTER_EF = 40
 KEEP = ((100, 0.01), (1000, 0.001))
+WITHIN_ROWS = 30
+WITHIN_LIMIT = 100
 
 
 def restart_server(disk_us=0):
@@ -95,3 +97,26 @@ def filtered(options, dataset, servers, report):
             report.add("filter", system, ef=ef, keep=keep, scan=scan, rows_returned=results[0]["rows_returned"], rows_wanted=wanted,
                        recall=results[0]["recall"], **spread("p50_us", (r["p50_us"] for r in results), 1),
                        p99_us=round(statistics.median(r["p99_us"] for r in results), 1))
+    within(options, dataset, servers, report, queries)
+
+
+def within(options, dataset, servers, report, queries):
+    """A condition of the distance that is ordered by, which half of the queries meet with WITHIN_ROWS rows or fewer."""
+    width = max(FILTER_EF, options.k)
+    truth = dataset.truth[:FILTER_QUERIES, :WITHIN_LIMIT]
+    nth = min(WITHIN_ROWS, truth.shape[1] - 1)
+    radius = float(numpy.median((truth[:, nth - 1] + truth[:, nth]) / 2))
+    wanted = float((truth < radius).sum(axis=1).mean())
+    runs = {}
+    for _ in range(options.repeat):
+        for system in servers:
+            sql = "SELECT id FROM items WHERE v {0} $1::vector < {1!r}::float8 ORDER BY v {0} $1::vector LIMIT {2}".format(
+                system.operator, radius, WITHIN_LIMIT)
+            for scan, settings in scans(system):
+                result, answers = system.ask(system.settings(0 if system.name == "phnsw" else width) + settings, sql, queries, options.seconds)
+                result["rows_returned"] = float(numpy.mean([len(ids) for ids in answers]))
+                runs.setdefault((system, scan), []).append(result)
+    for (system, scan), results in runs.items():
+        report.add("within", system, ef=0 if system.name == "phnsw" else width, scan=scan, rows_returned=round(results[0]["rows_returned"], 2),
+                   rows_wanted=round(wanted, 2), recall=round(results[0]["rows_returned"] / max(wanted, 1e-9), 4),
+                   **spread("p50_us", (r["p50_us"] for r in results), 1), p99_us=round(statistics.median(r["p99_us"] for r in results), 1))

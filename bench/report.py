@@ -32,6 +32,7 @@ REQUIRED = {
     "churn": ("cycles", "ef", "recall", "recall_rebuilt", "recall_ef40", "recall_ef40_rebuilt", "index_bytes", "index_bytes_rebuilt"),
     "cold": ("ef", "os_cache", "p50_us", "p50_us_min", "p50_us_max", "p99_us", "first_us"),
     "filter": ("ef", "keep", "scan", "rows_returned", "rows_wanted", "recall", "p50_us", "p50_us_min", "p50_us_max", "p99_us"),
+    "within": ("ef", "scan", "rows_returned", "rows_wanted", "recall", "p50_us", "p50_us_min", "p50_us_max", "p99_us"),
 }
 
 # What a library in our process cannot say.
