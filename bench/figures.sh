@@ -1,5 +1,5 @@
 #!/bin/bash
-# figures.sh: everything that the README shows, the most important first, into bench/results; then the plots.
+# figures.sh: everything that docs/figures.md shows, the most important first, into bench/results; then the plots.
 #
 # usage: bench/figures.sh [--budget SECONDS] [--fresh] [--peers NAME,NAME] [OPTIONS OF run.sh...]
 #
