@@ -4,6 +4,12 @@
 -- complain if the script is sourced in psql rather than run by CREATE EXTENSION
 \echo Use "CREATE EXTENSION phnsw" to load this file. \quit
 
+-- Where pgvector is: an error with a hint instead of one without.
+CREATE FUNCTION phnsw_refuse_taken_name() RETURNS void
+	AS 'MODULE_PATHNAME' LANGUAGE C;
+SELECT phnsw_refuse_taken_name();
+DROP FUNCTION phnsw_refuse_taken_name();
+
 -- type
 
 CREATE TYPE vector;

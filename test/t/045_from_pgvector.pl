@@ -1,6 +1,6 @@
-# docs/migrating.md: what it says a database of pgvector's needs, statement by statement; and logical replication from such a database.
-# With pgvector itself where the server has it.  Otherwise a type of the same name and bytes, made of phnsw's own functions, stands for
-# it; its index is a b-tree then, and DROP EXTENSION drops the type.
+# docs/migrating.md: what it says a database of pgvector's needs, statement by statement; and logical replication from
+# such a database.  With pgvector itself where the server has it.  Otherwise a type of the same name and bytes, made of
+# phnsw's own functions, stands for it; its index is a b-tree then, and DROP EXTENSION drops the type.
 
 use strict;
 use warnings;
@@ -61,7 +61,10 @@ my $nearest = q{SELECT id FROM (SELECT id, embedding <-> '[0.5,0.5,0.5]' AS d FR
 is(scalar(@more), 0, 'five examples');
 run(example($before));
 my ($old_rows, $old_nearest) = (run($rows), run($nearest));
-like(($node->psql('postgres', 'CREATE EXTENSION phnsw'))[2], qr/ERROR:  type "vector" already exists/, 'not into the same schema');
+my $refusal = ($node->psql('postgres', 'CREATE EXTENSION phnsw'))[2];
+like($refusal, qr/ERROR:  type "vector" already exists in schema "public".*^HINT:  .*CREATE EXTENSION phnsw SCHEMA phnsw;/ms,
+	'not into the same schema');
+like($refusal, qr/^DETAIL:  It belongs to extension "vector"\.$/m, '... and whose type is in the way') if $real;
 
 # ---- the trial ---------------------------------------------------------------------------------------------------------------
 
