@@ -15,8 +15,8 @@ PAGE = 4096
 HUGE_PAGE = 1 << 21
 # Of what is free at most, so that nothing is swapped and no page of a file is dropped for it.
 SHARE = 0.75
-# Bytes that a build may come to touch, over those of the vectors in full and their links: pgvector clears 1.5 times as many at
-# once, whatever it needs of them (see driver.enough_memory), and everybody writes an index.
+# Bytes that a build may come to touch, over those of the vectors in full and their links: pgvector clears 1.5 times as
+# many at once, whatever it needs of them (see driver.enough_memory), and everybody writes an index.
 TIMES = 2
 
 

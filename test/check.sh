@@ -16,7 +16,7 @@ STEPS=" ${*:-tools unit regress isolation tap bench} "
 PASSED=0
 FAILED=0
 phnsw_packages "${PG_PACKAGES[@]}" gcc g++ make cmake libc6-dev libgtest-dev \
-	libipc-run-perl libpq-dev libopenblas0-pthread perl python3 python3-numpy procps binutils
+	clang-format libipc-run-perl libpq-dev libopenblas0-pthread perl python3 python3-numpy procps binutils
 phnsw_workplace
 phnsw_stage
 phnsw_private_postgres
@@ -120,6 +120,7 @@ if ((FAILED == 0)); then
 		step "layers" 180 count_none "$SRC/test/tools/check-layers.sh" "$SRC"
 		step "symbols" 60 count_none "$SRC/test/tools/check-symbols.sh" "$WORK/unit/libphnsw_core.a" "$SRC/phnsw.so" "$PG_BIN/postgres"
 		step "prefetches" 60 count_none "$SRC/test/tools/check-prefetch.sh" "$SRC"
+		step "format" 120 count_none "$SRC/test/tools/check-format.sh" "$SRC"
 		step "headers" 600 count_none "$SRC/test/tools/check-headers.sh" "$SRC"
 		step "documentation's examples" 60 count_none "$SRC/test/tools/check-docs.sh" "$SRC"
 		step "scripts" 60 count_none "$SRC/test/tools/check-scripts.sh" "$SRC"

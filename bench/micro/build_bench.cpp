@@ -1,7 +1,7 @@
 // Bulk builds through the C interface, with the seconds of each phase as counters; and the matrix kernels' rate.
 //
-// build/<rows>x<dims>/<threads>/<MB of memory>: rows are clusters of low intrinsic dimension, in memory before the clock
-// starts.  PHNSW_BENCH_FVECS=FILE builds from a file of vectors instead, whatever the shape's name says.
+// build/<rows>x<dims>/<threads>/<MB of memory>: rows are clusters of low intrinsic dimension, in memory before the
+// clock starts.  PHNSW_BENCH_FVECS=FILE builds from a file of vectors instead, whatever the shape's name says.
 #include <benchmark/benchmark.h>
 #include <unistd.h>
 
@@ -57,7 +57,8 @@ Rows from_file(const char *name) {
   while (std::fread(&dims, sizeof dims, 1, file) == 1) {
     data.dims = static_cast<std::uint32_t>(dims);
     data.values.resize(data.values.size() + data.dims);
-    if (std::fread(data.values.data() + data.values.size() - data.dims, sizeof(float), data.dims, file) != data.dims) break;
+    if (std::fread(data.values.data() + data.values.size() - data.dims, sizeof(float), data.dims, file) != data.dims)
+      break;
   }
   std::fclose(file);
   return data;
@@ -95,7 +96,8 @@ bool build_once(const Rows &data, const phnsw_build_params &params, phnsw_build_
       std::memcpy(vectors, data.values.data() + at * data.dims, std::size_t{rows} * data.dims * sizeof(float));
       for (std::uint32_t i = 0; i < rows; i++) {
         const std::size_t row = at + i;
-        tids[i] = {static_cast<std::uint16_t>(row >> 24), static_cast<std::uint16_t>(row >> 8), static_cast<std::uint16_t>((row & 255) + 1)};
+        tids[i] = {static_cast<std::uint16_t>(row >> 24), static_cast<std::uint16_t>(row >> 8),
+                   static_cast<std::uint16_t>((row & 255) + 1)};
       }
       status = phnsw_build_submit(build, rows, &error);
       at += rows;
@@ -109,7 +111,8 @@ bool build_once(const Rows &data, const phnsw_build_params &params, phnsw_build_
     if (status == PHNSW_OK) break;
     for (; mapped < progress.spill_bytes; mapped += zeros.size()) {
       if (pwrite(fileno(file), zeros.data(), zeros.size(), static_cast<off_t>(mapped)) < 0) std::abort();
-      if (mapped + zeros.size() >= progress.spill_bytes) phnsw_build_map_spill(build, fileno(file), progress.spill_bytes, &error);
+      if (mapped + zeros.size() >= progress.spill_bytes)
+        phnsw_build_map_spill(build, fileno(file), progress.spill_bytes, &error);
     }
   }
   if (status == PHNSW_OK) status = phnsw_build_result_get(build, result, &error);
@@ -131,15 +134,16 @@ void build_index(benchmark::State &state) {
   params.rows_expected = static_cast<std::uint32_t>(data.values.size() / data.dims);
   params.memory_bytes = static_cast<std::size_t>(state.range(3)) << 20;
   params.calibrate = true;
-  static const char *const kPhases[] = {"",       "1_load",  "2_duplicates", "3_partition", "4_leaves",   "5_prune",
-                                        "6_upper", "7_reach", "8_order",      "9_calibrate"};
+  static const char *const kPhases[] = {"",        "1_load",  "2_duplicates", "3_partition", "4_leaves",
+                                        "5_prune", "6_upper", "7_reach",      "8_order",     "9_calibrate"};
   for (auto _ : state) {
     phnsw_build_result result;
     if (!build_once(data, params, &result)) {
       state.SkipWithError("the build failed");
       return;
     }
-    for (int phase = PHNSW_PHASE_LOAD; phase <= PHNSW_PHASE_CALIBRATE; phase++) state.counters[kPhases[phase]] = result.seconds[phase];
+    for (int phase = PHNSW_PHASE_LOAD; phase <= PHNSW_PHASE_CALIBRATE; phase++)
+      state.counters[kPhases[phase]] = result.seconds[phase];
     for (std::uint32_t i = 0; i < result.meta.calibrations; i++) {
       if (result.meta.calibration[i].ef == 40) state.counters["recall_40"] = result.meta.calibration[i].recall;
     }
@@ -172,7 +176,8 @@ void leaf(benchmark::State &state) {
   for (std::uint32_t i = 0; i < n; i++) {
     std::int32_t sum = 0, squares = 0;
     for (std::size_t j = 0; j < stride; j++) {
-      const std::int8_t c = j < dims ? static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127) : std::int8_t{0};
+      const std::int8_t c =
+          j < dims ? static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127) : std::int8_t{0};
       codes[i * stride + j] = c;
       sum += c;
       squares += c * c;

@@ -1,6 +1,6 @@
 // Micro benchmarks of the leaf kernels, of encoding and of the query: `phnsw_micro --benchmark_filter=...`, with
-// PHNSW_SIMD to compare instruction sets; of_peak is the share of what peak.hpp measures.  Arguments are dimensions; codes
-// come from a pool that fits the L2 cache, so that arithmetic is measured and not memory.
+// PHNSW_SIMD to compare instruction sets; of_peak is the share of what peak.hpp measures.  Arguments are dimensions;
+// codes come from a pool that fits the L2 cache, so that arithmetic is measured and not memory.
 #include <benchmark/benchmark.h>
 
 #include <cmath>
@@ -65,17 +65,20 @@ void dot_s4s4(benchmark::State &state) {
   run_dot<std::uint8_t, std::uint8_t>(state, (dims_of(state) + 1) / 2, peak().int8_macs, kernels().dot_s4s4);
 }
 void square_f32s8(benchmark::State &state) {
-  run_dot<float, std::int8_t>(state, dims_of(state), peak().f32_macs, [](const float *q, const std::int8_t *c, std::uint32_t n) {
-    return kernels().square_f32s8(q, 0.01f, c, n);
-  });
+  run_dot<float, std::int8_t>(
+      state, dims_of(state), peak().f32_macs,
+      [](const float *q, const std::int8_t *c, std::uint32_t n) { return kernels().square_f32s8(q, 0.01f, c, n); });
 }
-void l2_f32(benchmark::State &state) { run_dot<float, float>(state, dims_of(state), peak().f32_macs, kernels().l2_f32); }
+void l2_f32(benchmark::State &state) {
+  run_dot<float, float>(state, dims_of(state), peak().f32_macs, kernels().l2_f32);
+}
 void cosine_f32(benchmark::State &state) {
-  run_dot<float, float>(state, dims_of(state), peak().f32_macs / 3, [](const float *a, const float *b, std::uint32_t n) {
-    double ab = 0, aa = 0, bb = 0;
-    kernels().cosine_f32(a, b, n, &ab, &aa, &bb);
-    return ab + aa + bb;
-  });
+  run_dot<float, float>(state, dims_of(state), peak().f32_macs / 3,
+                        [](const float *a, const float *b, std::uint32_t n) {
+                          double ab = 0, aa = 0, bb = 0;
+                          kernels().cosine_f32(a, b, n, &ab, &aa, &bb);
+                          return ab + aa + bb;
+                        });
 }
 
 std::unique_ptr<Codec> make_codec(phnsw_metric metric, std::uint32_t dims) {

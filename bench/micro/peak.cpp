@@ -14,8 +14,8 @@ constexpr int kSteps = 20000;
 constexpr int kStreams = 12;  // independent results, more than latency x units
 constexpr std::size_t kLoads = 256;
 
-// Instructions have no operand in memory and no result that the next one waits for; the empty asm keeps the compiler from
-// seeing through them.
+// Instructions have no operand in memory and no result that the next one waits for; the
+// empty asm keeps the compiler from seeing through them.
 #define KEEP(x) asm volatile("" : "+v"(x))
 
 [[gnu::target("avx512f,avx512vnni")]] void int8_avx512() {
@@ -122,9 +122,11 @@ Peak measure() {
   const double streams = double{kSteps} * kStreams, loaded = double{kSteps / 16} * sizeof bytes;
   const auto load = [](auto kernel) { return [kernel] { kernel(bytes); }; };
   if (std::strcmp(phnsw::kernels().name, "avx512") == 0)
-    return {best_rate(64 * streams, int8_avx512), best_rate(16 * streams, f32_avx512), best_rate(loaded, load(load_avx512))};
+    return {best_rate(64 * streams, int8_avx512), best_rate(16 * streams, f32_avx512),
+            best_rate(loaded, load(load_avx512))};
   if (std::strcmp(phnsw::kernels().name, "avxvnni") == 0)
-    return {best_rate(32 * streams, int8_avxvnni), best_rate(8 * streams, f32_avx2), best_rate(loaded, load(load_avx2))};
+    return {best_rate(32 * streams, int8_avxvnni), best_rate(8 * streams, f32_avx2),
+            best_rate(loaded, load(load_avx2))};
   if (std::strcmp(phnsw::kernels().name, "avx2") == 0)
     return {best_rate(16 * streams, int8_avx2), best_rate(8 * streams, f32_avx2), best_rate(loaded, load(load_avx2))};
   return {};

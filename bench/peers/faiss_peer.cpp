@@ -1,5 +1,5 @@
-// faiss_peer: Debian's faiss, IndexHNSWFlat in memory, as the driver of bench/run.sh measures it; peer.hpp has the command
-// line.
+// faiss_peer: Debian's faiss, IndexHNSWFlat in memory, as the driver of
+// bench/run.sh measures it; peer.hpp has the command line.
 //
 // Compiled -O3 -march=native -DNDEBUG, linked with the system's BLAS (run.sh installs OpenBLAS).  The library itself is
 // Debian's generic x86-64 build, which costs it some of the speed that a faiss built for the machine has.

@@ -2,12 +2,13 @@
 //
 // A peer is called   NAME BASE ROWS DIMS METRIC M EF_CONSTRUCTION THREADS QUERIES
 //
-// BASE and QUERIES are files of float32 rows; METRIC is l2, ip or cosine (vectors are normalised here, before the clock
-// starts).  It builds with THREADS threads, prints a JSON object with the time, then serves commands from stdin, an answer
-// of one line each:
+// BASE and QUERIES are files of float32 rows; METRIC is l2, ip or cosine (vectors are normalised
+// here, before the clock starts).  It builds with THREADS threads, prints a JSON object with the
+// time, then serves commands from stdin, an answer of one line each:
 //
-//    search K EF SECONDS ANSWERS  one thread; one pass over the queries warms up and fills ANSWERS (per query a count and
-//                                 the ids, int32), then SECONDS are measured; "histogram" is that of pg/query_client.c
+//    search K EF SECONDS ANSWERS  one thread; one pass over the queries warms up and fills ANSWERS (per query a count
+//                                 and the ids, int32), then SECONDS are measured; "histogram" is that of
+//                                 pg/query_client.c
 #ifndef PHNSW_BENCH_PEER_HPP
 #define PHNSW_BENCH_PEER_HPP
 
@@ -94,7 +95,8 @@ inline std::string histogram(const std::vector<float> &latencies) {
   std::map<int, size_t> counts;
   for (const float us : latencies) counts[us > 1 ? std::min(159, static_cast<int>(std::log10(us) * 20)) : 0]++;
   std::string text;
-  for (const auto &[bucket, n] : counts) text += (text.empty() ? "" : " ") + std::to_string(bucket) + ":" + std::to_string(n);
+  for (const auto &[bucket, n] : counts)
+    text += (text.empty() ? "" : " ") + std::to_string(bucket) + ":" + std::to_string(n);
   return text;
 }
 

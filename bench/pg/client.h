@@ -1,7 +1,7 @@
 /*
  * client.h
- *    What query_client.c and write_client.c share: the clock, giving up, and a file of float32 rows (host byte order) in the
- *    binary form of vectors.  Included once by a program that has defined CLIENT_NAME.
+ *    What query_client.c and write_client.c share: the clock, giving up, and a file of float32 rows (host byte order)
+ *    in the binary form of vectors.  Included once by a program that has defined CLIENT_NAME.
  */
 #ifndef PHNSW_BENCH_CLIENT_H
 #define PHNSW_BENCH_CLIENT_H

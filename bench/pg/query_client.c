@@ -1,27 +1,28 @@
 /*
  * query_client.c
- *    Asks a server for nearest neighbours and measures: one prepared statement, a binary vector parameter, a Unix socket,
- *    one connection or many.  What the driver of bench/run.sh runs, since an interpreter would measure itself.
+ *    Asks a server for nearest neighbours and measures: one prepared statement, a binary vector parameter, a Unix
+ *    socket, one connection or many.  What the driver of bench/run.sh runs, since an interpreter would measure itself.
  *
  * usage: query_client CONNINFO SETUP_SQL QUERY_SQL QUERIES DIMS SECONDS CLIENTS [ANSWERS [CORE]]
  *
  *    SETUP_SQL   run once per connection (SET ...)
- *    QUERY_SQL   has one parameter $1::vector; its first column is int4.  A second one, where there is a $2, is an int4 below zero,
- *                which the query's number spreads evenly over all of them
+ *    QUERY_SQL   has one parameter $1::vector; its first column is int4.  A second one, where there is a $2, is an
+ *                int4 below zero, which the query's number spreads evenly over all of them
  *    QUERIES     file of float32 rows, DIMS each, host byte order
- *    SECONDS     how long to measure, after one pass over the queries that warms up (and fills ANSWERS); 0: that pass is
- *                what is measured, by one connection, for caches that are cold or beside other work
+ *    SECONDS     how long to measure, after one pass over the queries that warms up (and fills ANSWERS); 0: that pass
+ *                is what is measured, by one connection, for caches that are cold or beside other work
  *    CLIENTS     connections, a thread each, which start at different queries
  *    ANSWERS     file for the answers of the first pass: per query a count and the ids, int32
- *    CORE        number of the processor core that a timed connection and its backend both run on, for one connection.  They
- *                take turns anyway; the scheduler keeps them on one core or on two as it happens, and waking a core that
- *                sleeps costs a virtual machine more than a search.
+ *    CORE        number of the processor core that a timed connection and its backend both run on, for one
+ *                connection.  They take turns anyway; the scheduler keeps them on one core or on two as it happens,
+ *                and waking a core that sleeps costs a virtual machine more than a search.
  *
  * Prints one JSON object: {"qps":...,"p50_us":...,"p95_us":...,"p99_us":...,"mean_us":...,"first_us":...,"queries":...,
- * "histogram":"80:3 81:40 ..."}.  A bucket I:N of the histogram says that N latencies were from 10^(I/20) to 10^((I+1)/20)
- * microseconds.  A timed run adds "backend_private_bytes", the anonymous memory of the first connection's backend at the end.
- * A single pass (SECONDS 0) adds "p50_running_us" and "p99_running_us" where the kernel has /proc/PID/schedstat: latencies
- * less the time that backend and client were ready to run and had no core, because others had them all.
+ * "histogram":"80:3 81:40 ..."}.  A bucket I:N of the histogram says that N latencies were from 10^(I/20) to
+ * 10^((I+1)/20) microseconds.  A timed run adds "backend_private_bytes", the anonymous memory of the first connection's
+ * backend at the end.  A single pass (SECONDS 0) adds "p50_running_us" and "p99_running_us" where the kernel has
+ * /proc/PID/schedstat: latencies less the time that backend and client were ready to run and had no core, because
+ * others had them all.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -92,7 +93,8 @@ share_core(PGconn *connection)
 
 	CPU_ZERO(&one);
 	CPU_SET(core, &one);
-	if (sched_setaffinity(0, sizeof(one), &one) != 0 || sched_setaffinity(PQbackendPID(connection), sizeof(one), &one) != 0)
+	if (sched_setaffinity(0, sizeof(one), &one) != 0 ||
+		sched_setaffinity(PQbackendPID(connection), sizeof(one), &one) != 0)
 		fail("core", "client and backend cannot be put there");
 }
 
@@ -278,9 +280,10 @@ print_result(float *latencies_us, uint64_t total, double elapsed)
 	qsort(latencies_us, total, sizeof(float), compare_floats);
 	for (uint64_t i = 0; i < total; i++)
 		sum += latencies_us[i];
-	printf("{\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"mean_us\":%.1f,\"first_us\":%.1f,\"queries\":%llu",
-		   (double) total / elapsed, latencies_us[total / 2], latencies_us[total * 95 / 100], latencies_us[total * 99 / 100],
-		   sum / (double) total, first, (unsigned long long) total);
+	printf("{\"qps\":%.1f,\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,", (double) total / elapsed,
+		   latencies_us[total / 2], latencies_us[total * 95 / 100], latencies_us[total * 99 / 100]);
+	printf("\"mean_us\":%.1f,\"first_us\":%.1f,\"queries\":%llu", sum / (double) total, first,
+		   (unsigned long long) total);
 	print_histogram(latencies_us, total);
 }
 

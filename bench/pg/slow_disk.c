@@ -1,11 +1,12 @@
 /*
  * slow_disk.c
- *    A disk that takes a fixed time for each page and any number of requests at once, in front of a disk of unknown speed.
+ *    A disk that takes a fixed time for each page and any number of requests at
+ *    once, in front of a disk of unknown speed.
  *
- * LD_PRELOADed into a server by the cold part of bench/run.sh, where a drop of the operating system's cache says little: the
- * host of a virtual machine has the file in memory.  Reads of whole 8 kB pages with pread() take SLOW_DISK_US microseconds,
- * the first time that this process reads the page.  posix_fadvise(POSIX_FADV_WILLNEED) starts that time without waiting for
- * its end, as read-ahead does.  Everything else passes through.
+ * LD_PRELOADed into a server by the cold part of bench/run.sh, where a drop of the operating system's cache says
+ * little: the host of a virtual machine has the file in memory.  Reads of whole 8 kB pages with pread() take
+ * SLOW_DISK_US microseconds, the first time that this process reads the page.  posix_fadvise(POSIX_FADV_WILLNEED)
+ * starts that time without waiting for its end, as read-ahead does.  Everything else passes through.
  *
  * State is per process and per page (device's inode, block); when the table of 2^20 pages is full, all pages are fast.
  * No threads read files in a server, so there are no locks.

@@ -1,21 +1,22 @@
 /*
  * write_client.c
- *    Inserts vectors into a server's table and measures: prepared statements of one row or many, binary parameters, a Unix
- *    socket, one connection or many.  What the driver of bench/run.sh runs, since an interpreter would measure itself.
+ *    Inserts vectors into a server's table and measures: prepared statements of one row or
+ *    many, binary parameters, a Unix socket, one connection or many.  What the driver of
+ *    bench/run.sh runs, since an interpreter would measure itself.
  *
  * usage: write_client CONNINFO SETUP_SQL VECTORS DIMS FIRST_ID BATCH CLIENTS TRANSACTION WARM SECONDS
  *
  *    SETUP_SQL     run once per connection (SET ...)
- *    VECTORS       file of float32 rows, DIMS each, host byte order; they are inserted in this order, ids count from FIRST_ID
+ *    VECTORS       file of float32 rows, DIMS each, host byte order, inserted in this order; ids count from FIRST_ID
  *    BATCH         rows per statement: INSERT INTO items (id, v) VALUES (...), (...)
  *    CLIENTS       connections, a thread each; each takes the next BATCH rows when it is done with its last
  *    TRANSACTION   1: one transaction per connection, committed at the end; 0: every statement commits
  *    WARM          statements of each connection, each committed, before the clock starts
  *    SECONDS       no statement begins later than this; 0: all rows are inserted
  *
- * The clock runs from when all connections are warm to the last commit.  Prints one JSON object: {"rows":...,"seconds":...,
- * "rows_per_s":...,"p50_us":...,"p99_us":...,"warm_rows":...}, latencies of statements, none of the warm rows in rows; and where
- * the kernel tells, "backend_us_per_row", the processor time of all backends.
+ * The clock runs from when all connections are warm to the last commit.  Prints one JSON object:
+ * {"rows":...,"seconds":..., "rows_per_s":...,"p50_us":...,"p99_us":...,"warm_rows":...}, latencies of statements, none
+ * of the warm rows in rows; and where the kernel tells, "backend_us_per_row", the processor time of all backends.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -222,7 +223,8 @@ main(int argc, char **argv)
 	statements = atomic_load(&next_latency);
 	rows = atomic_load(&rows_done);
 	qsort(latencies_us, statements, sizeof(float), compare_floats);
-	printf("{\"rows\":%zu,\"seconds\":%.4f,\"rows_per_s\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"warm_rows\":%zu", rows, elapsed,
+	printf("{\"rows\":%zu,\"seconds\":%.4f,\"rows_per_s\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"warm_rows\":%zu", rows,
+		   elapsed,
 		   (double) rows / elapsed, latencies_us[statements / 2], latencies_us[statements * 99 / 100], warm_rows);
 	if (backends_ns > 0)
 		printf(",\"backend_us_per_row\":%.1f", (double) backends_ns * 1e-3 / (double) rows);

@@ -2,8 +2,8 @@
  * bridge.c
  *    From the core's world to PostgreSQL's: status codes become errors, memory contexts own handles.
  *
- * Both directions keep the law of the boundary: ereport() is called after the core call has returned, so no C++ frame is
- * on the stack, and the destroy functions that a context calls cannot fail.
+ * Both directions keep the law of the boundary: ereport() is called after the core call has returned, so no C++ frame
+ * is on the stack, and the destroy functions that a context calls cannot fail.
  */
 #include "phnsw.h"
 

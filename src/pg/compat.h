@@ -133,7 +133,9 @@ typedef RelFileNode PhnswFile;
 #define PhnswSnapshotsExpire() OldSnapshotThresholdActive()
 #endif
 
-/* ItemPointerData and phnsw_tid have one layout; 17 moved vacuum's TID store behind the callback, which stays the same. */
+/*
+ * ItemPointerData and phnsw_tid have one layout; 17 moved vacuum's TID store behind the callback, which stays the same.
+ */
 StaticAssertDecl(sizeof(ItemPointerData) == 6, "phnsw_tid is laid out as ItemPointerData");
 
 #endif							/* PHNSW_COMPAT_H */

@@ -2,20 +2,21 @@
  * cost.c
  *    What a scan costs, and how many candidates it needs: both from what the build measured.
  *
- * A phnsw scan has two prices.  The first row costs a whole search with ef candidates: so many nodes evaluated (touches), so
- * many neighbour lists read (hops), as the calibration table of the meta page says.  Going on until the index is exhausted
- * costs one evaluation of every node and a sort, which is what the linear sweep does, and for every row that is handed out what a
- * row of a sequential scan does not: its node's list and bound, a visit to its page, its distance, the executor's queue.  The planner
- * interpolates between the two by LIMIT and by the selectivity of the other conditions, and adds the table's pages and the filter for the
- * rows that will be fetched.
+ * A phnsw scan has two prices.  The first row costs a whole search with ef candidates: so many nodes evaluated
+ * (touches), so many neighbour lists read (hops), as the calibration table of the meta page says.  Going on until the
+ * index is exhausted costs one evaluation of every node and a sort, which is what the linear sweep does, and for every
+ * row that is handed out what a row of a sequential scan does not: its node's list and bound, a visit to its page, its
+ * distance, the executor's queue.  The planner interpolates between the two by LIMIT and by the selectivity of the
+ * other conditions, and adds the table's pages and the filter for the rows that will be fetched.
  *
- * Units.  A sequential scan's tuple costs cpu_tuple_cost and takes about 0.1 us; so does the evaluation of a node of 768
- * dimensions in the buffer cache, and reading a list of neighbours takes about twice that.
+ * Units.  A sequential scan's tuple costs cpu_tuple_cost and takes about 0.1 us; so does the evaluation of a node of
+ * 768 dimensions in the buffer cache, and reading a list of neighbours takes about twice that.
  *
- * A condition of the distance that is ordered by is no filter: the scan ends there.  How many rows are nearer is PostgreSQL's guess, a third.
+ * A condition of the distance that is ordered by is no filter: the scan ends there.  How
+ * many rows are nearer is PostgreSQL's guess, a third.
  *
- * Pages of the index are charged as far as they do not fit the share of the cache that is the index's by its size: a graph
- * whose pages come from disk is slow, one that was used before is in memory.
+ * Pages of the index are charged as far as they do not fit the share of the cache that is the index's by its size: a
+ * graph whose pages come from disk is slow, one that was used before is in memory.
  */
 #include "phnsw.h"
 
@@ -33,8 +34,8 @@
 #define PHNSW_EF_UNKNOWN 100
 
 /*
- * An index that has grown by this factor since its build (perhaps that of a first small batch) is not what was measured; the
- * next vacuum measures again.
+ * An index that has grown by this factor since its build (perhaps that of a first small batch)
+ * is not what was measured; the next vacuum measures again.
  */
 #define PHNSW_GROWN 4
 
@@ -42,29 +43,33 @@
 #define PHNSW_BYTES_PER_OPERATOR 256.0
 
 /*
- * The build calibrates with rows, each searched as if it were not in the graph.  Queries come from elsewhere and miss this
- * much more.  On the 19,000 words of the sample and 500 held-out queries, targets of 0.95 and 0.99 come out as 0.975 and 0.993 (L2),
- * 0.965 and 0.996 (inner product), 0.973 and 0.992 (cosine).
+ * The build calibrates with rows, each searched as if it were not in the graph.  Queries come from elsewhere and miss
+ * this much more.  On the 19,000 words of the sample and 500 held-out queries, targets of 0.95 and 0.99 come out as
+ * 0.975 and 0.993 (L2), 0.965 and 0.996 (inner product), 0.973 and 0.992 (cosine).
  */
 #define PHNSW_QUERY_MISS    1.2
 /* Inner products that an older release measured with the rows' own points. */
 #define PHNSW_QUERY_MISS_BY_POINTS 4.0
 
 /*
- * What handing out a row takes beyond the node's evaluation and the distance, in cpu_tuple_cost.  Rows streamed from tables in memory take 3 to 4 us
- * (90,000 x 100, 150,000 x 16), 9 to 10 where vectors are out of line (117,000 x 512, 69,000 x 784), a row that a sequential scan rejects 0.1.
- * The difference is what phnsw_reading_cost() is about.
+ * What handing out a row takes beyond the node's evaluation and the distance, in cpu_tuple_cost.  Rows streamed from
+ * tables in memory take 3 to 4 us (90,000 x 100, 150,000 x 16), 9 to 10 where vectors are out of line (117,000 x 512,
+ * 69,000 x 784), a row that a sequential scan rejects 0.1.  The difference is what phnsw_reading_cost() is about.
  */
 #define PHNSW_ROW_TUPLES 30.0
 #define PHNSW_OUT_OF_LINE_TUPLES 60.0
 
-/* How far to trust the trend beyond the last measurement, in distances between two of them (a factor of about 1.6 each). */
+/*
+ * How far to trust the trend beyond the last measurement, in distances
+ * between two of them (a factor of about 1.6 each).
+ */
 #define PHNSW_STEPS_MAX 4.0
 
 /*
- * The smallest ef that misses no more: the share of missed neighbours falls about as a power of ef, so the logarithm of one
- * is linear in the logarithm of the other, between two measurements and for a while beyond the last.  stop: what finds as much as
- * this ef does, by the same rule; none beyond the last measurement, where nobody knows which slack would suffice.
+ * The smallest ef that misses no more: the share of missed neighbours falls about as a power of ef, so
+ * the logarithm of one is linear in the logarithm of the other, between two measurements and for a
+ * while beyond the last.  stop: what finds as much as this ef does, by the same rule; none beyond the
+ * last measurement, where nobody knows which slack would suffice.
  */
 static uint32
 phnsw_ef_for_miss(const phnsw_meta *meta, double miss, phnsw_stop *stop)
@@ -93,7 +98,8 @@ phnsw_ef_for_miss(const phnsw_meta *meta, double miss, phnsw_stop *stop)
 		stop->slack = meta->stop[i - 1].slack + (stop->slack - meta->stop[i - 1].slack) * steps;
 	}
 	/* Lines far apart, of a damaged page, lead beyond any integer. */
-	return (uint32) Min(ceil(c[i - 1].ef * pow((double) c[i].ef / c[i - 1].ef, Min(steps, PHNSW_STEPS_MAX))), PHNSW_EF_MAX);
+	return (uint32) Min(ceil(c[i - 1].ef * pow((double) c[i].ef / c[i - 1].ef, Min(steps, PHNSW_STEPS_MAX))),
+						PHNSW_EF_MAX);
 }
 
 /* What the target takes by the calibration: ef, and what finds as much for less, as far as that is known. */
@@ -101,12 +107,13 @@ static uint32
 phnsw_target_search(const phnsw_meta *meta, phnsw_stop *stop)
 {
 	bool		by_points = meta->codec.metric == PHNSW_IP && meta->calibrated_by == PHNSW_BY_POINTS;
+	double		miss = (1.0 - phnsw_target_recall) / (by_points ? PHNSW_QUERY_MISS_BY_POINTS : PHNSW_QUERY_MISS);
 	uint32		ef;
 
 	*stop = (phnsw_stop) {0, 0};
 	if (meta->calibrations == 0)
 		return PHNSW_EF_UNKNOWN;
-	ef = phnsw_ef_for_miss(meta, (1.0 - phnsw_target_recall) / (by_points ? PHNSW_QUERY_MISS_BY_POINTS : PHNSW_QUERY_MISS), stop);
+	ef = phnsw_ef_for_miss(meta, miss, stop);
 	/* To a query all is about as far: such a slack would stop nothing. */
 	if (by_points)
 		*stop = (phnsw_stop) {0, 0};
@@ -207,8 +214,8 @@ phnsw_read_meta(const IndexOptInfo *info, phnsw_meta *meta)
 }
 
 /*
- * What the plan's conditions leave of the rows.  within: of this share the scan reads at most, for it ends at a distance; passing: of those that it
- * reads, this share meets the others.
+ * What the plan's conditions leave of the rows.  within: of this share the scan reads at most, for it ends at a
+ * distance; passing: of those that it reads, this share meets the others.
  */
 static void
 phnsw_condition_shares(PlannerInfo *root, const IndexPath *path, Selectivity *within, Selectivity *passing)
@@ -237,14 +244,16 @@ phnsw_condition_shares(PlannerInfo *root, const IndexPath *path, Selectivity *wi
 static bool
 phnsw_out_of_line(PlannerInfo *root, const IndexOptInfo *info, uint32 dims)
 {
-	int			width = info->indexkeys[0] > 0 ? get_attavgwidth(planner_rt_fetch(info->rel->relid, root)->relid, info->indexkeys[0]) : 0;
+	int			column = info->indexkeys[0];
+	int			width = column > 0 ? get_attavgwidth(planner_rt_fetch(info->rel->relid, root)->relid, column) : 0;
 
 	return width > 0 && width < dims;	/* a coordinate has two bytes or more */
 }
 
 /*
- * What it costs to read vectors out of line, for a scan of all rows.  A sort reads them as well, those of the rows that it sorts, and nobody charges
- * it for that; so the scan pays only for what it reads more, if it does: of LIMIT / passing rows, instead of passing * all.
+ * What it costs to read vectors out of line, for a scan of all rows.  A sort reads them as well, those of
+ * the rows that it sorts, and nobody charges it for that; so the scan pays only for what it reads more,
+ * if it does: of LIMIT / passing rows, instead of passing * all.
  */
 static Cost
 phnsw_reading_cost(const PlannerInfo *root, double rows, Selectivity passing)
@@ -274,7 +283,10 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	*correlation = 0;
 	*pages = info->pages;
 
-	/* Without an order there is nothing to search for.  Such paths are made, for count(*) and for an index of a part of the rows. */
+	/*
+	 * Without an order there is nothing to search for.  Such paths are made, for
+	 * count(*) and for an index of a part of the rows.
+	 */
 	if (path->indexorderbys == NIL)
 	{
 		PhnswDisablePath(&path->path);
@@ -299,7 +311,8 @@ phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	cost_qual_eval(&distance, path->indexorderbys, root);
 	*startup_cost += distance.startup;
 	*total_cost = *startup_cost + (wanted / nodes) *
-		(nodes * touch_cost + nodes * log2(Max(nodes, 2)) * cpu_operator_cost + phnsw_page_cost(root, info, info->pages)) +
+		(nodes * touch_cost + nodes * log2(Max(nodes, 2)) * cpu_operator_cost +
+		 phnsw_page_cost(root, info, info->pages)) +
 		wanted * (PHNSW_ROW_TUPLES * cpu_tuple_cost + distance.per_tuple);
 	if (phnsw_out_of_line(root, info, meta.codec.dims))
 		*total_cost += (wanted / nodes) * phnsw_reading_cost(root, nodes, passing);

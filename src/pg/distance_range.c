@@ -2,12 +2,13 @@
  * distance_range.c
  *    Which conditions of WHERE are ranges of the distance in ORDER BY.
  *
- * A condition is a range if a larger distance cannot meet it where a smaller one does not: a comparison of something that grows or falls
- * with the distance, as -(v <#> q) or 1 - (v <=> q) do, with something that is the same for all rows.  A scan ends where it can no longer
- * be met (scan/range_end.c), which is cheaper than reading on (cost.c).
+ * A condition is a range if a larger distance cannot meet it where a smaller one does not: a comparison of something
+ * that grows or falls with the distance, as -(v <#> q) or 1 - (v <=> q) do, with something that is the same for all
+ * rows.  A scan ends where it can no longer be met (scan/range_end.c), which is cheaper than reading on (cost.c).
  *
- * What is computed of the distance never raises an error: it is computed of rows, too, that a policy hides, and what overflows tells of
- * them.  So there are few steps, with constants of moderate size.  Distances are below 1e82, and 0 or above 1e-92.
+ * What is computed of the distance never raises an error: it is computed of rows, too, that a
+ * policy hides, and what overflows tells of them.  So there are few steps, with constants of
+ * moderate size.  Distances are below 1e82, and 0 or above 1e-92.
  */
 #include "phnsw.h"
 
@@ -94,7 +95,10 @@ is_distance(Node *expr, OrderedBy *order)
 	return true;
 }
 
-/* Does the expression (of type float8) never fall (1) or never grow (-1) when the distance grows?  0: neither, as far as is known. */
+/*
+ * Does the expression (of type float8) never fall (1) or never grow (-1) when the
+ * distance grows?  0: neither, as far as is known.
+ */
 static int
 direction(Node *expr, OrderedBy *order)
 {
@@ -119,7 +123,8 @@ direction(Node *expr, OrderedBy *order)
 		case F_FLOAT8MI:
 			return is_addend(right) ? direction(left, order) : is_addend(left) ? -direction(right, order) : 0;
 		case F_FLOAT8MUL:
-			return IsA(right, Const) ? direction(left, order) * sign_of(right) : direction(right, order) * sign_of(left);
+			return IsA(right, Const) ? direction(left, order) * sign_of(right)
+				: direction(right, order) * sign_of(left);
 		case F_FLOAT8DIV:
 			return direction(left, order) * sign_of(right);
 		default:
@@ -127,7 +132,10 @@ direction(Node *expr, OrderedBy *order)
 	}
 }
 
-/* 1: a comparison that holds up to some value of its left side; -1: from some value on; 0: neither.  Of float8 with either float. */
+/*
+ * 1: a comparison that holds up to some value of its left side; -1: from some
+ * value on; 0: neither.  Of float8 with either float.
+ */
 static int
 comparison(Oid function)
 {

@@ -2,8 +2,9 @@
  * element.c
  *    The coordinates of indexed values.
  *
- * Codes, graph and bounds are those of float32 vectors.  A half is a float32, too, so that an index of halves is an index of the widened
- * coordinates, and its bounds hold for the distances of halfvec, which are computed from these (core/capi/phnsw_half.h).
+ * Codes, graph and bounds are those of float32 vectors.  A half is a float32, too, so that an index
+ * of halves is an index of the widened coordinates, and its bounds hold for the distances of
+ * halfvec, which are computed from these (core/capi/phnsw_half.h).
  */
 #include "postgres.h"
 
@@ -62,7 +63,8 @@ phnsw_value_dims(PhnswElement element, const void *value)
 	if (unlikely(VARSIZE(value) != size))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("value of %zu bytes is no %s of %d dimensions", (Size) VARSIZE(value), phnsw_element_sql_type(element), dims),
+				 errmsg("value of %zu bytes is no %s of %d dimensions", (Size) VARSIZE(value),
+						phnsw_element_sql_type(element), dims),
 				 errhint("The operator class is for a type of other coordinates, or the value is damaged.")));
 	return dims;
 }

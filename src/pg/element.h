@@ -1,6 +1,7 @@
 /*
  * element.h
- *    What the coordinates of an indexed type are stored as, and how the index gets them as float32, which it works with.
+ *    What the coordinates of an indexed type are stored as, and how the index
+ *    gets them as float32, which it works with.
  */
 #ifndef PHNSW_ELEMENT_H
 #define PHNSW_ELEMENT_H
@@ -28,8 +29,8 @@ extern PhnswElement phnsw_type_element(Oid type);
 extern const char *phnsw_element_sql_type(PhnswElement element);
 
 /*
- * The dimensions of a detoasted value.  An error when it does not have as many coordinates of that type as it says: nothing else keeps an
- * operator class that names the wrong one from reading what is behind the value.
+ * The dimensions of a detoasted value.  An error when it does not have as many coordinates of that type as it says:
+ * nothing else keeps an operator class that names the wrong one from reading what is behind the value.
  */
 extern int	phnsw_value_dims(PhnswElement element, const void *value);
 

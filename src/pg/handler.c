@@ -58,7 +58,10 @@ phnsw_handler(PG_FUNCTION_ARGS)
 {
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
-	/* One ordering operator, a support function that names the metric, and one that names the type's coordinates (validate.c). */
+	/*
+	 * One ordering operator, a support function that names the metric, and one
+	 * that names the type's coordinates (validate.c).
+	 */
 	am->amstrategies = 1;
 	am->amsupport = PHNSW_PROC_ELEMENT;
 	am->amoptsprocnum = 0;

@@ -2,10 +2,11 @@
  * hnsw_settings.c
  *    What pgvector's users set, for indexes of access method hnsw where that is phnsw's (sql/vector).
  *
- * The settings hnsw.* are pgvector's to define, which may be loaded into the same session, and a name is defined once: so they are only
- * looked at.  Where nobody defined them they are placeholders, which take any text; what is no number is an error here.  Of the three,
- * hnsw.ef_search must not be ignored, since a search would find less than it was told to.  Without the other two it returns more rows
- * (hnsw.max_scan_tuples, hnsw.iterative_scan = off) or a stricter order (relaxed_order).
+ * The settings hnsw.* are pgvector's to define, which may be loaded into the same session, and a name is
+ * defined once: so they are only looked at.  Where nobody defined them they are placeholders, which take any
+ * text; what is no number is an error here.  Of the three, hnsw.ef_search must not be ignored, since a search
+ * would find less than it was told to.  Without the other two it returns more rows (hnsw.max_scan_tuples,
+ * hnsw.iterative_scan = off) or a stricter order (relaxed_order).
  */
 #include "phnsw.h"
 

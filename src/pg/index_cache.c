@@ -2,13 +2,13 @@
  * index_cache.c
  *    What a backend knows of the indexes it uses: meta page copy, codec, block-to-buffer map, idle machines.
  *
- * One PhnswIndex per index and file, in a list that lives as long as the backend.  The immutable part (codec, centre) is
- * tied to the build by meta.build_id; the rest of the meta page is copied again whenever its change counter has moved, which
- * costs a glance at block 0 per phnsw_index_open().
+ * One PhnswIndex per index and file, in a list that lives as long as the backend.  The immutable part (codec,
+ * centre) is tied to the build by meta.build_id; the rest of the meta page is copied again whenever its change
+ * counter has moved, which costs a glance at block 0 per phnsw_index_open().
  *
- * Lifetime: a description that became invalid (REINDEX, TRUNCATE, DROP) is freed at the end of the transaction, because an
- * open scan may still hold it.  Core handles are owned by the description's memory context; borrowed ones by the borrower's,
- * whose reset callback gives them back if the description still exists.
+ * Lifetime: a description that became invalid (REINDEX, TRUNCATE, DROP) is freed at the end of the transaction, because
+ * an open scan may still hold it.  Core handles are owned by the description's memory context; borrowed ones by the
+ * borrower's, whose reset callback gives them back if the description still exists.
  */
 #include "phnsw.h"
 
@@ -236,8 +236,9 @@ grow_map(Relation index, PhnswIndex *pi)
 }
 
 /*
- * The meta copy is as its page, by a look without lock or pin: every statement takes it, and all sessions would write to the
- * lock and wait while one that adds a page has lost its processor.  What committed before our snapshot is there to be seen.
+ * The meta copy is as its page, by a look without lock or pin: every statement takes it, and
+ * all sessions would write to the lock and wait while one that adds a page has lost its
+ * processor.  What committed before our snapshot is there to be seen.
  */
 static bool
 is_current(Relation index, const PhnswIndex *pi)
@@ -338,7 +339,7 @@ phnsw_index_forget(Oid relid)
 	}
 }
 
-/* ---- borrowed machines ------------------------------------------------------------------------------------------------ */
+/* ---- borrowed machines ----------------------------------------------------------------------- */
 
 typedef struct Loan
 {

@@ -13,7 +13,7 @@
 #include "element.h"
 #include "search/buffer_map.h"
 
-/* ---- index_cache.c: what a backend knows of an index ---------------------------------------------------------------- */
+/* ---- index_cache.c: what a backend knows of an index ----------------------------------------- */
 
 #define PHNSW_CACHE_LINE 64
 
@@ -86,8 +86,8 @@ typedef struct PhnswIndex
 } PhnswIndex;
 
 /*
- * The description of an open index, its meta copy fresh as of now.  Raises ERRCODE_INDEX_CORRUPTED or, for another format
- * version, ERRCODE_FEATURE_NOT_SUPPORTED with a hint to REINDEX.  Valid until the end of the transaction.
+ * The description of an open index, its meta copy fresh as of now.  Raises ERRCODE_INDEX_CORRUPTED or, for another
+ * format version, ERRCODE_FEATURE_NOT_SUPPORTED with a hint to REINDEX.  Valid until the end of the transaction.
  */
 extern PhnswIndex *phnsw_index_open(Relation index);
 

@@ -94,7 +94,8 @@ phnsw_define_developer_settings(void)
 							 &phnsw_log_build, false, PGC_USERSET, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("phnsw.merge_threshold",
-							"Number of rows that a transaction inserts into a filled index from which on they are merged together.",
+							"Number of rows that a transaction inserts into a filled index from which on they are "
+							"merged together.",
 							"For tests: -1 decides by what either way is expected to cost.",
 							&phnsw_merge_threshold, -1, -1, INT_MAX, PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 

@@ -14,9 +14,11 @@ void
 phnsw_options_register(void)
 {
 	phnsw_relopt_kind = add_reloption_kind();
-	add_int_reloption(phnsw_relopt_kind, "m", "Number of neighbours of a node on the upper levels; twice as many on the lowest",
+	add_int_reloption(phnsw_relopt_kind, "m",
+					  "Number of neighbours of a node on the upper levels; twice as many on the lowest",
 					  PHNSW_M_DEFAULT, PHNSW_M_MIN, PHNSW_M_MAX, AccessExclusiveLock);
-	add_int_reloption(phnsw_relopt_kind, "ef_construction", "Number of candidates among which a node's neighbours are chosen",
+	add_int_reloption(phnsw_relopt_kind, "ef_construction",
+					  "Number of candidates among which a node's neighbours are chosen",
 					  PHNSW_EFC_DEFAULT, PHNSW_EFC_MIN, PHNSW_EFC_MAX, AccessExclusiveLock);
 }
 

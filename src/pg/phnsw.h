@@ -24,7 +24,7 @@
 #include "search/search.h"
 #include "stats/counters.h"
 
-/* ---- module.c: settings ------------------------------------------------------------------------------------------ */
+/* ---- module.c: settings ---------------------------------------------------------------------- */
 
 typedef enum PhnswOrder
 {
@@ -40,19 +40,19 @@ extern bool phnsw_check_bounds;		/* developer: verify every bound against the he
 extern bool phnsw_log_build;		/* LOG a line per build */
 extern int	phnsw_merge_threshold;	/* developer: rows from which a batch is merged; -1: by cost */
 
-/* ---- bridge.c: core status to ereport, memory contexts that own core handles --------------------------------------- */
+/* ---- bridge.c: core status to ereport, memory contexts that own core handles ----------------- */
 
 /* Raises the error that the core described, unless status is PHNSW_OK (or one of the caller's own outcomes). */
 extern void phnsw_ensure(phnsw_status status, const phnsw_error *error);
 
 /*
- * Makes `context` own a core handle: its reset or deletion calls destroy(*slot).  Allocates the slot (set to NULL) in the
- * context; register first, create second.
+ * Makes `context` own a core handle: its reset or deletion calls destroy(*slot).  Allocates the slot
+ * (set to NULL) in the context; register first, create second.
  */
 typedef void (*phnsw_destroyer) (void *handle);
 extern void **phnsw_own(MemoryContext context, phnsw_destroyer destroy);
 
-/* ---- options.c ----------------------------------------------------------------------------------------------------- */
+/* ---- options.c ------------------------------------------------------------------------------- */
 
 typedef struct PhnswOptions
 {
@@ -66,12 +66,15 @@ extern int	phnsw_option_ef_construction(Relation index);
 extern bytea *phnsw_options(Datum reloptions, bool validate);
 extern void phnsw_options_register(void);	/* from _PG_init */
 
-/* ---- distance_range.c: which conditions are ranges of the distance ------------------------------------------------------- */
+/* ---- distance_range.c: which conditions are ranges of the distance --------------------------- */
 
-/* Is the condition one that no row beyond some distance meets?  *query: the expression that it has for the query; NULL: that of `distance`. */
+/*
+ * Is the condition one that no row beyond some distance meets?  *query: the expression
+ * that it has for the query; NULL: that of `distance`.
+ */
 extern bool phnsw_is_range(Node *condition, OpExpr *distance, Node **query);
 
-/* ---- testpoint.c: where a test stops a backend, or lets it die ------------------------------------------------------------ */
+/* ---- testpoint.c: where a test stops a backend, or lets it die ------------------------------- */
 
 typedef enum PhnswTestPoint
 {
@@ -104,7 +107,7 @@ phnsw_test_point(PhnswTestPoint point)
 		phnsw_test_point_reached();
 }
 
-/* ---- row_place.c: the ctid of rows out of the executor's queue -------------------------------------------------------- */
+/* ---- row_place.c: the ctid of rows out of the executor's queue ------------------------------- */
 
 extern void phnsw_row_place_init(void); /* from _PG_init */
 /* For a scan that begins: will its rows' TIDs be put back? */
@@ -112,16 +115,16 @@ extern bool phnsw_row_place_kept(void);
 /* Is the node a scan of one of our indexes, about to be executed? */
 extern bool phnsw_is_scan(const PlanState *node);
 
-/* ---- unread.c: distances that ORDER BY asks for and nobody reads --------------------------------------------------------- */
+/* ---- unread.c: distances that ORDER BY asks for and nobody reads ----------------------------- */
 
 /* A plan is about to be executed: its scan's projection leaves such a column NULL. */
 extern void phnsw_leave_out_unread(QueryDesc *query);
 
-/* ---- explain.c: EXPLAIN (ANALYZE, PHNSW) ------------------------------------------------------------------------------- */
+/* ---- explain.c: EXPLAIN (ANALYZE, PHNSW) ----------------------------------------------------- */
 
 extern void phnsw_explain_init(void);	/* from _PG_init */
 
-/* ---- batch.c: rows that are collected until they are worth a bulk build or a merge --------------------------------------- */
+/* ---- batch.c: rows that are collected until they are worth a bulk build or a merge ----------- */
 
 /*
  * true: the row is in the index, or will be before anybody can see it; false: insert it now.  validation: the row
@@ -139,7 +142,7 @@ extern void phnsw_batch_forget(Relation index);
 extern void phnsw_batch_flush(Relation index);
 extern void phnsw_batch_init(void);	/* from _PG_init: callbacks and hooks */
 
-/* ---- callbacks of the access method, each in the file of its name -------------------------------------------------------- */
+/* ---- callbacks of the access method, each in the file of its name ---------------------------- */
 
 /* build.c */
 extern IndexBuildResult *phnsw_ambuild(Relation heap, Relation index, IndexInfo *info);
@@ -164,15 +167,19 @@ extern void phnsw_amcostestimate(PlannerInfo *root, IndexPath *path, double loop
 /* validate.c */
 extern bool phnsw_amvalidate(Oid opclass);
 
-/* The least that is chosen: with less, a query for ten rows uses up its window and goes on searching, which takes longer. */
+/*
+ * The least that is chosen: with less, a query for ten rows uses up its
+ * window and goes on searching, which takes longer.
+ */
 #define PHNSW_EF_TEN_ROWS 20
 
 /* hnsw_settings.c: hnsw.ef_search, for an index of an access method that is phnsw by another name; 0: not set. */
 extern int	phnsw_hnsw_ef(Oid access_method);
 
 /*
- * ef for a scan of an index of this access method: phnsw.ef_search or hnsw.ef_search, or from the calibration by phnsw.target_recall; and
- * what finds as many of the first ten rows for less, {0, 0}: nothing, as ever with a setting of ef.
+ * ef for a scan of an index of this access method: phnsw.ef_search or hnsw.ef_search, or
+ * from the calibration by phnsw.target_recall; and what finds as many of the first ten rows
+ * for less, {0, 0}: nothing, as ever with a setting of ef.
  */
 extern uint32 phnsw_choose_search(const phnsw_meta *meta, Oid access_method, phnsw_stop *stop);
 /* Candidates that such a search begins with. */

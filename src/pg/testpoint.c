@@ -3,14 +3,14 @@
  *    Places where a test stops a backend, or lets it die (phnsw.test_point).
  *
  *    SET phnsw.test_point = 'wait vacuum-aux'        waits there for the advisory lock below
- *    SET phnsw.test_point = 'wait2 insert-planned'   waits there for the one after it, for a test in which two sessions stop
+ *    SET phnsw.test_point = 'wait2 insert-planned'   waits there for the one after it: a test may stop two sessions
  *    SET phnsw.test_point = 'crash record 5'         kills itself behind its fifth WAL record of an index
  *    SET phnsw.test_point = ''                       goes on as usual
  *
- * A point acts once, the first time it is reached or the one that the number says, counted from the last SET.  Who waits is
- * seen by pg_blocking_pids(), and so by isolationtester; the test holds pg_advisory_lock(x'70686e7377'::bigint) ("phnsw")
- * and unlocks it.  A backend that dies has its WAL on disk up to there, so that recovery ends in just this state; like any
- * backend's death by a signal this restarts the server.
+ * A point acts once, the first time it is reached or the one that the number says, counted from the last SET.  Who
+ * waits is seen by pg_blocking_pids(), and so by isolationtester; the test holds
+ * pg_advisory_lock(x'70686e7377'::bigint) ("phnsw") and unlocks it.  A backend that dies has its WAL on disk up to
+ * there, so that recovery ends in just this state; like any backend's death by a signal this restarts the server.
  *
  * Locks: a point where a backend may wait holds no content lock; PHNSW_POINT_RECORD holds those of its record.
  * Superusers only, who can kill backends anyway.  Costs one comparison with a global.
@@ -90,7 +90,8 @@ check_setting(char **value, void **extra, GucSource source)
 
 	if (parse(*value, &point, &dies, &other, &nth))
 		return true;
-	GUC_check_errdetail("It is \"wait\", \"wait2\" or \"crash\", a point's name, and a number if it is not the first time.");
+	GUC_check_errdetail("It is \"wait\", \"wait2\" or \"crash\", a point's name, and a number if it is not the first "
+						"time.");
 	return false;
 }
 

@@ -157,7 +157,8 @@ phnsw_validate_groups(CatCList *operators, CatCList *functions, Oid type, const 
 	{
 		OpFamilyOpFuncGroup *group = lfirst(cell);
 
-		if (group->operatorset != (UINT64CONST(1) << 1) || !(group->functionset & (UINT64CONST(1) << PHNSW_PROC_METRIC)))
+		if (group->operatorset != (UINT64CONST(1) << 1) ||
+			!(group->functionset & (UINT64CONST(1) << PHNSW_PROC_METRIC)))
 		{
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),

@@ -1,7 +1,7 @@
 # Crash safety of inserts.  Three clients insert; then a backend, or the postmaster, gets SIGKILL at a random moment, or
 # the server stops without a checkpoint.  After recovery: the checker finds nothing, a scan of the whole index returns
-# exactly the rows of the table, and (almost) every row is its own nearest neighbour.  The server compares every page that
-# it replays with the page that was logged (wal_consistency_checking).
+# exactly the rows of the table, and (almost) every row is its own nearest neighbour.  The server compares every page
+# that it replays with the page that was logged (wal_consistency_checking).
 
 use strict;
 use warnings;
@@ -65,7 +65,8 @@ foreach my $round (1 .. 6)
 	}
 	else
 	{
-		# A killed postmaster, and its children until they notice, hold the lock file and the shared memory for a moment.
+		# A killed postmaster, and its children until they notice, hold the lock
+		# file and the shared memory for a moment.
 		wait_until(30, sub { !kill(0, $postmaster) && !grep { (readlink($_) // '') eq $data } glob('/proc/[0-9]*/cwd') });
 		$node->start;
 	}

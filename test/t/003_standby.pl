@@ -1,6 +1,6 @@
-# Streaming replication.  What the primary builds, inserts and vacuums arrives byte for byte; the standby answers queries
-# while it happens, answers them as the primary does afterwards, and its index passes the checker.  It compares every page that it
-# replays with the page that the primary logged (wal_consistency_checking).
+# Streaming replication.  What the primary builds, inserts and vacuums arrives byte for byte; the standby answers
+# queries while it happens, answers them as the primary does afterwards, and its index passes the checker.  It compares
+# every page that it replays with the page that the primary logged (wal_consistency_checking).
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
-# The same rows give the same index, byte for byte, whatever the number of threads or the instruction set: real vectors, many duplicates, small
-# tables.  Likewise rows that come one by one, wherever the buffers are: the nodes of a full list are compared in shared buffers,
-# where they stand; a temporary table has none, so there they are copied first.
-# Left out of the comparison: LSN, checksum and the meta page's random build_id.
+# The same rows give the same index, byte for byte, whatever the number of threads or the instruction set: real vectors,
+# many duplicates, small tables.  Likewise rows that come one by one, wherever the buffers are: the nodes of a full list
+# are compared in shared buffers, where they stand; a temporary table has none, so there they are copied first.  Left
+# out of the comparison: LSN, checksum and the meta page's random build_id.
 
 use strict;
 use warnings;

@@ -80,8 +80,8 @@ foreach my $round (1 .. 24)
 		$told = time();
 		$node->safe_psql('postgres', "SELECT pg_${how}_backend($pid)");
 	}
-	# Only now: a cancel that comes when the build is over finds the session idle, and no other statement.  A thread that has been joined may
-	# still be on its way out of the process.
+	# Only now: a cancel that comes when the build is over finds the session idle, and no other statement.  A thread
+	# that has been joined may still be on its way out of the process.
 	if ($how ne 'terminate')
 	{
 		IPC::Run::pump($psql) until $out =~ /over/;

@@ -1,6 +1,6 @@
 # Damaged index files.  The server is stopped and bytes of the index are overwritten: known faults that phnsw_check must
-# name (SQLSTATE XX002 and the block), and random ones.  Queries, inserts, merges, measurements and vacuum on damaged indexes end with an
-# answer or with an error that says so; the server never crashes.
+# name (SQLSTATE XX002 and the block), and random ones.  Queries, inserts, merges, measurements and vacuum on damaged
+# indexes end with an answer or with an error that says so; the server never crashes.
 
 use strict;
 use warnings;
@@ -21,9 +21,10 @@ use constant {
 	PAGE_AUX => 4, AUX_TIDS => 2, AUX_COUNT => 14, AUX_TID_OFFSET => 20
 };
 
-# An answer; a fault of the index; an index of another version; a heap TID beyond the end of the table.  And the executor's own word for
-# a bound above the distance (a damaged scale or residual, another row's TID), which it finds behind the index's back: a scan that
-# wanted to come first would have to compute each distance once more, as it does with phnsw.check_bounds; then it is XX002.
+# An answer; a fault of the index; an index of another version; a heap TID beyond the end of the table.  And
+# the executor's own word for a bound above the distance (a damaged scale or residual, another row's TID),
+# which it finds behind the index's back: a scan that wanted to come first would have to compute each distance
+# once more, as it does with phnsw.check_bounds; then it is XX002.
 my $wrong_order = qr/XX000: index returned tuples in wrong order$/m;
 my $expected = qr/^(
 	00000: |
@@ -45,7 +46,8 @@ $node->safe_psql('postgres', q{
 		EXECUTE format('CREATE INDEX i%s ON t%s USING phnsw (v)', n, n);
 	END $$});
 
-# A fault is [name, block, offset in the page, bytes]; $meta: the page's content, $slot: first byte of a slot of block $b.
+# A fault is [name, block, offset in the page, bytes]; $meta: the page's
+# content, $slot: first byte of a slot of block $b.
 sub known_faults
 {
 	my ($file) = @_;
@@ -163,7 +165,8 @@ foreach my $n (0 .. $known + $random_faults)
 	my $set = "SET enable_seqscan = off; SET enable_sort = off; SET statement_timeout = '20s';";
 	if ($name eq 'scale')
 	{
-		# A bound above the distance is what it is, a fault of the index, where the scan looks.  Before the row may be deleted below.
+		# A bound above the distance is what it is, a fault of the index, where the scan
+		# looks.  Before the row may be deleted below.
 		($state, $message) = sqlstate("SET phnsw.check_bounds = on; $set SELECT count(*) FROM (SELECT * FROM t$n ORDER BY v <-> (SELECT v FROM model LIMIT 1) OFFSET 0) s");
 		is($state, 'XX002', 'phnsw.check_bounds: a damaged scale') or diag($message);
 	}
@@ -183,8 +186,8 @@ foreach my $n (0 .. $known + $random_faults)
 }
 is($node->safe_psql('postgres', 'SELECT count(*) FROM model'), ROWS, 'the server is up');
 
-# A TID with the number of no block, which PostgreSQL's buffer manager takes for "a new block": a search must not make the table
-# longer.
+# A TID with the number of no block, which PostgreSQL's buffer manager takes for "a
+# new block": a search must not make the table longer.
 {
 	my $n = $known + $random_faults + 1;
 	$node->safe_psql('postgres', "SELECT make($n); INSERT INTO t$n SELECT id, v FROM model WHERE id <= 5");
@@ -223,8 +226,8 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM model'), ROWS, 'the server
 	}
 }
 
-# An entry that leads to a visible row which has none: without a vector, outside the predicate, of length zero under cosine; and one
-# that leads nowhere.  A dead row's entry is turned into it, so that no other row is missing.
+# An entry that leads to a visible row which has none: without a vector, outside the predicate, of length zero under
+# cosine; and one that leads nowhere.  A dead row's entry is turned into it, so that no other row is missing.
 {
 	my $first = $known + $random_faults + 3;
 	my @surplus = (

@@ -1,6 +1,7 @@
-# Damaged calibrations: what the meta page says of ef, recall, cost and stops (phnsw_calibration, phnsw_stop).  What cannot be is an
-# error that says so (XX002, block 0), in a search as in everything else.  What is wrong and could be right costs recall or time: every
-# search has as many rows as it wants, in order, and a scan that is read to its end has all of them.
+# Damaged calibrations: what the meta page says of ef, recall, cost and stops (phnsw_calibration,
+# phnsw_stop).  What cannot be is an error that says so (XX002, block 0), in a search as in everything
+# else.  What is wrong and could be right costs recall or time: every search has as many rows as it
+# wants, in order, and a scan that is read to its end has all of them.
 
 use strict;
 use warnings;

@@ -63,9 +63,10 @@ is(run(qq{
 	DO 'BEGIN PERFORM phnsw_check(''temporary_v''); END'}),
 	'400', 'temporary: build, insert, vacuum, scan, check');
 
-# Temporary and unlogged with so many rows that the graph is searched, which it is not with those above: the same answers in the same order
-# as without the index, rows that are gone leave it, nothing is left out.  All in one session, with fewer local buffers than the index
-# has pages, so that what the session knows of their places becomes wrong again and again.
+# Temporary and unlogged with so many rows that the graph is searched, which it is not with those
+# above: the same answers in the same order as without the index, rows that are gone leave it, nothing
+# is left out.  All in one session, with fewer local buffers than the index has pages, so that what
+# the session knows of their places becomes wrong again and again.
 sub search_graph
 {
 	my ($kind) = @_;

@@ -1,6 +1,6 @@
-# Statistics of the whole server: where the postmaster loads the library, counts of all sessions come together, whoever asks.
-# Sessions with and without transactions, that end by themselves, by an error and by being terminated; autovacuum; who may see
-# and reset.
+# Statistics of the whole server: where the postmaster loads the library, counts of all sessions
+# come together, whoever asks.  Sessions with and without transactions, that end by themselves, by
+# an error and by being terminated; autovacuum; who may see and reset.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# Bulk insert in one session: every way in which rows can wait for an empty index while their transaction does something
-# else.  Each case ends with the checker, with a scan of the whole index against a count of the table, and with the nearest
-# neighbours by index and by table.
+# Bulk insert in one session: every way in which rows can wait for an empty index while their transaction
+# does something else.  Each case ends with the checker, with a scan of the whole index against a count of
+# the table, and with the nearest neighbours by index and by table.
 
 use strict;
 use warnings;
@@ -211,8 +211,8 @@ foreach my $case (
 	complete($t, $left, $sql);
 	run("DROP TABLE $t;" . fresh($t) . 'BEGIN;' . $insert->(1, 900) . "$sql;" . $insert->(901, 1600) . 'COMMIT');
 	complete($t, $left + 700, "$sql, then more rows");
-	# Rows inserted into a table that was moved, when the move is rolled back, leave entries in any index, a b-tree's too, that
-	# lead to whatever takes their places: no rows then.
+	# Rows inserted into a table that was moved, when the move is rolled back, leave entries in any index, a
+	# b-tree's too, that lead to whatever takes their places: no rows then.
 	run("DROP TABLE $t;" . fresh($t) . 'BEGIN;' . $insert->(1, 900) . "SAVEPOINT a; $sql;"
 		. ($t eq 'move_all' ? '' : $insert->(901, 1600)) . 'ROLLBACK TO a;' . $insert->(1601, 2300) . 'COMMIT');
 	complete($t, 1600, "$sql rolled back");
@@ -344,7 +344,8 @@ run(fresh('err'));
 	ROLLBACK TO a;} . rows('err', 9001, 9100) . 'COMMIT');
 like($err, qr/statement timeout/, 'a flush is interrupted by statement_timeout');
 complete('err', 9100, 'interrupted, then committed');
-# PostgreSQL stops that clock before it commits, so a flush at COMMIT goes on for as long as it takes, also that of a single statement.
+# PostgreSQL stops that clock before it commits, so a flush at COMMIT goes on for as
+# long as it takes, also that of a single statement.
 run('TRUNCATE err');
 ($out, $err) = try('BEGIN;' . rows('err', 1, 30000) . "SET statement_timeout = '20ms'; COMMIT");
 is($err, '', 'statement_timeout does not reach a flush at commit');
@@ -368,7 +369,8 @@ run('TRUNCATE err');
 	. "ROLLBACK TO a;" . rows('err', 12001, 12200) . "RESET temp_file_limit; COMMIT");
 is($err, '', 'temp_file_limit while rows are collected: what there is is flushed');
 complete('err', 12200, 'temp_file_limit in a savepoint');
-# Rows that a rollback takes out of the file leave it empty, so those that follow wait as before; a megabyte is too little for a merge.
+# Rows that a rollback takes out of the file leave it empty, so those that follow
+# wait as before; a megabyte is too little for a merge.
 $out = run(fresh('back') . "SELECT phnsw_stats_reset(); SET temp_file_limit = '100MB'; SET maintenance_work_mem = '1MB'; BEGIN;" . rows('back', 1, 100)
 	. 'SAVEPOINT a;' . rows('back', 20001, 50000) . 'ROLLBACK TO a;' . rows('back', 101, 5000) . 'COMMIT;' . how('back'));
 like($out, qr/^how [1-9]\d* 5000 0$/m, 'temp_file_limit: what was rolled back does not count') if !filled();

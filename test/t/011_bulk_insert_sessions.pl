@@ -1,6 +1,6 @@
-# Bulk insert with other sessions: two fill the same empty index, one moves it or builds another beside it, it is
-# vacuumed, the flush is cancelled or runs out of memory.  Afterwards the checker passes, and a scan of the index finds exactly
-# the rows of the table.
+# Bulk insert with other sessions: two fill the same empty index, one moves it or builds another
+# beside it, it is vacuumed, the flush is cancelled or runs out of memory.  Afterwards the checker
+# passes, and a scan of the index finds exactly the rows of the table.
 
 use strict;
 use warnings;
@@ -111,7 +111,8 @@ foreach my $round (1 .. 5)
 	complete('race', $size[0] + $size[1] + $size[2], "round $round: commits at once, @size rows");
 }
 
-# lock_timeout does not end a commit that waits for another's build (lock_timeout.spec: for another's merge; a small merge does not wait).
+# lock_timeout does not end a commit that waits for another's build
+# (lock_timeout.spec: for another's merge; a small merge does not wait).
 run(fresh('timeout'));
 say_to('a', 'BEGIN;' . rows('timeout', 1, 40000));
 say_to('b', "SET lock_timeout = '10ms'; BEGIN;" . rows('timeout', 50001, 50900));
@@ -144,8 +145,8 @@ answer('b');
 is(complaints('a') . complaints('b'), '', 'both are content');
 complete('moved', 1000, 'moved by another session');
 
-# Concurrent builds beside rows in waiting, of this index and of another; also on a table that is empty at first, whose rows
-# the second pass of the build inserts.
+# Concurrent builds beside rows in waiting, of this index and of another; also on a table that is
+# empty at first, whose rows the second pass of the build inserts.
 run(fresh('beside'));
 say_to('a', 'BEGIN;' . rows('beside', 1, 700));
 ask('b', 'CREATE INDEX CONCURRENTLY beside_w ON beside USING phnsw (v vector_cosine_ops);');
@@ -182,8 +183,9 @@ say_to('a', 'DELETE FROM vac WHERE id <= 100; COMMIT;');
 run('VACUUM vac');
 complete('vac', 800, 'vacuum while rows wait');
 
-# ON CONFLICT takes a row back when another session was faster; vacuum and a third session, or the same transaction, use its place again.  The transaction's rows
-# are merged; they are few, and go one by one; they are the first of the index, since the others' rows have no vectors.
+# ON CONFLICT takes a row back when another session was faster; vacuum and a third session, or the same
+# transaction, use its place again.  The transaction's rows are merged; they are few, and go one by one; they
+# are the first of the index, since the others' rows have no vectors.
 run(q{CREATE FUNCTION pause(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
 		IF current_setting('phnsw_test.pause', true) = 'on' THEN PERFORM pg_advisory_xact_lock_shared(7); END IF;
 		RETURN $1; END $$});
@@ -211,9 +213,10 @@ foreach my $case ([ 'spec', 900, "'[8,8,8,8,8,8,8,8]'" ], [ 'few', 30, "'[8,8,8,
 	check_index($node, "${table}_v", "$table: ON CONFLICT that lost");
 }
 
-# The same transaction uses the place again for a row that is not in this index, or goes into it by another way: for new versions
-# whose vector is as before, rows without a vector, rows outside the predicate; also in the same command, there for the same row once more, with ON CONFLICT or without.  And the row
-# that is taken back is in the index already, since a function of another index has searched.
+# The same transaction uses the place again for a row that is not in this index, or goes into it by another way:
+# for new versions whose vector is as before, rows without a vector, rows outside the predicate; also in the
+# same command, there for the same row once more, with ON CONFLICT or without.  And the row that is taken back
+# is in the index already, since a function of another index has searched.
 run(q{CREATE OR REPLACE FUNCTION pause(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
 		IF current_setting('phnsw_test.peek', true) <> '' THEN
 			EXECUTE format('SELECT id FROM %I ORDER BY v <-> ''[1,0,0,0,0,0,0,0]'' LIMIT 1', current_setting('phnsw_test.peek'));
@@ -301,8 +304,8 @@ say_to('a', "SAVEPOINT a; SET LOCAL statement_timeout = '5ms'; SET LOCAL enable_
 like(complaints('a'), qr/statement timeout/, 'a flush is interrupted');
 complete('halfway', 4700, 'interrupted half-way');
 
-# Out of memory during the flush: the backend's address space is limited just before.  The rows go one by one, into an empty index
-# as into a filled one.
+# Out of memory during the flush: the backend's address space is limited just before.  The rows
+# go one by one, into an empty index as into a filled one.
 SKIP:
 {
 	skip 'no prlimit', 5 if system('prlimit --version >/dev/null 2>&1') != 0;

@@ -1,6 +1,6 @@
-# Bulk insert and crashes, standbys, subscribers: backends are killed before, during and after the flush, the server stops
-# after a load that was not logged, others follow.  Afterwards the checker passes, and a scan of the index finds exactly the
-# rows of the table.
+# Bulk insert and crashes, standbys, subscribers: backends are killed before, during and after the
+# flush, the server stops after a load that was not logged, others follow.  Afterwards the checker
+# passes, and a scan of the index finds exactly the rows of the table.
 
 use strict;
 use warnings;

@@ -1,8 +1,8 @@
-# Everything at once, with few shared buffers.  Several clients insert (new vectors, equal ones, ones that a rollback takes
-# back), update, delete and search with phnsw.check_bounds, while one vacuums and a standby answers the same searches; then a
-# backend or the postmaster gets SIGKILL, or the server stops without a checkpoint.  Nobody gets an error but for the crash;
-# after recovery the checker finds nothing on either server, scans of the whole index return exactly the rows of the table,
-# and searches find what an exact scan finds.
+# Everything at once, with few shared buffers.  Several clients insert (new vectors, equal ones, ones that a rollback
+# takes back), update, delete and search with phnsw.check_bounds, while one vacuums and a standby answers the same
+# searches; then a backend or the postmaster gets SIGKILL, or the server stops without a checkpoint.  Nobody gets an
+# error but for the crash; after recovery the checker finds nothing on either server, scans of the whole index return
+# exactly the rows of the table, and searches find what an exact scan finds.
 #
 # PHNSW_STRESS_SECONDS: how long the load lasts in each round (default 3).  PHNSW_STRESS_ROUNDS: how many (default 3).
 

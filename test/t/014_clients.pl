@@ -1,5 +1,5 @@
-# Many read-only clients.  Searches take no heavyweight lock on the index but the AccessShareLock of every query, never wait
-# for one, hardly ever for each other's pages, and are counted; all clients get the same answers.
+# Many read-only clients.  Searches take no heavyweight lock on the index but the AccessShareLock of every query, never
+# wait for one, hardly ever for each other's pages, and are counted; all clients get the same answers.
 
 use strict;
 use warnings;
@@ -95,10 +95,11 @@ cmp_ok($seen{busy} // 0, '>', 50, 'the samples show clients at work');
 cmp_ok($seen{read_locks} // 0, '>', 0, 'the samples show the lock of queries');
 is($seen{waiting}, 0, 'nobody waited for a lock');
 
-# What some 1,000 samples of a client at work waited for.  A pin: only who wants to clean a page up waits for one, which no reader does.
-# A page's lock: readers share it, and who shares waits for nobody who shares, so none but where PostgreSQL itself changes a page.
-# With exclusive locks instead it is 1 % (measured), not more, since on two cores the holder must lose its core to be seen.
-# Other light locks (of snapshots, of statistics) are PostgreSQL's own, and held for a moment.
+# What some 1,000 samples of a client at work waited for.  A pin: only who wants to clean a page up waits
+# for one, which no reader does.  A page's lock: readers share it, and who shares waits for nobody who
+# shares, so none but where PostgreSQL itself changes a page.  With exclusive locks instead it is 1 %
+# (measured), not more, since on two cores the holder must lose its core to be seen.  Other light locks (of
+# snapshots, of statistics) are PostgreSQL's own, and held for a moment.
 is($seen{pins}, 0, 'nobody waited for a pin');
 cmp_ok($seen{pages}, '<=', 2 + $seen{busy} / 500, 'readers do not wait for each other\'s pages');
 cmp_ok($seen{lwlocks}, '<=', 2 + $seen{busy} / 50, 'nor for other light locks');

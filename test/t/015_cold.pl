@@ -1,5 +1,5 @@
-# A cold cache: after a restart of the server the answers are the same, whether pages are asked for ahead or read one by one,
-# in an index that fits shared buffers and in one that does not.
+# A cold cache: after a restart of the server the answers are the same, whether pages are asked for ahead or read one
+# by one, in an index that fits shared buffers and in one that does not.
 
 use strict;
 use warnings;
@@ -15,8 +15,8 @@ my $node = new_node('cold', 'autovacuum = off', 'track_io_timing = on');
 load_words($node);
 $node->safe_psql('postgres', 'CREATE INDEX words_index ON words USING phnsw (embedding)');
 
-# Hops are not compared: a descent over pages takes the links of several nodes at once, one in the backend's copy of the upper
-# levels does not, and with few buffers that copy comes late.
+# Hops are not compared: a descent over pages takes the links of several nodes at once, one in the backend's copy of
+# the upper levels does not, and with few buffers that copy comes late.
 my $statement = q{CREATE TEMP TABLE few AS SELECT * FROM queries ORDER BY id LIMIT 40;
 	SET enable_seqscan = off;
 	SELECT string_agg(q.id || ' ' || r.id || ' ' || r.d, ',' ORDER BY q.id, r.d, r.id) FROM few q
@@ -48,8 +48,9 @@ my $ahead = cold_run('asked for ahead', 'effective_io_concurrency = 16');
 is($ahead, $one_by_one, 'as many blocks are read');
 cmp_ok($ahead, '<', $blocks, 'and not the whole index');
 
-# Searches read most pages without a pin; PostgreSQL must learn from it all the same which ones are popular.  The pages with the
-# words' nodes were read once each; sixty searches later their buffers count as used by as many as searches want.
+# Searches read most pages without a pin; PostgreSQL must learn from it all the same which
+# ones are popular.  The pages with the words' nodes were read once each; sixty searches later
+# their buffers count as used by as many as searches want.
 $node->append_conf('postgresql.conf', "shared_buffers = '128MB'");
 $node->restart;
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_buffercache');
@@ -70,8 +71,8 @@ cmp_ok($searched, '>', 2, "pages that searches read count as used: $read_once, t
 cold_run('128 buffers, one by one', "shared_buffers = '1MB'\neffective_io_concurrency = 0");
 cold_run('128 buffers, asked for ahead', 'effective_io_concurrency = 16');
 
-# Passes over all pages (pass.c), through a ring of buffers since the index is far larger than an eighth of shared buffers: a scan
-# that is read to its end ends with sweeps.
+# Passes over all pages (pass.c), through a ring of buffers since the index is far larger than an eighth of
+# shared buffers: a scan that is read to its end ends with sweeps.
 my $rows = $node->safe_psql('postgres', 'SELECT count(*) FROM words');
 my $all = q{SET enable_seqscan = off; SET work_mem = '64kB';
 	WITH hits AS MATERIALIZED (SELECT id, embedding <-> (SELECT embedding FROM queries ORDER BY id LIMIT 1) AS d

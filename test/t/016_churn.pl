@@ -1,6 +1,6 @@
-# An index that lives.  Twenty times a tenth of the rows is deleted, as many others are inserted one by one, and VACUUM runs, so
-# that every row has been replaced twice over.  The index is no larger than after the first cycles, and at the same ef it finds
-# what an index built on the same rows finds, within 0.01 of recall@10.
+# An index that lives.  Twenty times a tenth of the rows is deleted, as many others are inserted one by one, and VACUUM
+# runs, so that every row has been replaced twice over.  The index is no larger than after the first cycles, and at the
+# same ef it finds what an index built on the same rows finds, within 0.01 of recall@10.
 
 use strict;
 use warnings;

@@ -1,7 +1,8 @@
-# Vectors out of line, read by src/pg/toast/detoast.c.  First under load, with few shared buffers: clients replace, delete and
-# insert vectors, others vacuum, rewrite the table and rebuild its TOAST index, and readers compare every vector as distances see it
-# with what PostgreSQL's own functions read (subvector), by scans, cursors and savepoints.  Then with damaged TOAST tables
-# and indexes: what happens is what happens to PostgreSQL's functions.  Nothing is left open: the log knows of no leak.
+# Vectors out of line, read by src/pg/toast/detoast.c.  First under load, with few shared buffers: clients
+# replace, delete and insert vectors, others vacuum, rewrite the table and rebuild its TOAST index, and readers
+# compare every vector as distances see it with what PostgreSQL's own functions read (subvector), by scans,
+# cursors and savepoints.  Then with damaged TOAST tables and indexes: what happens is what happens to
+# PostgreSQL's functions.  Nothing is left open: the log knows of no leak.
 #
 # PHNSW_DETOAST_SECONDS: how long the load lasts (default 4).
 
@@ -82,8 +83,8 @@ script('hold', '\set id random(1, ' . ROWS . ')',
 	'FETCH ALL FROM c;',
 	compare('t WHERE id BETWEEN :id AND :id + 200'),
 	'COMMIT;');
-# Not REINDEX CONCURRENTLY: beside writers who roll back to savepoints PostgreSQL itself (15.18) loses entries of the TOAST index
-# ("missing chunk number 0", in a database without phnsw).
+# Not REINDEX CONCURRENTLY: beside writers who roll back to savepoints PostgreSQL itself (15.18) loses entries of
+# the TOAST index ("missing chunk number 0", in a database without phnsw).
 script('maintain', '\set kind random(1, 8)',
 	'\if :kind = 1',
 	'VACUUM FULL t;',
@@ -183,7 +184,8 @@ like(build('true'), qr/unexpected chunk/, 'a build of all rows');
 # The damaged rows go, or a scan might come across them.
 $node->safe_psql('postgres', 'DELETE FROM t WHERE id IN (' . join(', ', map { $_->{id} } @damaged) . ')');
 
-# A row that nobody sees yet, which the index leads to, names a TOAST table that does not exist: looking ahead must not mind.
+# A row that nobody sees yet, which the index leads to, names a TOAST table
+# that does not exist: looking ahead must not mind.
 my $near = $node->safe_psql('postgres', "SELECT v + array_fill(0.01::real, ARRAY[vector_dims(v)])::vector FROM t WHERE id > $damaged[-1]{id} LIMIT 1");
 my $table = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t')");
 my $nearest = "SET enable_seqscan = off; SET phnsw.ef_search = 40; SELECT count(*) FROM (SELECT v <-> '$near' FROM t ORDER BY v <-> '$near' LIMIT 5) n";
@@ -211,7 +213,8 @@ $node->start;
 is($node->safe_psql('postgres', "$nearest; $nearest; $nearest"), "5\n5\n5", 'a damaged vector in a row that nobody sees yet');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'new'");
 
-# Every item of the TOAST index leads to a block that no table has: to no block at all, unless PostgreSQL asserts that it is one.
+# Every item of the TOAST index leads to a block that no table has: to no block
+# at all, unless PostgreSQL asserts that it is one.
 my $nowhere = $node->safe_psql('postgres', 'SHOW debug_assertions') eq 'on' ? pack('vv', 1, 0) : "\xFF" x 4;
 my $tree = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath(indexrelid) FROM pg_index WHERE indrelid = '$toast'::regclass");
 my $sound = $node->safe_psql('postgres', 'SELECT id FROM t WHERE id NOT IN (' . join(', ', map { $_->{id} } @damaged) . ') LIMIT 1');

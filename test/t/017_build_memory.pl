@@ -1,6 +1,7 @@
-# What a build, a merge into an index that has nodes, and a vacuum keep in memory.  Private memory of the backend (RssAnon: without shared buffers and without the mapped
-# temporary file) stays within maintenance_work_mem + 64 MB at every moment of a build; the rest goes to a temporary file of
-# PostgreSQL's, which is logged, counts for temp_file_limit and is gone afterwards.
+# What a build, a merge into an index that has nodes, and a vacuum keep in memory.  Private memory of the
+# backend (RssAnon: without shared buffers and without the mapped temporary file) stays within
+# maintenance_work_mem + 64 MB at every moment of a build; the rest goes to a temporary file of PostgreSQL's,
+# which is logged, counts for temp_file_limit and is gone afterwards.
 
 use strict;
 use warnings;
@@ -27,7 +28,8 @@ sub private_memory
 	return defined $kb ? $kb / 1024 : undef;
 }
 
-# Runs a statement; returns (peak of private memory less what the backend had before, MB of temporary files as logged, rows merged).
+# Runs a statement; returns (peak of private memory less what the backend had
+# before, MB of temporary files as logged, rows merged).
 sub measure
 {
 	my ($memory, $threads, $statement) = @_;
@@ -86,7 +88,8 @@ foreach my $case ([ 64, 1 ], [ 64, 2 ], [ 16, 4 ])
 }
 check_index($node, 't_v', 'built with a temporary file');
 
-# Merges.  100,000 nodes take 29 MB, of which those that memory does not hold are in a file; not when that would be too large.
+# Merges.  100,000 nodes take 29 MB, of which those that memory does not hold
+# are in a file; not when that would be too large.
 my $next = $rows;
 sub insert_sql
 {
@@ -109,7 +112,8 @@ is($node->safe_psql('postgres', "SET maintenance_work_mem = '24MB'; SET temp_fil
 is($node->safe_psql('postgres', "SET maintenance_work_mem = '24MB'; SET temp_file_limit = '80MB'; SET work_mem = '64kB'; BEGIN; " . insert_sql()
 	. "; DECLARE held CURSOR WITH HOLD FOR SELECT repeat('x', 1000) FROM generate_series(1, 60000); COMMIT; CLOSE held"
 	. "; SELECT inserts_bulk || ' ' || inserts FROM phnsw_stats WHERE index = 't_v'::regclass"), '0 1500', 'no merge where other files leave its own too little');
-# Vacuum: bits for all nodes, and copies of those that the lists of its pages name, as many as half of maintenance_work_mem holds.
+# Vacuum: bits for all nodes, and copies of those that the lists of its pages
+# name, as many as half of maintenance_work_mem holds.
 my ($vacuum_ample) = measure(512, 1, 'DELETE FROM t WHERE id % 10 = 3; VACUUM (INDEX_CLEANUP ON) t');
 my ($vacuum_little) = measure(8, 1, 'DELETE FROM t WHERE id % 10 = 7; VACUUM (INDEX_CLEANUP ON) t');
 note(sprintf 'vacuum: %.1f MB with 512 MB, %.1f MB with 8 MB', $vacuum_ample, $vacuum_little);
@@ -134,7 +138,8 @@ is($node->safe_psql('postgres', 'SET enable_seqscan = off; SELECT count(*) FROM 
 	$next, 'a scan finds every row');
 is(join(' ', glob($node->data_dir . '/base/pgsql_tmp/*')), '', 'no temporary file is left');
 
-# Rows for many partitions wait in as many batches, which share the memory and have three rows each beyond it: 60 times 24 kB.
+# Rows for many partitions wait in as many batches, which share the memory and
+# have three rows each beyond it: 60 times 24 kB.
 my ($waiting, $arrived) = split(' ', $node->safe_psql('postgres', q{CREATE TABLE parts (id int, v vector(2000)) PARTITION BY LIST (id);
 	CREATE INDEX parts_v ON parts USING phnsw (v) WITH (m = 8);
 	SELECT format('CREATE TABLE parts_%s PARTITION OF parts FOR VALUES IN (%s)', i, i) FROM generate_series(1, 60) i \gexec

@@ -1,9 +1,9 @@
-# A backend dies behind each WAL record of an insert, of a bulk insert and of a vacuum: every state that a crash can leave an index
-# in.  After recovery the checker finds nothing, a scan of the whole index returns exactly the rows of the table, and vacuum
-# puts right what was left half-done, so that every node can be reached again.
+# A backend dies behind each WAL record of an insert, of a bulk insert and of a vacuum: every state that a crash can
+# leave an index in.  After recovery the checker finds nothing, a scan of the whole index returns exactly the rows of
+# the table, and vacuum puts right what was left half-done, so that every node can be reached again.
 #
-# phnsw.test_point = 'crash record N' (src/pg/testpoint.c): the statement's N-th record of an index is on disk, nothing after it.
-# N counts up until the statement gets through.
+# phnsw.test_point = 'crash record N' (src/pg/testpoint.c): the statement's N-th record of an index is on
+# disk, nothing after it.  N counts up until the statement gets through.
 
 use strict;
 use warnings;

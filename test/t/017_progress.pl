@@ -1,5 +1,6 @@
-# What CREATE INDEX and VACUUM tell while they work and when they are done: pg_stat_progress_create_index moves, through the phases
-# of docs/monitoring.md in their order; phnsw.log_build writes a line per build; at DEBUG1 a vacuum says what it did.
+# What CREATE INDEX and VACUUM tell while they work and when they are done:
+# pg_stat_progress_create_index moves, through the phases of docs/monitoring.md in their order;
+# phnsw.log_build writes a line per build; at DEBUG1 a vacuum says what it did.
 
 use strict;
 use warnings;

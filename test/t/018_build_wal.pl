@@ -1,6 +1,7 @@
-# WAL segments that a build makes ahead, while its threads compute.  In a cluster whose segments are 1 MB: how many it makes
-# (what its pages will fill, not more than half of max_wal_size from the checkpoint on, none that it needs not or is told not to), that
-# they are the ones which the pages go to, and that a build that is cancelled, and a server killed with such segments, go on.
+# WAL segments that a build makes ahead, while its threads compute.  In a cluster whose segments are 1 MB:
+# how many it makes (what its pages will fill, not more than half of max_wal_size from the checkpoint on,
+# none that it needs not or is told not to), that they are the ones which the pages go to, and that a build
+# that is cancelled, and a server killed with such segments, go on.
 
 use strict;
 use warnings;
@@ -58,8 +59,9 @@ $node->safe_psql('postgres', 'DROP INDEX t_v');
 $node->append_conf('postgresql.conf', "max_wal_size = 64MB\n");
 $node->reload;
 
-# Cancelled when the first segment has been made: the next build finds them, and a crash does not mind.  The segment that WAL has
-# come to, by then in WAL buffers only, exists before any behind it: on a full disk the next to write WAL would not get it.
+# Cancelled when the first segment has been made: the next build finds them, and a crash does not
+# mind.  The segment that WAL has come to, by then in WAL buffers only, exists before any behind
+# it: on a full disk the next to write WAL would not get it.
 $node->safe_psql('postgres', 'CHECKPOINT');
 $node->safe_psql('postgres', q{DO $$ BEGIN
 	WHILE (SELECT max(name) > pg_walfile_name(pg_current_wal_insert_lsn()) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') LOOP

@@ -1,7 +1,7 @@
-# Many well separated clusters in many dimensions: a search that goes down the upper levels by the nearest neighbour alone ends in
-# a wrong cluster, from which a small ef does not get out.  600 queries, each near one of 400 clusters of 50 rows, ask for their
-# nearest row at ef 4; an answer from another cluster is a lost query (70 of them with a greedy descent, 7 as it is).  Once
-# by one session, which copies the upper levels, and once by sessions too short for that.
+# Many well separated clusters in many dimensions: a search that goes down the upper levels by the nearest neighbour
+# alone ends in a wrong cluster, from which a small ef does not get out.  600 queries, each near one of 400 clusters of
+# 50 rows, ask for their nearest row at ef 4; an answer from another cluster is a lost query (70 of them with a greedy
+# descent, 7 as it is).  Once by one session, which copies the upper levels, and once by sessions too short for that.
 
 use strict;
 use warnings;

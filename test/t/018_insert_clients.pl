@@ -1,6 +1,6 @@
-# Several sessions that insert single rows at once share pages with free slots.  Who finds such a page locked takes another one
-# instead of waiting; no slot may get lost by that: the index has hardly more pages than the same rows inserted by one session, every
-# row is found.
+# Several sessions that insert single rows at once share pages with free slots.  Who finds such a page
+# locked takes another one instead of waiting; no slot may get lost by that: the index has hardly more pages
+# than the same rows inserted by one session, every row is found.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# Many rows into an index that has nodes: what a merge finds and leaves behind, compared with row by row; beside writers,
-# vacuum and other merges; cancelled, killed, out of memory.  Afterwards the checker passes, and a scan of the index finds
-# exactly the rows of the table.
+# Many rows into an index that has nodes: what a merge finds and leaves behind, compared with row by row;
+# beside writers, vacuum and other merges; cancelled, killed, out of memory.  Afterwards the checker
+# passes, and a scan of the index finds exactly the rows of the table.
 
 use strict;
 use warnings;
@@ -60,7 +60,8 @@ $node->reload;
 note("recall: $recall{one_by_one} one by one, $recall{merged} merged, $recall{by_cost} by cost");
 cmp_ok($recall{$_}, '>=', $recall{one_by_one} - 0.005, "$_: recall") foreach qw(merged by_cost);
 
-# What merges change in the lists of old nodes, all of which are full: many statements in hard data, and what a tenth of their rows find.
+# What merges change in the lists of old nodes, all of which are full: many statements
+# in hard data, and what a tenth of their rows find.
 my $wide = random_vectors_sql(32, 'i');
 run("CREATE TABLE wide AS SELECT i AS id, $wide AS v FROM generate_series(1, 5000) i");
 foreach my $way ([ 'wide_single', $never ], [ 'wide_merged', $always ])
@@ -80,8 +81,9 @@ foreach my $way ([ 'wide_single', $never ], [ 'wide_merged', $always ])
 }
 cmp_ok($recall{wide_merged}, '>', $recall{wide_single} - 0.12, sprintf('recall of many merges: %.3f, one by one %.3f', @recall{ 'wide_merged', 'wide_single' }));
 
-# The same pages for any number of threads; nearly, since nodes of upper levels, one in M, go in by the ordinary insert, whose
-# descents may go another way when a page is not at hand or not at rest (seen on slow servers: a list has a link more).
+# The same pages for any number of threads; nearly, since nodes of upper levels, one in M, go
+# in by the ordinary insert, whose descents may go another way when a page is not at hand or
+# not at rest (seen on slow servers: a list has a link more).
 my $source = 'INSERT INTO %s SELECT id, embedding FROM words WHERE id % 4 = 0';
 my %pages;
 run('CREATE EXTENSION pageinspect');
@@ -168,7 +170,8 @@ complete('busy', run('SELECT count(*) FROM busy'), 'everything at once');
 run('VACUUM busy');
 complete('busy', run('SELECT count(*) FROM busy'), 'everything at once, vacuumed');
 
-# Cancelled in a savepoint at any moment: afterwards every row is there, once, or the transaction says that it cannot go on.
+# Cancelled in a savepoint at any moment: afterwards every row is there, once,
+# or the transaction says that it cannot go on.
 filled_table('cancelled', 20000);
 my $expected = 20000;
 foreach my $ms (1, 3, 6, 10, 20, 40, 80, 160)

@@ -1,7 +1,8 @@
-# The copy of the graph that a session keeps from one merge to the next (batch_keep.c): whatever happens to the index between two
-# statements, here or in other sessions, the next one builds on the index as it is.  Every statement below merges, so the second
-# and all further ones of a session mend a copy instead of making one.  What a stale copy would do: link new rows to nodes that
-# are gone or others by now, so that rows cannot be found; the checker and a scan of the whole index look for that.
+# The copy of the graph that a session keeps from one merge to the next (batch_keep.c): whatever happens to
+# the index between two statements, here or in other sessions, the next one builds on the index as it is.
+# Every statement below merges, so the second and all further ones of a session mend a copy instead of making
+# one.  What a stale copy would do: link new rows to nodes that are gone or others by now, so that rows cannot
+# be found; the checker and a scan of the whole index look for that.
 
 use strict;
 use warnings;
@@ -76,7 +77,8 @@ statements($s, 'alone', 3001, 20);
 complete('alone', 5000, 'alone');
 is($s->query_safe("SELECT bulk_flushes || ' ' || inserts_bulk FROM phnsw_stats WHERE index = 'alone_v'::regclass"), '20 2000', 'all were merged');
 
-# What only this session has changed is not copied, but for new nodes: ten rows change some hundred lists on nearly all pages.
+# What only this session has changed is not copied, but for new nodes: ten rows
+# change some hundred lists on nearly all pages.
 filled_table('slots', '');
 $s->query_safe('SET phnsw.log_build = on');
 $s->query_safe(rows('slots', 3001 + 10 * $_, 3010 + 10 * $_)) foreach 0 .. 5;
@@ -98,16 +100,16 @@ foreach my $table ('mended', 'anew')
 		$table eq 'mended' ? $s->query_safe($statement) : run($statement);
 	}
 }
-# Pages of nodes; on others the links above level 0 stand.  Nearly, since their searches begin in another copy that a session has, and one of
-# them may be the new node of a list.
+# Pages of nodes; on others the links above level 0 stand.  Nearly, since their searches begin in another copy
+# that a session has, and one of them may be the new node of a list.
 my ($mended, $anew) = map { run(qq{SELECT block, md5(substr(page, 11)) FROM generate_series(1, pg_relation_size('$_') / 8192 - 1) block,
 	LATERAL (SELECT get_raw_page('$_', block::int) AS page) raw WHERE get_byte(page, 8184) = 3 ORDER BY block}) } 'mended_v', 'anew_v';
 my $pages = () = $anew =~ /\n/g;
 my @different = page_differences($mended, $anew);
 cmp_ok(scalar(@different), '<=', $pages / 20, "a copy that is kept gives the same $pages pages as new ones");
 
-# Pages that nobody changes are looked at in turns, all of them once others are known to have changed one: within eight merges.  Rows on
-# a line, six on a page, so that a new one changes few pages.
+# Pages that nobody changes are looked at in turns, all of them once others are known to have changed one: within eight
+# merges.  Rows on a line, six on a page, so that a new one changes few pages.
 run('CREATE TABLE line (id int, v vector(1000));' . line(2, 1, 2000) . 'CREATE INDEX line_v ON line USING phnsw (v);');
 line_copied(2501 + $_) foreach 0 .. 8;
 my ($quiet) = sort { $b <=> $a } map { line_copied(2510 + $_) } 0 .. 7;
@@ -125,7 +127,8 @@ check_index($node, 'line_v', 'looked at in turns');
 is(run("SET enable_seqscan = off; SET phnsw.iterative_scan = strict_order; SELECT count(*) FROM (SELECT id FROM line ORDER BY v <-> (SELECT v FROM line LIMIT 1) LIMIT 10000) s"),
 	run('SELECT count(*) FROM line'), 'looked at in turns: all rows are found');
 
-# Slots that were free when they were copied are others' nodes by now: the next merges copy all of these, and not only where it is a page's turn.
+# Slots that were free when they were copied are others' nodes by now: the next merges
+# copy all of these, and not only where it is a page's turn.
 my $other = $node->background_psql('postgres');
 $other->query_safe('SET phnsw.merge_threshold = 1000000');
 run('CREATE TABLE spots (id int, v vector(1000));' . line(2, 1, 400, 'spots') . 'CREATE INDEX spots_v ON spots USING phnsw (v) WITH (m = 32);
@@ -135,7 +138,8 @@ $other->query_safe(line(2.001, 101, 300, 'spots'));
 my @looked = map { line_copied(5020 + $_, 1, 'spots') } 0 .. 7;
 ok((grep { $_ >= 200 } @looked), "nodes of others are copied: @looked");
 
-# Lists that a merge changes on pages that somebody else has changed since it copied them, since rows have joined nodes there: those pages are copied again.
+# Lists that a merge changes on pages that somebody else has changed since it copied them, since
+# rows have joined nodes there: those pages are copied again.
 $other->query_safe(q{SELECT pg_advisory_lock(x'70686e7377'::bigint)});
 my $log = -s $node->logfile;
 my $merging = session($node, 'merging', join('', map { line(1, 6000 + $_, 6000 + $_, 'spots') } 0 .. 2) . "SET phnsw.test_point = 'wait merge-written';"
@@ -149,8 +153,9 @@ my ($limit, $copied) = slurp_file($node->logfile, $log) =~ /into index "spots_v"
 cmp_ok($copied, '>', $limit * 0.8, "what both have changed is copied again: $copied of $limit nodes");
 check_index($node, 'spots_v', 'nodes that are others');
 
-# Slots that a merge has claimed and another session has filled: in the merge's copy lists lead to the nodes that were to stand there, whose numbers
-# mean others in the next merge, which therefore copies all nodes again.  Only the last page has room, and the other session fills it.
+# Slots that a merge has claimed and another session has filled: in the merge's copy lists lead to the nodes
+# that were to stand there, whose numbers mean others in the next merge, which therefore copies all nodes
+# again.  Only the last page has room, and the other session fills it.
 filled_table('claims', '');
 my $rival = $node->background_psql('postgres');
 $rival->query_safe('SET phnsw.merge_threshold = 1000000;' . rows('claims', 4001, 4001));
@@ -227,8 +232,8 @@ SKIP:
 	$s->query_safe(sprintf($one, 10 * $_, 10 * $_ + 9)) foreach 4 .. 6;
 	check_index($node, 'wide_v', 'after idleness');
 }
-# What maintenance_work_mem does not hold of the copy stands in a file, which is kept with it, and goes with it: its blocks from an idle
-# session, the file at the next transaction.
+# What maintenance_work_mem does not hold of the copy stands in a file, which is kept with it, and goes with it:
+# its blocks from an idle session, the file at the next transaction.
 my $files = $node->data_dir . '/base/pgsql_tmp';
 my $made = 0;
 
@@ -285,7 +290,8 @@ ok((grep { $_ >= 6000 } @mended) == 4, "with a limit of files none is kept: @men
 $s->query_safe('RESET temp_file_limit');
 @mended = map { filed(20, $little) } 1 .. 3;
 ok($mended[2] < 3000, "without again: @mended");
-# A merge that fails in a savepoint before it writes, when the copy is mended or its lists are changed: the copy and its file go at once.
+# A merge that fails in a savepoint before it writes, when the copy is mended or its
+# lists are changed: the copy and its file go at once.
 my $holder = $node->background_psql('postgres');
 $holder->query_safe(q{SELECT pg_advisory_lock(x'70686e7377'::bigint)});
 foreach my $point ('merge-loaded', 'merge-computed')
@@ -316,7 +322,8 @@ is(run("SET enable_seqscan = off; SET phnsw.iterative_scan = strict_order; SELEC
 	$made, 'and found');
 $s->quit;
 
-# By cost: the first small statement goes one by one, those that follow at once are merged; others that merge are not waited for.
+# By cost: the first small statement goes one by one, those that follow at once
+# are merged; others that merge are not waited for.
 run('ALTER SYSTEM SET phnsw.merge_threshold = -1');
 $node->reload;
 filled_table('small', '');
@@ -331,8 +338,8 @@ ok($merged >= 5, "small statements are merged with a file: $merged");
 is(run('SELECT count(*) FROM filed'), $made + 600, 'all rows are there');
 check_index($node, 'filed_v', 'small statements with a file');
 
-# Statements of twenty rows into an index of 20,000: merged while nobody else inserts; where another session does, a copy would be
-# read again and again, and both are faster one by one.
+# Statements of twenty rows into an index of 20,000: merged while nobody else inserts; where another session does,
+# a copy would be read again and again, and both are faster one by one.
 my @sessions = map { $node->background_psql('postgres', on_error_stop => 0) } 0 .. 1;
 my $crowd = 20000;
 

@@ -1,6 +1,6 @@
-# A process that has few addresses (ulimit -v).  A session is given so many megabytes more than it has mapped, then builds an
-# index, and inserts statements that merge: the second keeps a copy of the graph, which must not take what others need, and
-# where a merge has no room its rows go one by one instead of failing.
+# A process that has few addresses (ulimit -v).  A session is given so many megabytes more than it has mapped, then
+# builds an index, and inserts statements that merge: the second keeps a copy of the graph, which must not take what
+# others need, and where a merge has no room its rows go one by one instead of failing.
 
 use strict;
 use warnings;
@@ -58,7 +58,8 @@ foreach my $more (undef, 800, 100, 40, 20, 10, 5, 3)
 		$n += 100;
 	}
 }
-# A hundred rows with a copy of the nodes at hand need next to no addresses; more of them than can all meet each other do.
+# A hundred rows with a copy of the nodes at hand need next to no addresses;
+# more of them than can all meet each other do.
 limit($s, 3);
 $s->query_safe(rows('t', $n + 1, $n + 1500));
 $n += 1500;

@@ -1,6 +1,7 @@
-# wal_level = minimal.  What a transaction does to an index that it has created itself, or that is on a table of its own, is not
-# logged; at commit the pages go to disk, or into WAL when they are few (wal_skip_threshold).  Each case ends with a crash, both
-# ways: bulk build, inserts one by one, merges, vacuum's hand on it afterwards, savepoints, TRUNCATE and REINDEX in place.
+# wal_level = minimal.  What a transaction does to an index that it has created itself, or that is on a table
+# of its own, is not logged; at commit the pages go to disk, or into WAL when they are few
+# (wal_skip_threshold).  Each case ends with a crash, both ways: bulk build, inserts one by one, merges,
+# vacuum's hand on it afterwards, savepoints, TRUNCATE and REINDEX in place.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# What leaves one server and comes into another: pg_dump in SQL and in the custom format (restored by two jobs), with a parallel
-# restore's indexes built side by side; the dump of pg_upgrade; a copied database; a base backup.  Names, options, operator classes
-# and rows are those of the source, every index is the rows' and checks out.
+# What leaves one server and comes into another: pg_dump in SQL and in the custom format (restored by two jobs), with a
+# parallel restore's indexes built side by side; the dump of pg_upgrade; a copied database; a base backup.  Names,
+# options, operator classes and rows are those of the source, every index is the rows' and checks out.
 
 use strict;
 use warnings;

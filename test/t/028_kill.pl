@@ -1,7 +1,8 @@
-# Rows that are dead to everybody leave the index with the first scan that meets them (src/pg/scan/kill.c): the second reads fewer pages
-# of the table.  Not rows that somebody may still see, nor rows whose deletion was rolled back, nor on a standby.  The standby has
-# the same bytes (it replays with wal_consistency_checking), and so has the server after a crash.  Nodes without rows are taken by
-# rows with an equal vector, lead searches and inserts on, and are freed by vacuum.
+# Rows that are dead to everybody leave the index with the first scan that meets them (src/pg/scan/kill.c):
+# the second reads fewer pages of the table.  Not rows that somebody may still see, nor rows whose deletion
+# was rolled back, nor on a standby.  The standby has the same bytes (it replays with
+# wal_consistency_checking), and so has the server after a crash.  Nodes without rows are taken by rows with
+# an equal vector, lead searches and inserts on, and are freed by vacuum.
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
-# Bulk inserts into an empty index for which there is no memory, thread or temporary file: the rows go one by one, and none is lost.
-# Each allocation of the build fails in turn (memory_shim.c), the process has few addresses, temp_file_limit is small.
+# Bulk inserts into an empty index for which there is no memory, thread or temporary file: the
+# rows go one by one, and none is lost.  Each allocation of the build fails in turn
+# (memory_shim.c), the process has few addresses, temp_file_limit is small.
 #
 # PHNSW_TEST_EVERY=1: really each; otherwise the first 30, and of the others fewer and fewer.
 
@@ -61,8 +62,9 @@ SKIP:
 	$s->quit;
 }
 
-# A scan that takes rows out of the index (kill.c, which allocates nothing itself) while each allocation of the scan fails in turn, the
-# server's own as well: it has an answer or says why it has none, leaves no lock behind, and the next one returns every row.
+# A scan that takes rows out of the index (kill.c, which allocates nothing itself) while each
+# allocation of the scan fails in turn, the server's own as well: it has an answer or says why it has
+# none, leaves no lock behind, and the next one returns every row.
 SKIP:
 {
 	skip 'no C compiler', 1 if !shim_available();
@@ -110,8 +112,8 @@ sub how
 	return "SELECT bulk_flushes || ' ' || inserts_bulk || ' ' || inserts FROM phnsw_stats WHERE index = '${table}_v'::regclass;";
 }
 
-# temp_file_limit: the build wants a file that it does not get, or only some of it; at commit and within the transaction.  The rows
-# fit in memory.
+# temp_file_limit: the build wants a file that it does not get, or only some of it; at
+# commit and within the transaction.  The rows fit in memory.
 foreach my $kilobytes (0, 64, 1100, 2200)
 {
 	my $t = "limit$kilobytes";
@@ -125,7 +127,8 @@ run(fresh('own') . "SET maintenance_work_mem = '1MB'; SET temp_file_limit = 0; B
 	  . rows('own', 9001, 9100) . 'COMMIT');
 complete('own', 9100, 'a transaction that reads its own rows');
 
-# The rows themselves have no room, in a limit of their own or beside other temporary files: what waits is flushed, and more can wait.
+# The rows themselves have no room, in a limit of their own or beside other
+# temporary files: what waits is flushed, and more can wait.
 run(fresh('waiting') . "SET maintenance_work_mem = '1MB'; SET temp_file_limit = '256kB';" . rows('waiting', 1, 40000));
 complete('waiting', 40000, 'more rows than temp_file_limit lets wait');
 my $sort = "SET work_mem = '64kB'; DECLARE c CURSOR FOR SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i ORDER BY 2, 1; FETCH 1 FROM c;";

@@ -1,11 +1,12 @@
-# A crash while the rows of a bulk insert go one by one into an empty index, since its build got no memory (029_no_memory.pl).
+# A crash while the rows of a bulk insert go one by one into an empty index,
+# since its build got no memory (029_no_memory.pl).
 #
 #    A: BEGIN, 400 rows, COMMIT: the build fails, 150 rows are in the index          A waits, nothing of it is committed
 #    B: 60 rows, COMMIT
 #    A is killed, or the server stops at once, or A dies behind one of its WAL records
 #
-# After recovery the index returns B's rows, and those of transactions that were committed or prepared, and no other; the checker
-# finds nothing; what A left half-done a vacuum takes out, and the same rows go in once more.
+# After recovery the index returns B's rows, and those of transactions that were committed or prepared, and no other;
+# the checker finds nothing; what A left half-done a vacuum takes out, and the same rows go in once more.
 
 use strict;
 use warnings;

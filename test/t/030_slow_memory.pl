@@ -1,6 +1,7 @@
-# A build is cancelled while its team clears memory during the load.  Memory is slow (memory_shim.c), so the core takes it for dear and has
-# all threads clear it; and the scan of the table waits at the last row, so that they have time for it.  The build ends at once,
-# with its threads and its memory, and so it does when it is told to before the first piece and after the last.
+# A build is cancelled while its team clears memory during the load.  Memory is slow (memory_shim.c), so
+# the core takes it for dear and has all threads clear it; and the scan of the table waits at the last
+# row, so that they have time for it.  The build ends at once, with its threads and its memory, and so it
+# does when it is told to before the first piece and after the last.
 
 use strict;
 use warnings;

@@ -1,9 +1,11 @@
-# Random writers against an oracle.  Each client's transactions come from the seed: rows one by one, statements of 100, updates with and without
-# a new vector, equal vectors, deletes, savepoints and transactions that are rolled back; each says in a table of its own which one it is, so that
-# after a crash the test knows what must be there.  Beside them vacuum, and searches that compare index and table in one snapshot.
+# Random writers against an oracle.  Each client's transactions come from the seed: rows one by one, statements of
+# 100, updates with and without a new vector, equal vectors, deletes, savepoints and transactions that are rolled
+# back; each says in a table of its own which one it is, so that after a crash the test knows what must be there.
+# Beside them vacuum, and searches that compare index and table in one snapshot.
 #
-# After each crash, and at the end: the table is what the oracle says; the checker passes; a scan of the whole index returns each row once; and
-# a row is found by a search for its own vector, but for one in a thousand: with m = 4 even ef 200 misses one or two of 20,000.  Three times PHNSW_ORACLE_SECONDS (default 3) and what the looking takes.
+# After each crash, and at the end: the table is what the oracle says; the checker passes; a scan of the whole index
+# returns each row once; and a row is found by a search for its own vector, but for one in a thousand: with m = 4 even
+# ef 200 misses one or two of 20,000.  Three times PHNSW_ORACLE_SECONDS (default 3) and what the looking takes.
 
 use strict;
 use warnings;
@@ -23,7 +25,8 @@ my $seed = seed_from_env();
 my $m = (4, 8, 16)[ $seed % 3 ];
 my $node = new_node('oracle', 'autovacuum = off', 'shared_buffers = 8MB', 'max_parallel_maintenance_workers = 1');
 
-# A vector is a function of the row's id and version; one row in ten has one of seven that are equal.  The index is empty at first.
+# A vector is a function of the row's id and version; one row in ten has one of
+# seven that are equal.  The index is empty at first.
 $node->safe_psql('postgres', qq{
 	CREATE FUNCTION vec(id int, version int) RETURNS vector(8) LANGUAGE sql IMMUTABLE AS \$\$
 		SELECT array_agg((hashint8extended(CASE WHEN id % 10 = 3 THEN id % 7 ELSE 1000 + id::bigint * 100 + version END, i) % 10007 / 10007.0)::real)::vector(8)
@@ -36,8 +39,8 @@ $node->safe_psql('postgres', qq{
 
 # ---- transactions ------------------------------------------------------------------------------------------------------------
 
-# An operation is its SQL and what it does to %live (id -> version), of rows that an earlier operation may have deleted: nothing, here and
-# there.  Each client has ids of its own.
+# An operation is its SQL and what it does to %live (id -> version), of rows that an earlier operation may have
+# deleted: nothing, here and there.  Each client has ids of its own.
 my ($first_id, $next_id);
 
 sub insert_rows

@@ -1,6 +1,7 @@
-# Searches that are stopped by distance: the ef that an index chooses comes with a rule that ends a search earlier.  It finds as
-# many of the ten nearest as the whole search, for less; scans that go on are complete and in order; an index that is older than
-# the rule is searched without it until it is measured again; phnsw.ef_search means what it always did.
+# Searches that are stopped by distance: the ef that an index chooses comes with a rule that ends a
+# search earlier.  It finds as many of the ten nearest as the whole search, for less; scans that go
+# on are complete and in order; an index that is older than the rule is searched without it until it
+# is measured again; phnsw.ef_search means what it always did.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# What README.md promises of SQL: its examples run as they stand, options and settings have the defaults and ranges that it says, and
-# so does uninstalling.  (The examples of docs/ are regression tests, test/tools/check-docs.sh.)
+# What README.md promises of SQL: its examples run as they stand, options and settings have the defaults and ranges that
+# it says, and so does uninstalling.  (The examples of docs/ are regression tests, test/tools/check-docs.sh.)
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
-# The default target under the inner product, where vectors have mixed lengths: the long ones are everybody's neighbours, and the rows'
-# own points, which have a coordinate more than queries, are found with a third of the ef that queries want.  After a build and
-# after a vacuum that calibrates, queries find what is promised, whatever their own length; an index of a release that measured with points
-# is searched as that release did, until it is measured again.
+# The default target under the inner product, where vectors have mixed lengths: the long ones are everybody's
+# neighbours, and the rows' own points, which have a coordinate more than queries, are found with a third of the ef that
+# queries want.  After a build and after a vacuum that calibrates, queries find what is promised, whatever their own
+# length; an index of a release that measured with points is searched as that release did, until it is measured again.
 
 use strict;
 use warnings;

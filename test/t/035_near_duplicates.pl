@@ -1,7 +1,7 @@
-# Rows that lie closer together than their codes can tell apart: most hits of a cluster are found behind farther bounds, and are
-# returned all the same where their distance proves that the order stays exact.  The default order must find them, must be an order, and must still
-# return every row of a scan that is read to its end once.  Also where several rows share a node: copies, rows whose update was not HOT, and
-# rows so close together that their codes are equal.
+# Rows that lie closer together than their codes can tell apart: most hits of a cluster are found behind farther bounds,
+# and are returned all the same where their distance proves that the order stays exact.  The default order must find
+# them, must be an order, and must still return every row of a scan that is read to its end once.  Also where several
+# rows share a node: copies, rows whose update was not HOT, and rows so close together that their codes are equal.
 
 use strict;
 use warnings;
@@ -16,7 +16,8 @@ use constant { CLUSTERS => 20, ROWS => 10000, DIMS => 32, QUERIES => 200 };
 # With the default target some of these indexes would be swept.
 my $node = new_node('near_duplicates', 'autovacuum = off', 'phnsw.target_recall = 0.9');
 
-# A cluster's centre has coordinates of deviation 1 or so, its rows lie .005 or so around it.  Queries are such rows, too.
+# A cluster's centre has coordinates of deviation 1 or so, its rows lie .005
+# or so around it.  Queries are such rows, too.
 $node->safe_psql('postgres', sprintf q{
 	SELECT setseed(.35);
 	CREATE TABLE centres AS SELECT c, (SELECT array_agg((random() + random() + random() - 1.5) * 2 + 0 * k * c) FROM generate_series(1, %d) k) AS x
@@ -83,8 +84,9 @@ foreach my $metric ([ '<->', 'vector_l2_ops', 0.9 ], [ '<#>', 'vector_ip_ops', 0
 	$node->safe_psql('postgres', 'DROP INDEX twice_index');
 }
 
-# Rows with equal codes but different distances, some of which fit behind the last bound, and others do not.  (Along a diagonal a plane's largest
-# rotated coordinate, and so the code's scale, may stay as it is.)  phnsw.check_bounds finds rows that have been returned too late.
+# Rows with equal codes but different distances, some of which fit behind the last bound, and others do not.
+# (Along a diagonal a plane's largest rotated coordinate, and so the code's scale, may stay as it is.)
+# phnsw.check_bounds finds rows that have been returned too late.
 $node->safe_psql('postgres', q{
 	SELECT setseed(.1);
 	CREATE TABLE points AS SELECT i AS id, round(random() * 1024) / 1024 AS x, round(random() * 1024) / 1024 AS y FROM generate_series(1, 2500) i;
@@ -104,7 +106,8 @@ is($node->safe_psql('postgres', q{
 	'0|90000|90000', 'different vectors share nodes: in order, none twice');
 check_index($node, 'plane_index', 'different vectors share nodes');
 
-# Rows that were updated, but not HOT: a node has the TIDs of both versions, and after VACUUM the new one's in its chain.
+# Rows that were updated, but not HOT: a node has the TIDs of both versions,
+# and after VACUUM the new one's in its chain.
 $node->safe_psql('postgres', q{
 	CREATE TABLE updated (id int, changes int, embedding vector} . '(' . DIMS . q{));
 	INSERT INTO updated SELECT id, 0, embedding FROM items;

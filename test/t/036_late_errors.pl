@@ -1,6 +1,7 @@
-# A scan computes the distances of late rows itself (exact.c), outside of the executor: what is raised there must end the query as any error does.
-# Every evaluation of an index's expression raises in turn, or is cancelled; every allocation fails in turn.  Afterwards the same transaction, or
-# session, gets the answer that it had before, nothing is left locked, and the server has nothing to complain of.
+# A scan computes the distances of late rows itself (exact.c), outside of the executor: what is raised there must
+# end the query as any error does.  Every evaluation of an index's expression raises in turn, or is cancelled;
+# every allocation fails in turn.  Afterwards the same transaction, or session, gets the answer that it had
+# before, nothing is left locked, and the server has nothing to complain of.
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
-# What vacuum is told by the index, and how vacuum may use it: rows and pages in its report and in pg_class, after one pass and
-# after several; no pass where nothing died; parallel workers; sleeps at its delay point, where it can be cancelled.
+# What vacuum is told by the index, and how vacuum may use it: rows and pages in its report
+# and in pg_class, after one pass and after several; no pass where nothing died; parallel
+# workers; sleeps at its delay point, where it can be cancelled.
 
 use strict;
 use warnings;
@@ -19,7 +20,8 @@ sub run
 	return $node->safe_psql('postgres', shift);
 }
 
-# VACUUM's report: (index scans, { index => [ pages, newly deleted, currently deleted, reusable ] }, buffers looked at, all of it).
+# VACUUM's report: (index scans, { index => [ pages, newly deleted, currently
+# deleted, reusable ] }, buffers looked at, all of it).
 sub vacuum
 {
 	my ($options, $table, $settings) = @_;
@@ -103,7 +105,8 @@ is($pages->{many_v}[3], $pages->{many_v}[2], 'and all of them can be used again'
 check_index($node, 'many_v', 'several passes');
 is(count_through_index($node, 'many', 'v', '<->', "'[0,0]'"), 13000, 'several passes: the index returns every row');
 
-# The delay point: a vacuum that is told to sleep does so in the middle of the index, without a lock, and is cancelled there.
+# The delay point: a vacuum that is told to sleep does so in the middle of the
+# index, without a lock, and is cancelled there.
 run('DELETE FROM many WHERE id % 40 = 0');
 my ($out, $err) = ('', '');
 my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SET vacuum_cost_delay = 10', '-c', 'SET vacuum_cost_limit = 200',

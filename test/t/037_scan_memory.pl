@@ -1,6 +1,6 @@
-# Memory of a scan that reads everything.  The private memory of the backend (anonymous pages, so without shared buffers) grows by work_mem and
-# not by the index, whatever the order, and the rows are all there; with much work_mem it takes what one pass over the index
-# gives, which shows that the measurement sees it.
+# Memory of a scan that reads everything.  The private memory of the backend (anonymous pages, so without shared
+# buffers) grows by work_mem and not by the index, whatever the order, and the rows are all there; with much work_mem it
+# takes what one pass over the index gives, which shows that the measurement sees it.
 
 use strict;
 use warnings;
@@ -18,7 +18,8 @@ my $node = new_node('scan_memory', 'autovacuum = off', 'shared_buffers = 128MB',
 $node->safe_psql('postgres', 'SELECT setseed(0.5); CREATE TABLE t AS SELECT i AS id, ' . random_vectors_sql(6, 'i') . ' AS v FROM generate_series(1, ' . ROWS . ') i;
 	CREATE INDEX t_v ON t USING phnsw (v) WITH (m = 8, ef_construction = 32); VACUUM ANALYZE t');
 
-# kB of private memory of a process, and without its huge pages: where the kernel gives those by itself, what was asked for is less.
+# kB of private memory of a process, and without its huge pages: where the kernel
+# gives those by itself, what was asked for is less.
 sub private_memory
 {
 	open(my $maps, '<', "/proc/$_[0]/smaps_rollup") or die "no process $_[0]";
@@ -27,7 +28,8 @@ sub private_memory
 	return ($kb{Anonymous}, $kb{Anonymous} - $kb{AnonHugePages});
 }
 
-# Reads everything by a cursor; returns (kB by which the backend has grown at most, the same without huge pages, sweeps).
+# Reads everything by a cursor; returns (kB by which the backend has grown
+# at most, the same without huge pages, sweeps).
 sub measure
 {
 	my ($work_mem, $order, $query) = @_;

@@ -1,6 +1,7 @@
-# What single rows write to WAL (src/pg/insert/README.md).  A record changes four pages at most, in the order in which all
-# lock them, so that nobody waits in a circle: the meta page, pages of nodes by block, pages of lists and chains by block; an insert changes its own page and those of some
-# neighbours; an update that leaves the vector alone changes the page of the row's node and no link: nobody else's page.
+# What single rows write to WAL (src/pg/insert/README.md).  A record changes four pages at most, in the order in
+# which all lock them, so that nobody waits in a circle: the meta page, pages of nodes by block, pages of lists and
+# chains by block; an insert changes its own page and those of some neighbours; an update that leaves the vector
+# alone changes the page of the row's node and no link: nobody else's page.
 
 use strict;
 use warnings;
@@ -82,7 +83,8 @@ ordered('t_v', $updated, 'updates');
 note(sprintf '%.1f records, %.0f bytes a row', @$updated / $rows, $update_bytes / $rows);
 cmp_ok(scalar(@$updated), '<=', 2.2 * $rows, 'an update of another column: a record for its place, one for the row');
 cmp_ok($update_bytes, '<', 300 * $rows, 'and next to no bytes');
-# Of each pair of blocks one is the row's node or the meta page, the other holds the further rows of nodes, many on a page.
+# Of each pair of blocks one is the row's node or the meta page, the other
+# holds the further rows of nodes, many on a page.
 my %pages;
 $pages{ $_->[-1] }++ foreach @$updated;
 cmp_ok(scalar(keys %pages), '<', 30, "no neighbour's page changes");

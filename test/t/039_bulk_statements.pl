@@ -1,5 +1,6 @@
-# Bulk insert: what else a transaction may do with its rows in waiting.  It searches and inserts by turns, renames, drops, cascades, keeps
-# materialized views.  Each case ends with the checker, and with a scan of the whole index against a count of the table.
+# Bulk insert: what else a transaction may do with its rows in waiting.  It searches and inserts by
+# turns, renames, drops, cascades, keeps materialized views.  Each case ends with the checker, and
+# with a scan of the whole index against a count of the table.
 
 use strict;
 use warnings;
@@ -13,8 +14,8 @@ use Test::More;
 seed_from_env();
 my $node = bulk_node('statements', 'autovacuum = off', 'max_parallel_maintenance_workers = 1');
 
-# Statements that search and insert by turns: a trigger that asks for the nearest row of each, an INSERT from the table itself, a loop over
-# a cursor, a deferred trigger that searches, first when it is told to and then at commit.
+# Statements that search and insert by turns: a trigger that asks for the nearest row of each, an INSERT from the table
+# itself, a loop over a cursor, a deferred trigger that searches, first when it is told to and then at commit.
 run(fresh('asked') . 'CREATE FUNCTION not_near() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE d float8; BEGIN
 		SELECT v <-> new.v INTO d FROM asked ORDER BY v <-> new.v LIMIT 1;
 		IF d = 0 THEN RETURN NULL; END IF; RETURN new; END $$;
@@ -56,7 +57,8 @@ is(run('BEGIN; INSERT INTO parents SELECT generate_series(2001, 2900);' . rows('
 	SELECT count(*) FROM phnsw_index_info(\'kids_v\'); ROLLBACK TO a; DELETE FROM parents WHERE id BETWEEN 2001 AND 2100; COMMIT'), 1, 'a flush');
 complete('kids', 1400, 'rows that a cascade had deleted when they were flushed');
 
-# Rows that are not indexed, zero vectors under cosine, between copies of rows, which share a node: each still has its own vector.
+# Rows that are not indexed, zero vectors under cosine, between copies of rows,
+# which share a node: each still has its own vector.
 run('CREATE TABLE mixed (id int, v vector(8));' . prefill('mixed') . "CREATE INDEX mixed_v ON mixed USING phnsw (v vector_cosine_ops); BEGIN;
 	INSERT INTO mixed SELECT 3 * i + k, CASE k WHEN 0 THEN '[0,0,0,0,0,0,0,0]' ELSE x.v END
 	FROM generate_series(1, 300) i CROSS JOIN LATERAL (SELECT $random AS v) x CROSS JOIN generate_series(0, 2) k ORDER BY 1; COMMIT");

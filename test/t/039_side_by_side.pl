@@ -1,11 +1,13 @@
-# Merges beside everything else: sessions whose statements of some hundred rows, and COPY, are merged or not; single rows, updates that are
-# HOT, that leave the vector alone or change it, deletes, rollbacks, savepoints; beside them vacuum without a pause, indexes that are built or built
-# anew without a lock, scans that compare index and table; and now and then a session that works is told to end, or to cancel.  Then the
-# server stops without a checkpoint.  Many of them stop for some milliseconds at one of the points of testpoint.c: races that take
-# minutes to turn up otherwise, such as two claims of one slot, come in seconds.
+# Merges beside everything else: sessions whose statements of some hundred rows, and COPY, are merged or not;
+# single rows, updates that are HOT, that leave the vector alone or change it, deletes, rollbacks, savepoints;
+# beside them vacuum without a pause, indexes that are built or built anew without a lock, scans that compare
+# index and table; and now and then a session that works is told to end, or to cancel.  Then the server stops
+# without a checkpoint.  Many of them stop for some milliseconds at one of the points of testpoint.c: races that
+# take minutes to turn up otherwise, such as two claims of one slot, come in seconds.
 #
-# After each round every row of the table is in each index, by the checker and by a scan to its end, once; and searches find what is near.
-# Nobody gets an error but those who were told to end.  What 031 has and this does not: a model that knows what the table should be.
+# After each round every row of the table is in each index, by the checker and by a scan to its end,
+# once; and searches find what is near.  Nobody gets an error but those who were told to end.  What 031
+# has and this does not: a model that knows what the table should be.
 #
 # Three times PHNSW_SIDE_SECONDS (default 4) and what the looking takes.
 

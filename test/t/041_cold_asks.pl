@@ -1,5 +1,6 @@
-# What is asked of the disk before it is waited for, as a preloaded shim sees it (disk_shim.c): in a cold cache the index's blocks are asked
-# for some hops ahead, the table's pages while the search goes on, and hardly anything twice or in vain.
+# What is asked of the disk before it is waited for, as a preloaded shim sees it
+# (disk_shim.c): in a cold cache the index's blocks are asked for some hops ahead, the table's
+# pages while the search goes on, and hardly anything twice or in vain.
 
 use strict;
 use warnings;
@@ -84,7 +85,8 @@ cmp_ok($unasked, '<', $reads / 10, "a page that is read has been asked for: but 
 my ($cold, $cold_answers) = asked('SELECT 1');
 is($cold_answers =~ s/^1\n//r, $answers =~ s/^\d+\n//r, 'the same answers');
 
-# Between a query's first ask for the table's pages and its first read of them the search goes on: blocks of the index are read.
+# Between a query's first ask for the table's pages and its first read of them
+# the search goes on: blocks of the index are read.
 my ($early, $asked_row, $searched) = (0, 0, 0);
 foreach my $call (@$cold)
 {
@@ -100,7 +102,8 @@ foreach my $call (@$cold)
 }
 cmp_ok($early, '>', 10, "rows are asked for before the search has ended: in $early queries");
 
-# A block of the index is asked for once until it is read, and some of them hops before: others are read, and asked for, meanwhile.
+# A block of the index is asked for once until it is read, and some of them hops
+# before: others are read, and asked for, meanwhile.
 my %wave;
 my $waves = 0;
 my $reading = 1;

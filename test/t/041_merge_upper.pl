@@ -1,8 +1,9 @@
-# The links of a merge's new nodes above level 0 are looked for while the core's threads search level 0 (find_upper() in batch_merge.c).  What
-# ends that search by itself, a damaged list of an upper level, a cancel, a timeout, the end of the session, ends the threads as well, and
-# leaves the index as it was and the rows where they were: the statement that comes next, or the next session, brings them in.  And what others do to
-# the index meanwhile, so that it is another one when the links are written: it grows by more than a copy has room for, gets higher
-# levels, loses nodes that were found.  Each case ends with the checker and a scan of the whole index.
+# The links of a merge's new nodes above level 0 are looked for while the core's threads search level 0 (find_upper() in
+# batch_merge.c).  What ends that search by itself, a damaged list of an upper level, a cancel, a timeout, the end of
+# the session, ends the threads as well, and leaves the index as it was and the rows where they were: the statement that
+# comes next, or the next session, brings them in.  And what others do to the index meanwhile, so that it is another one
+# when the links are written: it grows by more than a copy has room for, gets higher levels, loses nodes that were
+# found.  Each case ends with the checker and a scan of the whole index.
 
 use strict;
 use warnings;
@@ -21,7 +22,8 @@ use constant { BLOCK => 8192, HEADER => 24, META_AUX_BYTES => 72, OPAQUE_KIND =>
 seed_from_env();
 my $node = bulk_node('upper', 'autovacuum = off', 'phnsw.merge_threshold = 1', 'max_parallel_maintenance_workers = 3', 'ignore_checksum_failure = on');
 
-# Fewer rows than one for a hundred nodes, a quarter of them of higher levels; wide searches, so that threads are at work for a while.
+# Fewer rows than one for a hundred nodes, a quarter of them of higher levels; wide
+# searches, so that threads are at work for a while.
 my ($nodes, $rows) = (20000, 180);
 my $next = 0;
 
@@ -137,7 +139,8 @@ note(sprintf 'a statement takes %.3f s', $took);
 my $cancelled = 0;
 foreach my $round (1 .. 16)
 {
-	# A timeout of the flush alone, at any moment of it; the same session goes on, with a copy of the graph that is kept or not.
+	# A timeout of the flush alone, at any moment of it; the same session goes on,
+	# with a copy of the graph that is kept or not.
 	my $moment = 1 + int(rand($took * 1000));
 	my $error = told($s, 'BEGIN;' . more('t', $rows) . "SAVEPOINT a; SET LOCAL statement_timeout = $moment; SELECT count(*) FROM phnsw_index_info('t_v')");
 
@@ -169,8 +172,8 @@ complete('t', $there, 'after sessions that were told to end');
 
 # ---- others, meanwhile ------------------------------------------------------------------------------------------------------
 
-# Nodes of the copy that is kept are few, so it has hardly room for more pages.  A merge stops between its copy and its threads.  What a vacuum
-# shall remove meanwhile has gone before the merge's transaction began.
+# Nodes of the copy that is kept are few, so it has hardly room for more pages.  A merge stops between its copy and its
+# threads.  What a vacuum shall remove meanwhile has gone before the merge's transaction began.
 foreach my $case ([ 'grown', '', rows('meanwhile', 10001, 14000) ],
 	[ 'gone', 'DELETE FROM meanwhile WHERE id % 2 = 0', 'VACUUM meanwhile;' ],
 	[ 'gone and others', 'DELETE FROM meanwhile WHERE id % 3 <> 0', 'VACUUM meanwhile;' . rows('meanwhile', 20001, 23000) ],
@@ -198,9 +201,9 @@ foreach my $case ([ 'grown', '', rows('meanwhile', 10001, 14000) ],
 
 # ---- levels -----------------------------------------------------------------------------------------------------------------
 
-# A row's place in the table draws its node's level: merges, of many rows and of few, make the nodes that single inserts make, so that there are as
-# many on each level, as many lists above level 0, and the entry point is as high, or hardly less: a node that has no room for a link to the one
-# before does not become it.
+# A row's place in the table draws its node's level: merges, of many rows and of few, make the nodes that single inserts
+# make, so that there are as many on each level, as many lists above level 0, and the entry point is as high, or hardly
+# less: a node that has no room for a link to the one before does not become it.
 run("CREATE TABLE source AS SELECT i AS id, $random AS v FROM generate_series(1, 4000) i");
 foreach my $way ([ 'single', 2147483647 ], [ 'merged', 1 ])
 {

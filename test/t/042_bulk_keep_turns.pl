@@ -1,5 +1,6 @@
-# Merges of one session into several indexes in turn, of different dimensions and options, with savepoints that are rolled back, vacuums,
-# rebuilds and truncations between them: the copy that is kept is of one index, the last (batch_keep.c), and must not be taken for another's.
+# Merges of one session into several indexes in turn, of different dimensions and options, with savepoints
+# that are rolled back, vacuums, rebuilds and truncations between them: the copy that is kept is of one
+# index, the last (batch_keep.c), and must not be taken for another's.
 
 use strict;
 use warnings;
@@ -28,7 +29,8 @@ sub rows
 	return 'INSERT INTO t SELECT i, ' . join(', ', @vectors) . ' FROM generate_series(' . ($next - $n + 1) . ", $next) i;";
 }
 
-# Two indexes of one column, one of which has hardly a node above level 0; one index whose searches are as wide as can be.
+# Two indexes of one column, one of which has hardly a node above level 0;
+# one index whose searches are as wide as can be.
 run('CREATE TABLE t (id int, ' . join(', ', map { "$_ vector($dims{$_})" } sort keys %dims) . ');' . rows(1500)
 	. 'CREATE INDEX t_a ON t USING phnsw (a); CREATE INDEX t_a2 ON t USING phnsw (a) WITH (m = 100, ef_construction = 200);
 	CREATE INDEX t_b ON t USING phnsw (b vector_cosine_ops) WITH (m = 4, ef_construction = 1000);

@@ -1,5 +1,6 @@
-# A merge into an index that others lengthen between its copy of level 0 and its second look at the pages, by more than the array of kept pages has room
-# for: it looks at the pages that it has copied, and at no entry behind the array, which ends at a page without access (memory_shim.c).
+# A merge into an index that others lengthen between its copy of level 0 and its second look at the pages, by
+# more than the array of kept pages has room for: it looks at the pages that it has copied, and at no entry
+# behind the array, which ends at a page without access (memory_shim.c).
 
 use strict;
 use warnings;
@@ -25,7 +26,8 @@ sub wide
 		. "FROM generate_series($first, $last) i;";
 }
 
-# Seven nodes on a page, so that the array is a piece of its own; half of the nodes have upper lists, which lead to the new ones.
+# Seven nodes on a page, so that the array is a piece of its own; half of the
+# nodes have upper lists, which lead to the new ones.
 run('CREATE TABLE t (id int, v vector(1000));' . wide(1, 3600) . "SET maintenance_work_mem = '256MB'; CREATE INDEX t_v ON t USING phnsw (v) WITH (m = 2, ef_construction = 40)");
 my $pages = run(q{SELECT node_pages FROM phnsw_index_info('t_v')});
 cmp_ok($pages, '>', 512, "$pages pages of nodes");

@@ -1,6 +1,6 @@
-# Indexes on halfvec: built, filled one row at a time, by statements of many rows and in one go, updated, vacuumed, crashed.  Every bound is
-# compared with the distance (phnsw.check_bounds); recall is measured against distances of halves; values in line (100 dimensions), out of
-# line (1,500) and compressed.
+# Indexes on halfvec: built, filled one row at a time, by statements of many rows and in one go, updated, vacuumed,
+# crashed.  Every bound is compared with the distance (phnsw.check_bounds); recall is measured against distances of
+# halves; values in line (100 dimensions), out of line (1,500) and compressed.
 
 use strict;
 use warnings;

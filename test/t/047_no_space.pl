@@ -1,7 +1,8 @@
-# The index's file cannot grow in the midst of a flush, as on a full disk: a limit of the kernel on the size of the session's files ends it
-# while a merge writes nodes, at COMMIT or in a savepoint.  The statement fails with that error, what was written stays harmless, the
-# transaction says when it cannot go on, and the next one can, or this one when all of those rows have been rolled back.  The limit is for WAL segments, too: the index is larger than one (16 MB), a
-# page a node.
+# The index's file cannot grow in the midst of a flush, as on a full disk: a limit of the kernel on the
+# size of the session's files ends it while a merge writes nodes, at COMMIT or in a savepoint.  The
+# statement fails with that error, what was written stays harmless, the transaction says when it cannot go
+# on, and the next one can, or this one when all of those rows have been rolled back.  The limit is for
+# WAL segments, too: the index is larger than one (16 MB), a page a node.
 
 use strict;
 use warnings;

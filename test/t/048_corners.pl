@@ -1,7 +1,8 @@
-# Bulk insert: corners of a transaction with rows in waiting that need several sessions, or a session that stops in the midst of a flush
-# (sql/corners.sql: those that need one).  It is cancelled there, times out idle, exports its snapshot; others detach, attach, move and rewrite
-# its table; another library inserts when it commits.  Each with an empty index, whose rows are built, and with one that has nodes, whose rows
-# are merged.  Afterwards the checker passes, and a scan of the index finds exactly the rows of the table.
+# Bulk insert: corners of a transaction with rows in waiting that need several sessions, or a session that stops in
+# the midst of a flush (sql/corners.sql: those that need one).  It is cancelled there, times out idle, exports its
+# snapshot; others detach, attach, move and rewrite its table; another library inserts when it commits.  Each with
+# an empty index, whose rows are built, and with one that has nodes, whose rows are merged.  Afterwards the checker
+# passes, and a scan of the index finds exactly the rows of the table.
 
 use strict;
 use warnings;
@@ -75,9 +76,10 @@ sub entries
 my $s = open_session();
 my $other = open_session();
 
-# A cancel that comes while a row, or a merge, is half written waits until it is known what is in the index, and takes effect then: the savepoint
-# around the flush is rolled back, every row is there, once, and the transaction goes on.  `undo`: the rows that were to be flushed
-# are rolled back as well, and what comes instead of them must not be taken for them.
+# A cancel that comes while a row, or a merge, is half written waits until it is known what is in the
+# index, and takes effect then: the savepoint around the flush is rolled back, every row is there,
+# once, and the transaction goes on.  `undo`: the rows that were to be flushed are rolled back as
+# well, and what comes instead of them must not be taken for them.
 foreach my $case ([ 'row_by_row', 0, 'insert-planned 10', 40 ], [ 'merged', 1, 'merge-written', 100 ], [ 'undone', 0, 'insert-planned 30', 40, 'undo' ], [ 'merge_undone', 1, 'merge-written', 100, 'undo' ])
 {
 	my ($table, $filled, $point, $n, $undo) = @$case;
@@ -98,8 +100,8 @@ foreach my $case ([ 'row_by_row', 0, 'insert-planned 10', 40 ], [ 'merged', 1, '
 	is(run("SELECT count(DISTINCT id) FROM $table"), ($filled ? 400 : 0) + ($undo ? 20 + $n : $n), "$table: each row once");
 }
 
-# Rows of the file that a merge has read before it was cancelled are not those that are there after a rollback: 6,553 rows of 40 bytes are what a
-# quarter of 1 MB holds, and the file is read 204 at a time.
+# Rows of the file that a merge has read before it was cancelled are not those that are there after a rollback: 6,553
+# rows of 40 bytes are what a quarter of 1 MB holds, and the file is read 204 at a time.
 make('filed', 1);
 $other->query_safe("SELECT pg_advisory_lock($lock)");
 $s->query_safe('BEGIN;' . rows('filed', 1, 20) . "SET LOCAL maintenance_work_mem = '1MB';" . rows('filed', 21, 6600) . 'SAVEPOINT a;' . rows('filed', 6601, 6900)
@@ -114,7 +116,8 @@ $s->query_safe('ROLLBACK TO a;' . rows('filed', 10001, 10300) . "SET LOCAL maint
 complete('filed', 7300, 'filed');
 entries('filed', 7300, 'filed');
 
-# Rows of a savepoint that is rolled back are taken out at once: the index has no entry of them when the others have come.
+# Rows of a savepoint that is rolled back are taken out at once: the index
+# has no entry of them when the others have come.
 foreach my $filled (0, 1)
 {
 	my $table = "aborted$filled";
@@ -140,8 +143,8 @@ run(rows($_, 1, 400)) foreach 'idle0', 'idle1';
 complete('idle0', 400, 'idle, built');
 complete('idle1', 800, 'idle, merged');
 
-# Readers with the snapshot of a session whose rows wait, and with older ones: they do not see the rows, before COMMIT or after.  Nor does the
-# session itself, where its cursor is older.
+# Readers with the snapshot of a session whose rows wait, and with older ones: they do not see the rows, before
+# COMMIT or after.  Nor does the session itself, where its cursor is older.
 foreach my $filled (0, 1)
 {
 	my $table = "seen$filled";

@@ -1,7 +1,7 @@
-# Bulk insert by logical replication: the rows of a large transaction that is streamed while it is in progress, in a file or (from PostgreSQL 16
-# on) by a parallel worker, with savepoints that are rolled back; of one that is prepared, across a restart; of a trigger on the subscriber.
-# Afterwards the subscriber's checker passes, and scans of its indexes, one that was empty and one that had nodes, find exactly
-# the publisher's rows.
+# Bulk insert by logical replication: the rows of a large transaction that is streamed while it is in progress, in a
+# file or (from PostgreSQL 16 on) by a parallel worker, with savepoints that are rolled back; of one that is prepared,
+# across a restart; of a trigger on the subscriber.  Afterwards the subscriber's checker passes, and scans of its
+# indexes, one that was empty and one that had nodes, find exactly the publisher's rows.
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
-# phnsw_check on a standby that is promoted meanwhile.  What others write from then on is no damage, though nothing has been replayed:
-# a row that comes between the look at the index and that at the table is not missing, an aux record is not on the free list and in use.
+# phnsw_check on a standby that is promoted meanwhile.  What others write from then on is no damage,
+# though nothing has been replayed: a row that comes between the look at the index and that at the table
+# is not missing, an aux record is not on the free list and in use.
 
 use strict;
 use warnings;

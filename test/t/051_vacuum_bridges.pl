@@ -1,5 +1,5 @@
-# A vacuum that links lost nodes again cuts nobody else off.  Small lists, and clusters of rows that nearly equal each other: what gives way
-# to a lost node in a full list is the farthest entry, often the one way to another cluster.
+# A vacuum that links lost nodes again cuts nobody else off.  Small lists, and clusters of rows that nearly equal each
+# other: what gives way to a lost node in a full list is the farthest entry, often the one way to another cluster.
 
 use strict;
 use warnings;

@@ -1,6 +1,7 @@
-# sql/vector: extension vector, pgvector's names for phnsw.  A user who is no superuser creates it, makes indexes USING hnsw and uses them as any
-# index of phnsw's, beside one: the same answers, functions, statistics, bulk inserts, maintenance.  Then dumps, dropping, schemas, hnsw.ef_search,
-# and that nothing is installed over pgvector.  Where pgvector is there is nothing to test.
+# sql/vector: extension vector, pgvector's names for phnsw.  A user who is no superuser creates it, makes
+# indexes USING hnsw and uses them as any index of phnsw's, beside one: the same answers, functions,
+# statistics, bulk inserts, maintenance.  Then dumps, dropping, schemas, hnsw.ef_search, and that nothing is
+# installed over pgvector.  Where pgvector is there is nothing to test.
 
 use strict;
 use warnings;
@@ -223,7 +224,8 @@ run('DROP EXTENSION vector CASCADE; CREATE INDEX ON t USING phnsw (v)');
 
 # ---- schemas -----------------------------------------------------------------------------------------------------------------
 
-# In its own schema, an owner puts what looks like phnsw's; phnsw is elsewhere.  What is created with a superuser's rights is phnsw's all the same.
+# In its own schema, an owner puts what looks like phnsw's; phnsw is elsewhere.  What is
+# created with a superuser's rights is phnsw's all the same.
 $node->safe_psql('postgres', 'CREATE DATABASE schemas TEMPLATE template0 OWNER app');
 $database = 'schemas';
 run(q{CREATE SCHEMA x; CREATE EXTENSION phnsw SCHEMA x; CREATE SCHEMA mine; CREATE DOMAIN mine.vector AS text; CREATE DOMAIN mine.halfvec AS text;

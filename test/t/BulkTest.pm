@@ -1,7 +1,7 @@
 # BulkTest: tables, rows and the final comparison of the tests of bulk insert (010 to 012, 020 to 024, 039 to 041, 043).
 #
-# With PHNSW_TEST_FILLED in the environment the indexes have so many nodes before anything else happens, and every row that can
-# be merged is: the same tests then are those of the merge.
+# With PHNSW_TEST_FILLED in the environment the indexes have so many nodes before anything else happens, and every
+# row that can be merged is: the same tests then are those of the merge.
 
 package BulkTest;
 
@@ -76,7 +76,8 @@ sub fresh
 	return "CREATE TABLE $table (id int, v vector(8));" . prefill($table) . "CREATE INDEX ${table}_v ON $table USING phnsw (v);";
 }
 
-# The table has as many rows as expected, the index returns each of them, and the nearest are those of a sequential scan.
+# The table has as many rows as expected, the index returns each of them,
+# and the nearest are those of a sequential scan.
 sub complete
 {
 	my ($table, $expected, $what, $where) = @_;

@@ -1,4 +1,5 @@
-# MemoryShim: a server whose allocations fail or are fenced, or whose memory is slow, when a test says so (memory_shim.c).
+# MemoryShim: a server whose allocations fail or are fenced, or whose memory
+# is slow, when a test says so (memory_shim.c).
 
 package MemoryShim;
 
@@ -32,8 +33,9 @@ sub shim_node
 	return $make->();
 }
 
-# From now on, in that process: `left` allocations succeed, then one fails (`everyone`: PostgreSQL's count as well); pieces of memory
-# take `slow_us` longer; PostgreSQL's pieces of so many bytes and more have a `fence`.  Process 0: nothing more happens.
+# From now on, in that process: `left` allocations succeed, then one fails (`everyone`:
+# PostgreSQL's count as well); pieces of memory take `slow_us` longer; PostgreSQL's pieces of so
+# many bytes and more have a `fence`.  Process 0: nothing more happens.
 sub shim
 {
 	my ($pid, %how) = @_;

@@ -20,9 +20,9 @@ our @EXPORT = qw(new_node load_words random_vectors_sql check_index count_throug
 
 my $top = abs_path(dirname(__FILE__) . '/../..');
 
-# A started node with the extension; settings are lines of postgresql.conf.  Speed of the disk does not matter here, so
-# fsync stays off as the framework has it.  Plans with a scan type that is disabled are dear enough on paper to be compiled, which takes
-# longer than they do.
+# A started node with the extension; settings are lines of postgresql.conf.  Speed of the disk does not
+# matter here, so fsync stays off as the framework has it.  Plans with a scan type that is disabled are dear
+# enough on paper to be compiled, which takes longer than they do.
 sub new_node
 {
 	my ($name, @settings) = @_;
@@ -84,8 +84,8 @@ sub count_through_index
 	return $node->safe_psql('postgres', "$set SELECT count(*) FROM ($sql OFFSET 0) all_rows");
 }
 
-# recall@10 of the index on $table for the first $n rows of table queries.  An answer is right when it is no farther than
-# the tenth exact one.  Asserts that the plan uses an index.
+# recall@10 of the index on $table for the first $n rows of table queries.  An answer is right when it is no
+# farther than the tenth exact one.  Asserts that the plan uses an index.
 sub recall
 {
 	my ($node, $table, $operator, $n) = @_;
@@ -118,8 +118,8 @@ sub seed_from_env
 	return $seed;
 }
 
-# A line per block with a hash of what must be the same: all but the checksum; unless $with_lsn, for comparing two builds
-# rather than two servers, also without the LSN and the meta page's random build_id.
+# A line per block with a hash of what must be the same: all but the checksum; unless $with_lsn, for comparing two
+# builds rather than two servers, also without the LSN and the meta page's random build_id.
 sub index_pages
 {
 	my ($node, $index, $with_lsn) = @_;
@@ -155,9 +155,9 @@ sub same_pages
 	return;
 }
 
-# Whether the server takes connections, after the death of backend $killed if there is one: until the postmaster has taken notice, it
-# goes on as if nothing had happened.  Not by $node->psql(), which dies of a broken pipe when psql gives up before it has
-# read its input.
+# Whether the server takes connections, after the death of backend $killed if there is one: until the
+# postmaster has taken notice, it goes on as if nothing had happened.  Not by $node->psql(), which dies of
+# a broken pipe when psql gives up before it has read its input.
 sub server_answers
 {
 	my ($node, $killed) = @_;

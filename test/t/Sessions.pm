@@ -14,7 +14,8 @@ our @EXPORT = qw(session complaints end_sessions whole_index compare_rows recall
 
 my $scripts = 0;
 
-# A session that runs the script $sql in its own time, up to its first error.  Nobody feeds it or listens, so all goes through files.
+# A session that runs the script $sql in its own time, up to its first error.
+# Nobody feeds it or listens, so all goes through files.
 sub session
 {
 	my ($node, $name, $sql) = @_;
@@ -58,8 +59,8 @@ sub whole_index
 	return 'SET enable_seqscan = off; SET enable_sort = off; SET phnsw.iterative_scan = relaxed_order;';
 }
 
-# In one snapshot: rows that a search returns are rows of the table, and each comes once; all rows by index are all rows of the table.
-# $columns tell a row from its other versions; the first is its number.
+# In one snapshot: rows that a search returns are rows of the table, and each comes once; all rows by index are all rows
+# of the table.  $columns tell a row from its other versions; the first is its number.
 sub compare_rows
 {
 	my ($table, $columns, $operator, $near, $from) = @_;

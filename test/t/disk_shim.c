@@ -2,8 +2,8 @@
  * disk_shim.c
  *    Preloaded into a server by 041_cold_asks.pl: writes down what is asked of the disk ahead, and what is read.
  *
- * To the file that PHNSW_DISK_LOG names, a line for each call about whole pages of 8 kB: the process, "ask" or "read", the file's inode,
- * the block.
+ * To the file that PHNSW_DISK_LOG names, a line for each call about whole pages of 8 kB: the
+ * process, "ask" or "read", the file's inode, the block.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,7 +30,8 @@ note(const char *what, int fd, off_t offset, off_t bytes)
 		for (off_t at = offset; at < offset + bytes; at += PAGE)
 		{
 			char		line[80];
-			int			n = snprintf(line, sizeof(line), "%d %s %lu %ld\n", getpid(), what, (unsigned long) file.st_ino, (long) (at / PAGE));
+			int			n = snprintf(line, sizeof(line), "%d %s %lu %ld\n", getpid(), what, (unsigned long) file.st_ino,
+									 (long) (at / PAGE));
 
 			if (write(log, line, (size_t) n) != n)
 				abort();

@@ -1,9 +1,10 @@
 /*
  * late_rows.c
- *    Loaded by 048_corners.pl: a library that runs a statement of its own before a transaction commits or is prepared, as others may.
+ *    Loaded by 048_corners.pl: a library that runs a statement of its own before a
+ *    transaction commits or is prepared, as others may.
  *
- * PostgreSQL calls the callback of the library that came last first, so one that is loaded before phnsw inserts when phnsw has flushed, one
- * that is loaded behind it before that.
+ * PostgreSQL calls the callback of the library that came last first, so one that is loaded before phnsw inserts
+ * when phnsw has flushed, one that is loaded behind it before that.
  */
 #include "postgres.h"
 

@@ -1,12 +1,14 @@
 /*
  * memory_shim.c
- *    Preloaded into a server by tests (MemoryShim.pm): an allocation fails, memory is slow, or ends where nobody may go on.
+ *    Preloaded into a server by tests (MemoryShim.pm): an allocation fails,
+ *    memory is slow, or ends where nobody may go on.
  *
- * The file that PHNSW_MEMORY_SHIM names holds 8-byte integers, most of which the test writes: see Control.  Counted are calls of malloc()
- * and its like, mmap() and pthread_create() by phnsw.so and the C++ library, which is what the core allocates; if wanted, PostgreSQL's
- * as well.  Slow memory is dear memory to the core (arena.cpp): mprotect() comes before each piece that it clears, and takes that much
- * longer, and each look at a thread's clock finds as much more processor time used.  Fenced is what PostgreSQL's main thread allocates in
- * large pieces: who reads or writes behind one gets a signal.
+ * The file that PHNSW_MEMORY_SHIM names holds 8-byte integers, most of which the test writes: see Control.
+ * Counted are calls of malloc() and its like, mmap() and pthread_create() by phnsw.so and the C++ library,
+ * which is what the core allocates; if wanted, PostgreSQL's as well.  Slow memory is dear memory to the core
+ * (arena.cpp): mprotect() comes before each piece that it clears, and takes that much longer, and each look
+ * at a thread's clock finds as much more processor time used.  Fenced is what PostgreSQL's main thread
+ * allocates in large pieces: who reads or writes behind one gets a signal.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -57,7 +59,8 @@ is_server(const void *caller)
 {
 	Dl_info		info;
 
-	return dladdr(caller, &info) != 0 && strstr(info.dli_fname, "postgres") != NULL && strstr(info.dli_fname, ".so") == NULL;
+	return dladdr(caller, &info) != 0 && strstr(info.dli_fname, "postgres") != NULL &&
+		strstr(info.dli_fname, ".so") == NULL;
 }
 
 static int
@@ -96,7 +99,8 @@ fence_of(const void *memory)
 {
 	for (int i = 0; atomic_load(&n_fences) > 0 && i < FENCES; i++)
 	{
-		if (fences[i].end != NULL && (const char *) memory < fences[i].end && (const char *) memory >= fences[i].end - fences[i].mapped)
+		if (fences[i].end != NULL && (const char *) memory < fences[i].end &&
+			(const char *) memory >= fences[i].end - fences[i].mapped)
 			return i;
 	}
 	return -1;
@@ -110,13 +114,15 @@ fenced(size_t size, const void *caller)
 	size_t		mapped = (bytes + PAGE - 1) / PAGE * PAGE;
 	char	   *start;
 
-	if (!is_watched() || atomic_load(&control->fence) <= 0 || size < (size_t) atomic_load(&control->fence) || !is_server(caller))
+	if (!is_watched() || atomic_load(&control->fence) <= 0 || size < (size_t) atomic_load(&control->fence) ||
+		!is_server(caller))
 		return NULL;
 	for (int i = 0; i < FENCES; i++)
 	{
 		if (fences[i].end != NULL)
 			continue;
-		start = (char *) syscall(SYS_mmap, NULL, mapped + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		start = (char *) syscall(SYS_mmap, NULL, mapped + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+								 0);
 		if (start == (char *) MAP_FAILED)
 			return NULL;
 		syscall(SYS_mprotect, start + mapped, PAGE, PROT_NONE);

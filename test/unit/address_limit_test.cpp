@@ -1,5 +1,5 @@
-// A process with few addresses (ulimit -v): a build and merges reserve no more than there are, a kept copy leaves others some,
-// and where a merge has none it says so and the next one works.
+// A process with few addresses (ulimit -v): a build and merges reserve no more than there are, a kept copy leaves
+// others some, and where a merge has none it says so and the next one works.
 #include <sys/resource.h>
 
 #include "merge_harness.hpp"

@@ -302,7 +302,7 @@ class ArenaIndex {
       }
       const float distance = phnsw_codec_distance(codec_, slot(owner), slot(fresh));
       const std::uint32_t victim = phnsw::backlink_victim(distance, from_owner.data(), from_fresh.data(),
-                                                         static_cast<std::uint32_t>(list.size()));
+                                                          static_cast<std::uint32_t>(list.size()));
       if (victim == list.size()) return;
       list[victim] = fresh;
     }

@@ -95,7 +95,8 @@ TEST(Arena, ReportsWhatTheSourceRefuses) {
   EXPECT_TRUE(array.allocate(arena, 1).ok());
 }
 
-// Warm pieces are the budget's, reach whatever grows next, read as zero, and stay where they were put when the rest is given back.
+// Warm pieces are the budget's, reach whatever grows next, read as zero, and stay
+// where they were put when the rest is given back.
 TEST(Arena, WarmPiecesGoToTheSpanThatGrows) {
   FileSource source;
   Workers workers;
@@ -118,7 +119,8 @@ TEST(Arena, WarmPiecesGoToTheSpanThatGrows) {
   EXPECT_EQ(b.data(), begin);
   EXPECT_EQ(arena.warm_bytes(), 2 * Arena::kPiece);
   EXPECT_EQ(std::count(begin, begin + Arena::kPiece, 'b'), static_cast<std::ptrdiff_t>(Arena::kPiece));
-  EXPECT_EQ(std::count(begin + Arena::kPiece, begin + 3 * Arena::kPiece, 0), static_cast<std::ptrdiff_t>(2 * Arena::kPiece));
+  EXPECT_EQ(std::count(begin + Arena::kPiece, begin + 3 * Arena::kPiece, 0),
+            static_cast<std::ptrdiff_t>(2 * Arena::kPiece));
 
   // What is warm, then what the budget leaves (nothing), then the file.
   ASSERT_TRUE(c.allocate(arena, 3 * Arena::kPiece).ok());
@@ -129,7 +131,8 @@ TEST(Arena, WarmPiecesGoToTheSpanThatGrows) {
   EXPECT_EQ(std::count(c.data(), c.data() + c.size(), 'c'), static_cast<std::ptrdiff_t>(c.size()));
 }
 
-// Where clearing a piece takes long, every thread clears two at once from then on, as long as the budget has room for all of them.
+// Where clearing a piece takes long, every thread clears two at once from then
+// on, as long as the budget has room for all of them.
 TEST(Arena, WarmsDearPiecesByTheTeam) {
   FileSource source;
   Workers workers(2);
@@ -145,8 +148,8 @@ TEST(Arena, WarmsDearPiecesByTheTeam) {
   EXPECT_EQ(std::count(a.data(), a.data() + a.size(), 0), static_cast<std::ptrdiff_t>(a.size()));
 }
 
-// What a span leaves goes to the next ones, before what is warm and piece by piece, with what stood there; a span that has a part of the
-// file leaves nothing.
+// What a span leaves goes to the next ones, before what is warm and piece by piece, with what stood
+// there; a span that has a part of the file leaves nothing.
 TEST(Arena, WhatASpanLeavesGoesToOthers) {
   FileSource source;
   Workers workers;
@@ -185,8 +188,8 @@ TEST(Arena, WhatASpanLeavesGoesToOthers) {
   EXPECT_EQ(arena.warm_bytes(), 0u);
 }
 
-// A span that becomes smaller keeps what its first bytes were, however it got its memory; others get the rest, and the arena
-// ends with nothing of it mapped twice.
+// A span that becomes smaller keeps what its first bytes were, however it got its memory; others get
+// the rest, and the arena ends with nothing of it mapped twice.
 TEST(Arena, WhatASpanShrinksByGoesToOthers) {
   FileSource source;
   Workers workers;
@@ -263,10 +266,12 @@ TEST(Arena, TouchesPages) {
     ArenaArray<char> &array;
     Status status;
   } lead{team, array, {}};
-  team.lead([](void *context) {
-    Lead &own = *static_cast<Lead *>(context);
-    own.status = Arena::touch(own.team, own.array.data() + Arena::kPiece, 5 * Arena::kPiece + kPage + 1);
-  }, &lead);
+  team.lead(
+      [](void *context) {
+        Lead &own = *static_cast<Lead *>(context);
+        own.status = Arena::touch(own.team, own.array.data() + Arena::kPiece, 5 * Arena::kPiece + kPage + 1);
+      },
+      &lead);
   ASSERT_TRUE(lead.status.ok());
   for (std::size_t at = 0; at < array.size(); at++) {
     const bool touched = at % kPage == 0 && at >= Arena::kPiece && at < 6 * Arena::kPiece + 2 * kPage;

@@ -1,5 +1,5 @@
-// Harness of the bulk build's tests: synthetic rows, a backend's side of the C interface (with a spill file), the index as
-// page images, and a validation of every page.
+// Harness of the bulk build's tests: synthetic rows, a backend's side of the C interface (with a spill
+// file), the index as page images, and a validation of every page.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -47,7 +47,8 @@ inline Dataset clustered(std::size_t rows, std::uint32_t dims, unsigned seed, st
 }
 
 inline phnsw_tid tid_of_row(std::size_t row) {
-  return {static_cast<std::uint16_t>(row >> 24), static_cast<std::uint16_t>(row >> 8), static_cast<std::uint16_t>((row & 255) + 1)};
+  return {static_cast<std::uint16_t>(row >> 24), static_cast<std::uint16_t>(row >> 8),
+          static_cast<std::uint16_t>((row & 255) + 1)};
 }
 inline std::size_t row_of_tid(phnsw_tid tid) {
   return (std::size_t{tid.block_hi} << 24) + (std::size_t{tid.block_lo} << 8) + tid.offset - 1u;
@@ -126,7 +127,8 @@ class Driver {
     ASSERT_NE(file, nullptr);
     const std::vector<char> zeros(1 << 20);
     for (std::uint64_t at = spill_bytes; at < progress.spill_bytes; at += zeros.size()) {
-      ASSERT_EQ(pwrite(fileno(file), zeros.data(), zeros.size(), static_cast<off_t>(at)), static_cast<ssize_t>(zeros.size()));
+      ASSERT_EQ(pwrite(fileno(file), zeros.data(), zeros.size(), static_cast<off_t>(at)),
+                static_cast<ssize_t>(zeros.size()));
     }
     spill_bytes = progress.spill_bytes;
     ASSERT_EQ(phnsw_build_map_spill(build, fileno(file), spill_bytes, &error), PHNSW_OK);
@@ -175,7 +177,8 @@ class Driver {
     for (std::uint32_t at = 0; at < index->result.total_blocks && status == PHNSW_OK; at += batch) {
       const std::uint32_t n = std::min(batch, index->result.total_blocks - at);
       status = phnsw_build_format_begin(build, at, n, index->pages.data() + std::size_t{at} * PHNSW_PAGE_BYTES, &error);
-      while (status == PHNSW_OK && (status = phnsw_build_format_wait(build, 20, &error)) == PHNSW_RUNNING) status = PHNSW_OK;
+      while (status == PHNSW_OK && (status = phnsw_build_format_wait(build, 20, &error)) == PHNSW_RUNNING)
+        status = PHNSW_OK;
     }
     index->spill_bytes = spill_bytes;
   }
@@ -207,7 +210,8 @@ inline void validate(const Index &index, std::size_t rows) {
   const std::vector<float> centre = index.centre();
   phnsw_codec *codec = nullptr;
   phnsw_error error;
-  ASSERT_EQ(phnsw_codec_create(&meta.codec, meta.centre_pages != 0 ? centre.data() : nullptr, &codec, &error), PHNSW_OK);
+  ASSERT_EQ(phnsw_codec_create(&meta.codec, meta.centre_pages != 0 ? centre.data() : nullptr, &codec, &error),
+            PHNSW_OK);
   for (std::uint32_t block = 0; block < index.result.total_blocks; block++) {
     ASSERT_EQ(index.opaque(block).page_id, PHNSW_PAGE_ID) << block;
     for (int i = 0; i < PHNSW_PAGE_HEADER; i++) ASSERT_EQ(index.pages[std::size_t{block} * PHNSW_PAGE_BYTES + i], 0);
@@ -281,8 +285,9 @@ inline void validate(const Index &index, std::size_t rows) {
     ASSERT_EQ(index.slot(meta.entry)->level, meta.entry_level);
     std::uint64_t reached = 0;
     std::uint32_t unreached = 0;
-    ASSERT_EQ(phnsw_reach_count(links.data(), counts.data(), live.data(), n, 2 * meta.codec.m, meta.entry, &reached, &unreached,
-                                &error), PHNSW_OK);
+    ASSERT_EQ(phnsw_reach_count(links.data(), counts.data(), live.data(), n, 2 * meta.codec.m, meta.entry, &reached,
+                                &unreached, &error),
+              PHNSW_OK);
     ASSERT_EQ(reached, n) << "first unreached node " << unreached;
   } else {
     ASSERT_EQ(meta.entry, PHNSW_NONE);

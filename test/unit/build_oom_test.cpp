@@ -1,5 +1,5 @@
-// A bulk build runs out of memory at each of its allocations in turn, on whatever thread (some 400; 900 rows are more than one leaf): it ends with a status,
-// no thread is left and nothing leaks (run under the address sanitizer).
+// A bulk build runs out of memory at each of its allocations in turn, on whatever thread (some 400; 900 rows are more
+// than one leaf): it ends with a status, no thread is left and nothing leaks (run under the address sanitizer).
 #include "build_harness.hpp"
 #include "failing_new.hpp"
 

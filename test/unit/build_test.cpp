@@ -1,19 +1,18 @@
 // The bulk build through its C interface: every page of every index is validated.
-#include "page_search.hpp"
-
-#include "threads.hpp"
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
 
+#include "page_search.hpp"
+#include "threads.hpp"
+
 namespace {
 
 using namespace build_test;
 
-// The same rows and seed give the same bytes for any number of threads, any cut into chunks, any hint, any memory, and whether
-// the calibration comes early or late.
+// The same rows and seed give the same bytes for any number of threads, any cut into chunks, any hint,
+// any memory, and whether the calibration comes early or late.
 void expect_deterministic(std::uint32_t dims, std::size_t rows) {
   const Dataset data = clustered(rows, dims, 1);
   phnsw_build_params params = default_params(data);
@@ -55,7 +54,8 @@ TEST(Build, CalibratesLate) {
     for (const bool meta : {meta_first, !meta_first}) {
       const std::uint32_t first = meta ? 0 : 1, n = meta ? 1 : blocks - 1;
       ASSERT_EQ(phnsw_build_format_begin(driver.build, first, n, pages.data() + std::size_t{first} * PHNSW_PAGE_BYTES,
-                                         &driver.error), PHNSW_OK);
+                                         &driver.error),
+                PHNSW_OK);
       while (phnsw_build_format_wait(driver.build, 10, &driver.error) == PHNSW_RUNNING) continue;
     }
     EXPECT_EQ(pages, early.pages);

@@ -30,7 +30,8 @@ std::vector<std::vector<std::size_t>> exact(phnsw_metric metric, const Dataset &
     std::vector<std::pair<double, std::size_t>> all;
     for (std::size_t i = 0; i < data.rows(); i++) {
       all.emplace_back(metric == PHNSW_IP ? -phnsw_inner_product(query, data.row(i), data.dims)
-                                          : phnsw_l2_squared(query, data.row(i), data.dims), i);
+                                          : phnsw_l2_squared(query, data.row(i), data.dims),
+                       i);
     }
     std::partial_sort(all.begin(), all.begin() + kWanted, all.end());
     nearest.emplace_back();

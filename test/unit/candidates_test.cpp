@@ -12,8 +12,8 @@
 
 namespace {
 
-using phnsw::Candidates;
 using phnsw::candidate_of;
+using phnsw::Candidates;
 using phnsw::Entry;
 using phnsw::order_key;
 using phnsw::precedes;
@@ -65,7 +65,8 @@ void expect_same(const Candidates &window, const NaiveWindow &naive) {
 TEST(OrderKey, OrdersByScoreThenIdAndLosesNothing) {
   const float infinity = std::numeric_limits<float>::infinity();
   const float tiny = std::numeric_limits<float>::denorm_min();
-  const std::vector<float> ascending{-infinity, -3e38f, -2.0f, -1e-30f, -tiny, 0.0f, tiny, 1e-30f, 2.0f, 3e38f, infinity};
+  const std::vector<float> ascending{-infinity, -3e38f, -2.0f, -1e-30f, -tiny,   0.0f,
+                                     tiny,      1e-30f, 2.0f,  3e38f,   infinity};
   const std::vector<std::uint32_t> ids{0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE};
   std::uint64_t previous = 0;
   for (const float score : ascending) {

@@ -254,7 +254,8 @@ TEST(CodecPack, RoundTripsAndZeroesPadding) {
   }
 }
 
-// One point against many gives the distances of each pair, bit for bit, for any number of them; any_nearer() says what they say.
+// One point against many gives the distances of each pair, bit for bit, for any
+// number of them; any_nearer() says what they say.
 TEST(CodecDistance, OfManyAtOnceAreThoseOfPairs) {
   Rng rng(41);
   for (const std::uint8_t bits : {std::uint8_t{8}, std::uint8_t{4}}) {
@@ -267,7 +268,8 @@ TEST(CodecDistance, OfManyAtOnceAreThoseOfPairs) {
     for (int i = 0; i < 71; i++) {
       owned.emplace_back(p);
       phnsw_error error;
-      ASSERT_EQ(phnsw_codec_encode(codec.get(), gaussian_vector(rng, 101).data(), owned.back().get(), &error), PHNSW_OK);
+      ASSERT_EQ(phnsw_codec_encode(codec.get(), gaussian_vector(rng, 101).data(), owned.back().get(), &error),
+                PHNSW_OK);
       slots.push_back(owned.back().get());
     }
     for (std::uint32_t n = 0; n <= 70; n++) {
@@ -280,7 +282,8 @@ TEST(CodecDistance, OfManyAtOnceAreThoseOfPairs) {
       }
       EXPECT_EQ(distances[n], -1.0f);
       EXPECT_FALSE(phnsw_codec_any_nearer(codec.get(), slots[70], slots.data(), n, least));
-      EXPECT_EQ(phnsw_codec_any_nearer(codec.get(), slots[70], slots.data(), n, std::nextafter(least, kInfinity)), n > 0);
+      EXPECT_EQ(phnsw_codec_any_nearer(codec.get(), slots[70], slots.data(), n, std::nextafter(least, kInfinity)),
+                n > 0);
     }
   }
 }
@@ -336,14 +339,17 @@ TEST(CodecDecode, ComesWithinTheResidual) {
         if (metric != PHNSW_COSINE) p.exponent = static_cast<std::int8_t>(exponent);
         const double unit = std::ldexp(1.0, p.exponent), length = std::sqrt(dims);
         if (metric == PHNSW_IP) p.max_norm = static_cast<float>(4 * length);
-        const std::vector<float> centre = gaussian_vector(rng, p.space_dims, metric == PHNSW_COSINE ? 0.1 / length : 0.1);
+        const std::vector<float> centre =
+            gaussian_vector(rng, p.space_dims, metric == PHNSW_COSINE ? 0.1 / length : 0.1);
         const auto core = make(p, centre.data());
-        std::vector<float> v = gaussian_vector(rng, dims, unit), scratch(core->scratch_floats()), decoded(core->scratch_floats());
+        std::vector<float> v = gaussian_vector(rng, dims, unit), scratch(core->scratch_floats()),
+                           decoded(core->scratch_floats());
         std::vector<std::int8_t> codes(p.code_dims);
         v[0] += static_cast<float>(unit);
         phnsw_code_head head;
         ASSERT_TRUE(core->encode(v.data(), scratch.data(), &head, codes.data()));
-        EXPECT_EQ(core->decode(head, codes.data(), decoded.data()), metric != PHNSW_IP || p.bits == 8) << dims << " " << metric;
+        EXPECT_EQ(core->decode(head, codes.data(), decoded.data()), metric != PHNSW_IP || p.bits == 8)
+            << dims << " " << metric;
         const double norm = metric == PHNSW_COSINE ? std::sqrt(phnsw_inner_product(v.data(), v.data(), dims)) : 1;
         double square = 0;
         for (std::uint32_t i = 0; i < dims; i++) square += std::pow(decoded[i] / unit - v[i] / norm / unit, 2);

@@ -1,8 +1,11 @@
 // src/pg/page/delta.h: what is logged for a changed page makes the old page the new one, wherever it is applied.
 //
-// Random pages and changes of random sizes: single bytes, neighbouring words, words with a gap, whole stretches, everything.
-// Only the blocks that a change touches are compared, as wal.c does it.  Against a naive comparison: the delta holds every
-// word that differs, no more than the gaps of one word besides, and fits.  PHNSW_TEST_SEED sets the seed.
+// Random pages and changes of random sizes: single bytes, neighbouring words, words with a gap,
+// whole stretches, everything.  Only the blocks that a change touches are compared, as wal.c does
+// it.  Against a naive comparison: the delta holds every word that differs, no more than the gaps
+// of one word besides, and fits.  PHNSW_TEST_SEED sets the seed.
+#include "../../src/pg/page/delta.h"
+
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -11,7 +14,6 @@
 #include <set>
 #include <vector>
 
-#include "../../src/pg/page/delta.h"
 #include "base/rng.hpp"
 
 namespace {
@@ -109,7 +111,8 @@ TEST_F(Delta, TheLongestFits) {
   Page image = page_;
   std::set<std::uint32_t> all;
   for (std::uint32_t block = 0; block < PHNSW_DELTA_BLOCKS; ++block) all.insert(block);
-  for (std::uint32_t at = 0; at < PHNSW_DELTA_PAGE; at += 3 * PHNSW_DELTA_WORD) image[at] = static_cast<char>(~image[at]);
+  for (std::uint32_t at = 0; at < PHNSW_DELTA_PAGE; at += 3 * PHNSW_DELTA_WORD)
+    image[at] = static_cast<char>(~image[at]);
   compare(delta_.get(), page_, image, all);
   check(*delta_, page_, image);
   EXPECT_EQ(fragments(*delta_).size(), (PHNSW_DELTA_PAGE / PHNSW_DELTA_WORD + 2) / 3);

@@ -30,8 +30,8 @@ TEST(Fellows, OfEachPanelTheNearest) {
         std::sort(sorted.begin(), sorted.end());
         ASSERT_EQ(std::adjacent_find(sorted.begin(), sorted.end()), sorted.end());
         ASSERT_FALSE(std::binary_search(sorted.begin(), sorted.end(), point));
-        // Of a panel 8 at most, one of which may be the point itself, and none that is left out nearer than one that is found, but for
-        // what a short key cannot tell.
+        // Of a panel 8 at most, one of which may be the point itself, and none that is left out nearer than
+        // one that is found, but for what a short key cannot tell.
         for (std::uint32_t panel = 0; panel < Fellows::kPanels; panel++) {
           float farthest = 0, nearest_left = std::numeric_limits<float>::infinity();
           std::uint32_t all = 0, taken = 0;
@@ -44,7 +44,8 @@ TEST(Fellows, OfEachPanelTheNearest) {
               nearest_left = std::min(nearest_left, world.distance(point, other));
             }
           }
-          ASSERT_EQ(taken, std::min(all, Fellows::kPerPanel) - (point % Fellows::kPanels == panel)) << n << " " << point;
+          ASSERT_EQ(taken, std::min(all, Fellows::kPerPanel) - (point % Fellows::kPanels == panel))
+              << n << " " << point;
           ASSERT_LE(farthest, nearest_left * 1.001f) << n << " " << point;
         }
         others.find(point, point + 1, point % 3);

@@ -59,7 +59,9 @@ struct Operand {
     panels = {data.data(), norm2.data(), scale.data(), 0};
     gemm.pack(codes.rows(), ids.data(), 0, static_cast<std::uint32_t>(ids.size()), codes.groups, &panels);
   }
-  void *aligned() { return reinterpret_cast<void *>((reinterpret_cast<std::uintptr_t>(scratch.data()) + 63) / 64 * 64); }
+  void *aligned() {
+    return reinterpret_cast<void *>((reinterpret_cast<std::uintptr_t>(scratch.data()) + 63) / 64 * 64);
+  }
 };
 
 std::vector<std::uint32_t> some_ids(std::uint32_t n, std::uint32_t of) {
@@ -122,7 +124,9 @@ TEST(Gemm, FewNearestAndNearestAreBruteForce) {
         const GemmNearest nearest{best.data(), thresholds.data(), k};
         clear_nearest(nearest, end - begin);
         gemm.nearest(codes.rows(), nullptr, begin, end, operand.panels, 7000, codes.groups, operand.aligned(), nearest);
-        if (k <= 8) gemm.few_nearest(k, codes.rows(), nullptr, begin, end, operand.panels, codes.groups, operand.aligned(), keys.data());
+        if (k <= 8)
+          gemm.few_nearest(k, codes.rows(), nullptr, begin, end, operand.panels, codes.groups, operand.aligned(),
+                           keys.data());
         for (std::uint32_t i = begin; i < end; i++) {
           std::vector<std::uint64_t> exact;
           std::vector<std::uint32_t> few;
@@ -151,7 +155,8 @@ TEST(Gemm, DotsAreExact) {
     for (std::uint32_t n = 1; n <= 20; n++) {
       const std::vector<std::uint32_t> ids = some_ids(n, 20);
       std::vector<std::int32_t> dots(n);
-      gemm.dots(codes.rows().row(4), codes.rows(), ids.data(), n, static_cast<std::uint32_t>(codes.stride), dots.data());
+      gemm.dots(codes.rows().row(4), codes.rows(), ids.data(), n, static_cast<std::uint32_t>(codes.stride),
+                dots.data());
       for (std::uint32_t i = 0; i < n; i++) ASSERT_EQ(dots[i], codes.dot(4, ids[i])) << gemm.name << " " << dims;
     }
   }

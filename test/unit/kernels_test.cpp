@@ -64,7 +64,8 @@ float value_of(std::uint16_t half) {
                                : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25));
 }
 
-// Of the two halves around x, magnitudes of 0 or more, the nearer one, or the even one; above the largest, infinity is at 2^16.
+// Of the two halves around x, magnitudes of 0 or more, the nearer one, or the
+// even one; above the largest, infinity is at 2^16.
 std::uint16_t nearest_half(float x) {
   std::uint16_t low = 0;
   std::uint16_t high = 0x7C00;
@@ -109,7 +110,8 @@ TEST_P(KernelsTest, FloatsNarrowToTheNearestHalf) {
     const float low = value_of(static_cast<std::uint16_t>(half));
     const float high = half + 1 == kMagnitudes ? 65536.0f : value_of(static_cast<std::uint16_t>(half + 1));
     const float middle = (low + high) / 2;
-    for (const float v : {std::nextafter(low, 1e9f), std::nextafter(middle, 0.0f), middle, std::nextafter(middle, 1e9f)}) {
+    for (const float v :
+         {std::nextafter(low, 1e9f), std::nextafter(middle, 0.0f), middle, std::nextafter(middle, 1e9f)}) {
       x.push_back(v);
       x.push_back(-v);
     }
@@ -178,14 +180,16 @@ TEST_P(KernelsTest, IntegerDotProductsTakeAnyAlignment) {
 // A query's code and those of a hop, every third of them of extreme coordinates; each ends at a guard page.
 struct Hop {
   Hop(Rng &rng, std::uint32_t dims) : n(dims), query(dims) {
-    for (std::uint32_t i = 0; i < n; i++) query[i] = i % 7 < 2 ? (i % 2 == 0 ? 255 : 1) : static_cast<std::uint8_t>(rng.next() % 255 + 1);
+    for (std::uint32_t i = 0; i < n; i++)
+      query[i] = i % 7 < 2 ? (i % 2 == 0 ? 255 : 1) : static_cast<std::uint8_t>(rng.next() % 255 + 1);
   }
   void add(Rng &rng) {
     const bool extremes = codes.size() % 3 == 2;
     owned.push_back(std::make_unique<Guarded<std::int8_t>>(n));
     for (std::uint32_t i = 0; i < n; i++) {
       const std::int8_t extreme = i % 2 == 0 ? 127 : -127;
-      (*owned.back())[i] = extremes ? extreme : static_cast<std::int8_t>(static_cast<std::int32_t>(rng.next() % 255) - 127);
+      (*owned.back())[i] =
+          extremes ? extreme : static_cast<std::int8_t>(static_cast<std::int32_t>(rng.next() % 255) - 127);
     }
     codes.push_back(owned.back()->data());
   }

@@ -1,5 +1,5 @@
-// Leaf and finds: what reaches the reservoirs is exactly the pairs of which one is among the other's nearest in some leaf, in
-// both directions.
+// Leaf and finds: what reaches the reservoirs is exactly the pairs of which one is among
+// the other's nearest in some leaf, in both directions.
 #include "build/leaf.hpp"
 
 #include <algorithm>

@@ -10,8 +10,8 @@ namespace {
 
 using points_test::World;
 
-// Where distances are all alike, the nearest of most points are the same few; lists filled with the nearest then lead to the
-// others from a handful of places.
+// Where distances are all alike, the nearest of most points are the same few; lists filled with the
+// nearest then lead to the others from a handful of places.
 TEST(Level, LeadsToEveryPointFromManyOthers) {
   constexpr std::uint32_t kPoints = 6000, kCapacity = 16, kFew = 4;
   World world(kPoints, 60, 1, 1);

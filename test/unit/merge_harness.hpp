@@ -20,17 +20,21 @@ class Slots {
     meta = index.meta();
     const std::vector<float> centre = index.centre();
     phnsw_error error;
-    EXPECT_EQ(phnsw_codec_create(&meta.codec, meta.centre_pages != 0 ? centre.data() : nullptr, &codec, &error), PHNSW_OK);
+    EXPECT_EQ(phnsw_codec_create(&meta.codec, meta.centre_pages != 0 ? centre.data() : nullptr, &codec, &error),
+              PHNSW_OK);
     code_bytes = phnsw_code_bytes(meta.codec.code_dims, meta.codec.bits);
     n = meta.nodes.limit;
     bytes.resize(std::size_t{n} * meta.slot_bytes);
-    for (std::uint32_t id = 0; id < n; id++) std::memcpy(&bytes[std::size_t{id} * meta.slot_bytes], index.slot(id), meta.slot_bytes);
+    for (std::uint32_t id = 0; id < n; id++)
+      std::memcpy(&bytes[std::size_t{id} * meta.slot_bytes], index.slot(id), meta.slot_bytes);
   }
   Slots(const Slots &) = delete;
   Slots &operator=(const Slots &) = delete;
   ~Slots() { phnsw_codec_destroy(codec); }
 
-  phnsw_slot *slot(std::uint32_t id) { return reinterpret_cast<phnsw_slot *>(&bytes[std::size_t{id} * meta.slot_bytes]); }
+  phnsw_slot *slot(std::uint32_t id) {
+    return reinterpret_cast<phnsw_slot *>(&bytes[std::size_t{id} * meta.slot_bytes]);
+  }
   std::uint32_t *links(std::uint32_t id) { return phnsw_slot_links(slot(id), code_bytes); }
 
   // Live nodes that a walk from the entry point does not find.
@@ -47,7 +51,8 @@ class Slots {
       std::copy(links(id), links(id) + counts[id], &lists[std::size_t{id} * 2 * meta.codec.m]);
     }
     phnsw_error error;
-    EXPECT_EQ(phnsw_reach_count(lists.data(), counts.data(), live.data(), n, 2 * meta.codec.m, meta.entry, &reached, &first, &error),
+    EXPECT_EQ(phnsw_reach_count(lists.data(), counts.data(), live.data(), n, 2 * meta.codec.m, meta.entry, &reached,
+                                &first, &error),
               PHNSW_OK);
     return alive - reached;
   }
@@ -61,7 +66,8 @@ class Slots {
     for (const std::uint32_t query : queries) {
       std::vector<std::pair<float, std::uint32_t>> all;
       for (std::uint32_t id = 0; id < n; id++) {
-        if (id != query && slot(id)->state == PHNSW_SLOT_LIVE) all.emplace_back(phnsw_codec_distance(codec, slot(query), slot(id)), id);
+        if (id != query && slot(id)->state == PHNSW_SLOT_LIVE)
+          all.emplace_back(phnsw_codec_distance(codec, slot(query), slot(id)), id);
       }
       std::partial_sort(all.begin(), all.begin() + 10, all.end());
       EXPECT_EQ(phnsw_search_begin(search, ef, n, false, &error), PHNSW_OK);
@@ -130,8 +136,9 @@ struct Kept {
 };
 
 // Everything up to phnsw_merge_wait()'s end; *merge is the caller's.
-inline phnsw_status compute(Slots &slots, const Dataset &data, std::size_t begin, std::size_t end, std::uint32_t threads,
-                            phnsw_merge **merge, phnsw_error *error, Kept *kept = nullptr, phnsw_merge_spill spill = {}) {
+inline phnsw_status compute(Slots &slots, const Dataset &data, std::size_t begin, std::size_t end,
+                            std::uint32_t threads, phnsw_merge **merge, phnsw_error *error, Kept *kept = nullptr,
+                            phnsw_merge_spill spill = {}) {
   phnsw_merge_params params{};
   params.spill = spill;
   params.limit = slots.n;
@@ -209,8 +216,8 @@ inline void write(Slots &slots, phnsw_merge *merge, std::size_t first_row, Outco
   }
 }
 
-inline Outcome merge_rows(Slots &slots, const Dataset &data, std::size_t begin, std::size_t end, std::uint32_t threads = 2,
-                          Kept *kept = nullptr) {
+inline Outcome merge_rows(Slots &slots, const Dataset &data, std::size_t begin, std::size_t end,
+                          std::uint32_t threads = 2, Kept *kept = nullptr) {
   phnsw_merge *merge = nullptr;
   phnsw_error error{};
   Outcome outcome;

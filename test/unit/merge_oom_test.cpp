@@ -1,5 +1,5 @@
-// A merge runs out of memory at the first, second, third ... allocation, on whatever thread: it ends with a status, no thread
-// is left and nothing leaks (run under the address sanitizer).
+// A merge runs out of memory at the first, second, third ... allocation, on whatever thread: it ends with a status,
+// no thread is left and nothing leaks (run under the address sanitizer).
 #include "failing_new.hpp"
 #include "merge_harness.hpp"
 

@@ -1,11 +1,11 @@
 // The merge through its C interface: rows into an index that was built of others.
-#include "merge_harness.hpp"
-#include "threads.hpp"
-
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
+
+#include "merge_harness.hpp"
+#include "threads.hpp"
 
 namespace {
 
@@ -15,7 +15,8 @@ using build_test::default_params;
 
 std::vector<std::uint32_t> some(std::uint32_t begin, std::uint32_t end, std::uint32_t n) {
   std::vector<std::uint32_t> ids;
-  for (std::uint32_t i = 0; i < n; i++) ids.push_back(begin + static_cast<std::uint32_t>(std::uint64_t{end - begin} * i / n));
+  for (std::uint32_t i = 0; i < n; i++)
+    ids.push_back(begin + static_cast<std::uint32_t>(std::uint64_t{end - begin} * i / n));
   return ids;
 }
 
@@ -50,7 +51,8 @@ TEST(Merge, ManySmallOnes) {
   EXPECT_GT(slots.recall(some(first, slots.n, 100), 40), built.recall(some(2000, 6000, 100), 40) - 0.02);
 }
 
-// Rows so few that there is no walk: nothing is out of reach, though whole clusters of new ones come, and half of the nodes go.
+// Rows so few that there is no walk: nothing is out of reach, though whole
+// clusters of new ones come, and half of the nodes go.
 TEST(Merge, FewRowsWithoutAWalk) {
   Dataset data = clustered(9000, 16, 12);
   const Dataset other = clustered(600, 16, 98, 4);
@@ -64,14 +66,15 @@ TEST(Merge, FewRowsWithoutAWalk) {
   EXPECT_GT(slots.recall(some(first, slots.n, 100), 40), 0.9);
 }
 
-// A copy of the nodes that goes from merge to merge, and is loaded where pages or lists have changed, gives what a new one gives;
-// also when its memory has been given back between two.
+// A copy of the nodes that goes from merge to merge, and is loaded where pages or lists have changed, gives what a
+// new one gives; also when its memory has been given back between two.
 TEST(Merge, KeptNodes) {
   const Dataset data = clustered(5000, 24, 13);
   Slots fresh(data, 3000, default_params(data)), mended(data, 3000, default_params(data));
   Kept kept(mended, 5000);
   for (std::size_t at = 3000, round = 0; at < 5000; at += 50, round++) {
-    // Others' changes: a node dies, one is freed, one is another, a list names a node that came after the limit was read.
+    // Others' changes: a node dies, one is freed, one is another, a list names
+    // a node that came after the limit was read.
     for (Slots *slots : {&fresh, &mended}) {
       const std::uint32_t id = static_cast<std::uint32_t>(31 * round + 7);
       slots->slot(id)->state = PHNSW_SLOT_DEAD;
@@ -98,7 +101,9 @@ TEST(Merge, KeptNodes) {
 // A temporary file of zeros, gone with its last user.
 class ZeroFile {
  public:
-  explicit ZeroFile(std::uint64_t bytes) : file_(std::tmpfile()) { EXPECT_EQ(ftruncate(fileno(file_), static_cast<off_t>(bytes)), 0); }
+  explicit ZeroFile(std::uint64_t bytes) : file_(std::tmpfile()) {
+    EXPECT_EQ(ftruncate(fileno(file_), static_cast<off_t>(bytes)), 0);
+  }
   ZeroFile(const ZeroFile &) = delete;
   ZeroFile &operator=(const ZeroFile &) = delete;
   ~ZeroFile() { std::fclose(file_); }
@@ -133,14 +138,17 @@ TEST(Merge, NodesInAFile) {
     phnsw_merge *merge = nullptr;
     phnsw_error error{};
     Outcome outcome;
-    ASSERT_EQ(compute(slots, data, 24000, 30000, 2, &merge, &error, nullptr, {bytes, memory_bytes, file.fd()}), PHNSW_OK) << error.message;
+    ASSERT_EQ(compute(slots, data, 24000, 30000, 2, &merge, &error, nullptr, {bytes, memory_bytes, file.fd()}),
+              PHNSW_OK)
+        << error.message;
     write(slots, merge, 24000, &outcome);
     phnsw_merge_destroy(merge);
     EXPECT_EQ(slots.bytes, expected);
     EXPECT_TRUE(file.is_used());
 
     merge = nullptr;
-    ASSERT_EQ(compute(slots, data, 24000, 30000, 2, &merge, &error, nullptr, {2u << 20, 0, file.fd()}), PHNSW_OUT_OF_MEMORY);
+    ASSERT_EQ(compute(slots, data, 24000, 30000, 2, &merge, &error, nullptr, {2u << 20, 0, file.fd()}),
+              PHNSW_OUT_OF_MEMORY);
     phnsw_merge_destroy(merge);
   }
 }
@@ -323,7 +331,8 @@ TEST(Merge, LostClaims) {
   phnsw_error error{};
   ASSERT_EQ(compute(slots, data, 1000, 1500, 1, &merge, &error), PHNSW_OK);
   const std::uint32_t limit = slots.n;
-  for (std::uint32_t place = 0; place < 500; place++) phnsw_merge_assign(merge, place, place % 7 == 0 ? PHNSW_NONE : limit + place);
+  for (std::uint32_t place = 0; place < 500; place++)
+    phnsw_merge_assign(merge, place, place % 7 == 0 ? PHNSW_NONE : limit + place);
   std::vector<std::uint8_t> bytes(slots.meta.slot_bytes);
   phnsw_slot *slot = reinterpret_cast<phnsw_slot *>(bytes.data());
   for (std::uint32_t place = 1; place < 500; place += 7) {

@@ -85,7 +85,8 @@ phnsw_status search_ring(phnsw_search *search, std::uint32_t nodes, std::vector<
     status = phnsw_search_fresh(search, links, 32, links, &n, &error);
     if (status != PHNSW_OK) break;
     const float limit = phnsw_search_limit(search);
-    const auto within = static_cast<std::uint32_t>(std::partition(links, links + n, [&](std::uint32_t id) { return score(id) <= limit; }) - links);
+    const auto within = static_cast<std::uint32_t>(
+        std::partition(links, links + n, [&](std::uint32_t id) { return score(id) <= limit; }) - links);
     if (limit < std::numeric_limits<float>::infinity()) {
       status = phnsw_search_pass_over(search, links + within, n - within, n, &error);
       if (status != PHNSW_OK) break;

@@ -9,7 +9,8 @@ namespace build_test {
 class PageSearch {
  public:
   explicit PageSearch(const Index &index)
-      : index_(index), codec_(phnsw::test::make_codec(index.meta().codec, index.centre().data())),
+      : index_(index),
+        codec_(phnsw::test::make_codec(index.meta().codec, index.centre().data())),
         query_(phnsw::test::make_query(codec_.get())) {
     phnsw_error error;
     EXPECT_EQ(phnsw_search_create(&search_, &error), PHNSW_OK);

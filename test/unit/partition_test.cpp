@@ -10,7 +10,9 @@ namespace {
 
 using points_test::World;
 
-GraphParams params_of(std::uint32_t leaf, std::uint32_t carve_dims = 1000) { return {leaf, 2, 4, 8, 3, 64, carve_dims, 99}; }
+GraphParams params_of(std::uint32_t leaf, std::uint32_t carve_dims = 1000) {
+  return {leaf, 2, 4, 8, 3, 64, carve_dims, 99};
+}
 
 // carve_dims: of 20 coordinates, those that the points are carved by.
 void expect_near_candidates(std::uint32_t carve_dims) {
@@ -43,8 +45,8 @@ void expect_near_candidates(std::uint32_t carve_dims) {
 
 TEST(Partition, GivesEveryPointNearCandidates) { expect_near_candidates(20); }
 
-// Half of the coordinates is enough to carve by, if the sums and norms are those of that half: by whole ones a point would go
-// where the other half's sum takes it.
+// Half of the coordinates is enough to carve by, if the sums and norms are those of that half: by
+// whole ones a point would go where the other half's sum takes it.
 TEST(Partition, CarvesByHalfOfTheCoordinates) { expect_near_candidates(12); }
 
 // What lies beyond carve_dims has no say in which parts a point belongs to.

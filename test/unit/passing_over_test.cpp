@@ -1,4 +1,5 @@
-// A search whose caller passes over nodes that cannot enter the window, instead of scoring them (graph/README.md, Passed over).
+// A search whose caller passes over nodes that cannot enter the window, instead
+// of scoring them (graph/README.md, Passed over).
 #include <algorithm>
 #include <limits>
 #include <set>
@@ -11,8 +12,9 @@ namespace {
 using namespace phnsw::search_test;
 using phnsw::Rng;
 
-// A caller that passes over what is beyond the limit: the same window, expansion by expansion, as one that scores everything; and the
-// stream that follows has every reachable node once, those that were passed over among them.  Some callers miss a few below the limit.
+// A caller that passes over what is beyond the limit: the same window, expansion by expansion, as one
+// that scores everything; and the stream that follows has every reachable node once, those that were
+// passed over among them.  Some callers miss a few below the limit.
 TEST(PassingOver, WhatIsPassedOverComesInTheStream) {
   Rng rng(33);
   SearchHandle search, other;
@@ -33,7 +35,8 @@ TEST(PassingOver, WhatIsPassedOverComesInTheStream) {
         expanded.push_back(node);
         std::vector<std::uint32_t> fresh(graph.links[node].size()), within, beyond;
         std::uint32_t count = 0;
-        EXPECT_EQ(phnsw_search_fresh(search, graph.links[node].data(), static_cast<std::uint32_t>(fresh.size()), fresh.data(), &count, nullptr),
+        EXPECT_EQ(phnsw_search_fresh(search, graph.links[node].data(), static_cast<std::uint32_t>(fresh.size()),
+                                     fresh.data(), &count, nullptr),
                   PHNSW_OK);
         fresh.resize(count);
         const float limit = phnsw_search_limit(search);
@@ -44,7 +47,9 @@ TEST(PassingOver, WhatIsPassedOverComesInTheStream) {
           (graph.score[id] > limit || miss ? beyond : within).push_back(id);
         }
         if (asked) {
-          EXPECT_EQ(phnsw_search_pass_over(search, beyond.data(), static_cast<std::uint32_t>(beyond.size()), count, nullptr), PHNSW_OK);
+          EXPECT_EQ(
+              phnsw_search_pass_over(search, beyond.data(), static_cast<std::uint32_t>(beyond.size()), count, nullptr),
+              PHNSW_OK);
         }
         passed_over += beyond.size();
         offer(search, graph, within);

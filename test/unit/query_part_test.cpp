@@ -1,5 +1,5 @@
-// phnsw_query_score_within(): what it scores has the score of phnsw_query_score(); what it leaves out is beyond the limit, but for a
-// few just below it; on every instruction set.
+// phnsw_query_score_within(): what it scores has the score of phnsw_query_score(); what it leaves out is beyond
+// the limit, but for a few just below it; on every instruction set.
 #include <algorithm>
 #include <string>
 
@@ -45,7 +45,8 @@ class QueryPart : public ::testing::Test {
   Within ask_limit(Within w) {
     const auto n = static_cast<std::uint32_t>(pointers_.size());
     std::vector<std::uint32_t> within(n, 99999);
-    const std::uint32_t found = phnsw_query_score_within(query_.get(), pointers_.data(), n, limit_, w.scores.data(), within.data());
+    const std::uint32_t found =
+        phnsw_query_score_within(query_.get(), pointers_.data(), n, limit_, w.scores.data(), within.data());
     EXPECT_LE(found, n);
     for (std::uint32_t i = 0; i < found; i++) {
       EXPECT_LT(within[i], n);
@@ -144,7 +145,8 @@ TEST_F(QueryPart, LeavesOutNoMoreForQueriesFarAway) {
   }
 }
 
-// A query whose squared norm is beyond float32 has no offset: with its part every node opposite to it would be beyond any limit.
+// A query whose squared norm is beyond float32 has no offset: with its part
+// every node opposite to it would be beyond any limit.
 TEST_F(QueryPart, IsNotUsedForQueriesWithoutOffset) {
   Rng rng(5);
   std::vector<float> q = gaussian_vector(rng, 400);
@@ -186,11 +188,13 @@ TEST_F(QueryPart, BearsWhateverStandsOnThePage) {
   for (int round = 0; round < 300; round++) {
     for (Slot &slot : slots_) {
       auto *bytes = reinterpret_cast<std::uint8_t *>(&slot.get()->head);
-      for (std::uint32_t i = 0; i < sizeof(phnsw_code_head) + 600; i++) bytes[i] = static_cast<std::uint8_t>(rng.next());
+      for (std::uint32_t i = 0; i < sizeof(phnsw_code_head) + 600; i++)
+        bytes[i] = static_cast<std::uint8_t>(rng.next());
     }
     std::vector<float> scores(40);
     std::vector<std::uint32_t> within(40);
-    const std::uint32_t n = phnsw_query_score_within(query_.get(), pointers_.data(), 40, static_cast<float>(round), scores.data(), within.data());
+    const std::uint32_t n = phnsw_query_score_within(query_.get(), pointers_.data(), 40, static_cast<float>(round),
+                                                     scores.data(), within.data());
     for (std::uint32_t i = 0; i < n; i++) EXPECT_FALSE(std::isnan(scores[within[i]]));
   }
   phnsw_query_set(query_.get(), gaussian_vector(rng, 600).data(), PHNSW_FOR_INSERT);

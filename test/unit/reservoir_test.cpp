@@ -1,4 +1,5 @@
-// Reservoirs against their definition: of each bucket's nearest offer the nearest `capacity`, whatever the order of offers.
+// Reservoirs against their definition: of each bucket's nearest offer the
+// nearest `capacity`, whatever the order of offers.
 #include "build/reservoir.hpp"
 
 #include <gtest/gtest.h>
@@ -106,13 +107,15 @@ TEST(Reservoirs, TakeOffersFromManyThreads) {
   EXPECT_TRUE(content(reservoirs, 2).empty());
 }
 
-// Lists written over their reservoirs are moved together: in the same memory, or, where that cannot be given to others, in new.
+// Lists written over their reservoirs are moved together: in the same memory,
+// or, where that cannot be given to others, in new.
 TEST(Reservoirs, BecomeLists) {
   struct Case {
     std::uint32_t n, capacity, list;
     bool in_place;
   };
-  for (const Case &c : {Case{50000, 62, 32, true}, Case{20001, 32, 32, true}, Case{9000, 254, 200, true}, Case{20, 62, 32, false}}) {
+  for (const Case &c :
+       {Case{50000, 62, 32, true}, Case{20001, 32, 32, true}, Case{9000, 254, 200, true}, Case{20, 62, 32, false}}) {
     Fixture f;
     Reservoirs reservoirs;
     ASSERT_TRUE(reservoirs.allocate(f.context, c.n, Reservoirs::capacity_for(c.capacity)).ok());

@@ -157,7 +157,8 @@ TEST(RotationTest, IsInverted) {
     rotation.apply(x.data());
     rotation.invert(x.data());
     double square = 0;
-    for (std::uint32_t i = 0; i < dims; i++) square += std::pow(static_cast<double>(x[i]) - static_cast<double>(v[i]), 2);
+    for (std::uint32_t i = 0; i < dims; i++)
+      square += std::pow(static_cast<double>(x[i]) - static_cast<double>(v[i]), 2);
     EXPECT_LE(std::sqrt(square), 2 * rotation.error() * norm(v)) << dims;
   }
 }

@@ -76,9 +76,9 @@ TEST(Search, AgreesWithTheAlgorithmOfThePaper) {
   }
 }
 
-// With stop_beyond: expands what the search without it would, in that order, and ends at the first candidate that is farther
-// than the rule allows, whether what is farther enters the window or not.  The rule is written out in double over a sorted copy of what
-// has been scored.
+// With stop_beyond: expands what the search without it would, in that order, and ends at the first candidate
+// that is farther than the rule allows, whether what is farther enters the window or not.  The rule is
+// written out in double over a sorted copy of what has been scored.
 TEST(Search, EndsWhereTheNextCandidateIsTooFar) {
   const std::uint64_t seed = 33;
   Rng rng(seed);
@@ -100,7 +100,8 @@ TEST(Search, EndsWhereTheNextCandidateIsTooFar) {
     const std::vector<std::uint32_t> expanded = run(search, graph);
     const Oracle oracle(graph, entries, ef);
     ASSERT_LE(expanded.size(), oracle.expanded.size());
-    ASSERT_TRUE(std::equal(expanded.begin(), expanded.end(), oracle.expanded.begin())) << "seed " << seed << " round " << round;
+    ASSERT_TRUE(std::equal(expanded.begin(), expanded.end(), oracle.expanded.begin()))
+        << "seed " << seed << " round " << round;
 
     std::set<Key> seen;
     std::set<std::uint32_t> scored(entries.begin(), entries.end());
@@ -127,14 +128,15 @@ TEST(Search, EndsWhereTheNextCandidateIsTooFar) {
   EXPECT_GT(earlier, 50u);
 }
 
-// What is farther than stop_beyond() will ever expand does not enter the window after forget_beyond(), and is not asked for: by the nearest
-// as it was then.  Without, the rule may be relaxed later, and all of it is there.
+// What is farther than stop_beyond() will ever expand does not enter the window after forget_beyond(), and is not asked
+// for: by the nearest as it was then.  Without, the rule may be relaxed later, and all of it is there.
 TEST(Search, WhatIsBeyondReachStaysOut) {
   SearchHandle search;
   const auto offer_scores = [&](std::uint32_t first, std::vector<float> scores) {
     std::vector<std::uint32_t> ids(scores.size()), versions(scores.size(), 1);
     std::iota(ids.begin(), ids.end(), first);
-    ASSERT_EQ(phnsw_search_offer(search, ids.data(), scores.data(), versions.data(), static_cast<std::uint32_t>(ids.size()), nullptr),
+    ASSERT_EQ(phnsw_search_offer(search, ids.data(), scores.data(), versions.data(),
+                                 static_cast<std::uint32_t>(ids.size()), nullptr),
               PHNSW_OK);
   };
   const auto scores_of_window = [&] {
@@ -157,7 +159,8 @@ TEST(Search, WhatIsBeyondReachStaysOut) {
     EXPECT_EQ(scores_of_window(), (std::vector<float>{12, 32, 36, 38}));
     EXPECT_EQ(phnsw_search_limit(search), keep ? 38.0f : 37.0f);
     offer_scores(7, {37.5f});
-    EXPECT_EQ(scores_of_window(), keep ? (std::vector<float>{12, 32, 36, 37.5f}) : (std::vector<float>{12, 32, 36, 38}));
+    EXPECT_EQ(scores_of_window(),
+              keep ? (std::vector<float>{12, 32, 36, 37.5f}) : (std::vector<float>{12, 32, 36, 38}));
     ASSERT_TRUE(phnsw_search_pop(search, &node));
     EXPECT_EQ(node, 4u);
     ASSERT_TRUE(phnsw_search_pop(search, &node));
@@ -166,8 +169,9 @@ TEST(Search, WhatIsBeyondReachStaysOut) {
   }
 }
 
-// A search that is stopped by a slack and goes on with a larger one is the search with that one; without any, the whole search.  With
-// slack 0 it is over when it has expanded the nearest `rank`, as a search of that width: the same nodes, the same nearest.
+// A search that is stopped by a slack and goes on with a larger one is the search with that one;
+// without any, the whole search.  With slack 0 it is over when it has expanded the nearest `rank`,
+// as a search of that width: the same nodes, the same nearest.
 TEST(Search, AStoppedSearchGoesOn) {
   Rng rng(35);
   SearchHandle pieces, whole;
@@ -215,8 +219,8 @@ TEST(Search, AStoppedSearchGoesOn) {
   }
 }
 
-// Dropping leaves the candidates behind the dropped ones, no more; the next take fills the window again, with what it would have
-// had: nothing is lost, nothing comes twice, every node comes.
+// Dropping leaves the candidates behind the dropped ones, no more; the next take fills the window again, with what it
+// would have had: nothing is lost, nothing comes twice, every node comes.
 TEST(Search, DroppedPlacesComeBackWithTheNextTake) {
   Rng rng(37);
   SearchHandle search;
@@ -258,8 +262,8 @@ TEST(Search, DroppedPlacesComeBackWithTheNextTake) {
   }
 }
 
-// What the search has passed over: of all nodes scored, those behind the window, nearest first.  Scores in few or many steps, some
-// infinite.  Asking changes nothing: it may be repeated, and the stream goes on as if nobody had asked.
+// What the search has passed over: of all nodes scored, those behind the window, nearest first.  Scores in few or many
+// steps, some infinite.  Asking changes nothing: it may be repeated, and the stream goes on as if nobody had asked.
 TEST(Search, PassedIsWhatFollowsTheWindow) {
   Rng rng(36);
   SearchHandle search;
@@ -433,7 +437,8 @@ TEST(Search, MemoryIsKeptAndReported) {
   EXPECT_LT(after_first, 200000u);
 }
 
-// What one search of everything has needed is given back, and later searches are as before: with bits and, beyond 16 million, with a hash.
+// What one search of everything has needed is given back, and later searches are as
+// before: with bits and, beyond 16 million, with a hash.
 TEST(Search, IsTrimmed) {
   Rng rng(35);
   const Graph graph(rng, 3000, 16, 1u << 24);

@@ -10,7 +10,8 @@ using namespace build_test;
 
 constexpr std::uint64_t kWanted = 2000;
 
-// Two lines of ef 100 and 160 that miss 200 and 100 and cost 2,000 and 3,000; no slack stops anything before line's end.
+// Two lines of ef 100 and 160 that miss 200 and 100 and cost 2,000 and
+// 3,000; no slack stops anything before line's end.
 struct Measured {
   phnsw_calibration lines[2] = {{100, 0.9f, 2000, 100}, {160, 0.95f, 3000, 160}};
   phnsw_tallies tallies[2];

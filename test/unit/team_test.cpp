@@ -1,6 +1,5 @@
 // Team: every item once, failures as a Status, the stop flag, and no thread left behind.
 #include "base/team.hpp"
-#include "threads.hpp"
 
 #include <gtest/gtest.h>
 
@@ -12,13 +11,16 @@
 #include <thread>
 #include <vector>
 
+#include "threads.hpp"
+
 namespace phnsw {
 namespace {
 
 enum class Guest { kNone, kHelps, kStaysAway };
 
 // Runs body as the conductor of a team, as a build does.
-void lead_one(Team::Kind kind, Guest guest, unsigned threads, const std::function<void(Team &)> &body, std::atomic<bool> *stop) {
+void lead_one(Team::Kind kind, Guest guest, unsigned threads, const std::function<void(Team &)> &body,
+              std::atomic<bool> *stop) {
   std::atomic<bool> never{false};
   struct Context {
     Team team;
@@ -80,18 +82,22 @@ TEST(Team, WorksAlone) {
   lead(3, [&](Team &team) {
     team.set_alone(true);
     std::size_t next = 0;
-    EXPECT_TRUE(team.for_each(1000, [&](std::size_t item, unsigned worker) {
-      EXPECT_EQ(worker, 0u);
-      EXPECT_EQ(item, next++);
-    }).ok());
+    EXPECT_TRUE(team.for_each(1000,
+                              [&](std::size_t item, unsigned worker) {
+                                EXPECT_EQ(worker, 0u);
+                                EXPECT_EQ(item, next++);
+                              })
+                    .ok());
     EXPECT_EQ(next, 1000u);
     team.set_alone(false);
     if (team.threads() < 2) return;
     std::atomic<int> arrived{0};
-    EXPECT_TRUE(team.for_each(2, [&](std::size_t, unsigned) {
-      arrived++;
-      while (arrived.load() < 2) std::this_thread::yield();
-    }).ok());
+    EXPECT_TRUE(team.for_each(2,
+                              [&](std::size_t, unsigned) {
+                                arrived++;
+                                while (arrived.load() < 2) std::this_thread::yield();
+                              })
+                    .ok());
   });
 }
 
@@ -114,10 +120,12 @@ TEST(Team, WorksWithAndWithoutItsGuest) {
       Team::Kind::kBriefWithGuest, Guest::kStaysAway, 2,
       [](Team &team) {
         int done = 0;
-        EXPECT_TRUE(team.for_each(100, [&](std::size_t, unsigned worker) {
-          EXPECT_EQ(worker, 0u);
-          done++;
-        }).ok());
+        EXPECT_TRUE(team.for_each(100,
+                                  [&](std::size_t, unsigned worker) {
+                                    EXPECT_EQ(worker, 0u);
+                                    done++;
+                                  })
+                        .ok());
         EXPECT_EQ(done, 100);
       },
       nullptr);
@@ -126,14 +134,16 @@ TEST(Team, WorksWithAndWithoutItsGuest) {
       Team::Kind::kBriefWithGuest, Guest::kHelps, 2,
       [&](Team &team) {
         std::atomic<int> arrived{0}, guests{0};
-        EXPECT_TRUE(team.for_each(2, [&](std::size_t, unsigned worker) {
-          if (std::this_thread::get_id() == caller) {
-            EXPECT_EQ(worker, 1u);
-            guests++;
-          }
-          arrived++;
-          while (arrived.load() < 2) std::this_thread::yield();
-        }).ok());
+        EXPECT_TRUE(team.for_each(2,
+                                  [&](std::size_t, unsigned worker) {
+                                    if (std::this_thread::get_id() == caller) {
+                                      EXPECT_EQ(worker, 1u);
+                                      guests++;
+                                    }
+                                    arrived++;
+                                    while (arrived.load() < 2) std::this_thread::yield();
+                                  })
+                        .ok());
         EXPECT_EQ(guests.load(), 1);
       },
       nullptr);
@@ -172,7 +182,12 @@ TEST(Team, ReturnsTheFirstFailure) {
   lead(4, [&](Team &team) {
     EXPECT_EQ(team.for_each(100, [](std::size_t, unsigned) { throw std::bad_alloc(); }).code(), PHNSW_OUT_OF_MEMORY);
     EXPECT_EQ(team.for_each(100, [](std::size_t, unsigned) { throw std::runtime_error("x"); }).code(), PHNSW_INTERNAL);
-    EXPECT_EQ(team.for_each(100, [](std::size_t i, unsigned) { if (i == 50) throw 1; }).code(), PHNSW_INTERNAL);
+    EXPECT_EQ(team.for_each(100,
+                            [](std::size_t i, unsigned) {
+                              if (i == 50) throw 1;
+                            })
+                  .code(),
+              PHNSW_INTERNAL);
     const Status failed = team.for_each(100, [&](std::size_t i, unsigned) {
       if (i != 3) return;
       team.fail({PHNSW_LIMIT, "first"});

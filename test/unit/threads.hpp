@@ -21,7 +21,8 @@ inline int threads_of_process() {
 // A thread that was joined is listed until the kernel is done with it, which takes a moment on a busy machine.
 inline int threads_once_settled(int expected) {
   int n = threads_of_process();
-  for (int i = 0; i < 200 && n > expected; i++, n = threads_of_process()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  for (int i = 0; i < 200 && n > expected; i++, n = threads_of_process())
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   return n;
 }
 

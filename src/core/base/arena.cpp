@@ -96,8 +96,8 @@ Status Arena::grow(Span *span, std::size_t bytes) {
   if (anonymous != 0) {
     char *begin = span->data_ + span->backed_;
     span->moved_at_once_.reserve(span->moved_at_once_.size() + 1);
-    if (mmap(begin, anonymous, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
-        MAP_FAILED) {
+    if (mmap(begin, anonymous, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+             0) == MAP_FAILED) {
       return kNoMemory;
     }
     // Of a few small pages the first touch clears no more than these.
@@ -115,7 +115,8 @@ Status Arena::grow(Span *span, std::size_t bytes) {
 void Arena::discard(const Span *span) noexcept {
   // The file comes behind the memory.
   madvise(span->data_, span->anonymous_, MADV_DONTNEED);
-  if (span->backed_ > span->anonymous_) madvise(span->data_ + span->anonymous_, span->backed_ - span->anonymous_, MADV_REMOVE);
+  if (span->backed_ > span->anonymous_)
+    madvise(span->data_ + span->anonymous_, span->backed_ - span->anonymous_, MADV_REMOVE);
 }
 
 bool Arena::warm(Team &team) noexcept {

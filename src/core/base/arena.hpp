@@ -1,12 +1,14 @@
 // Arena: the large arrays of a bulk build, in anonymous memory up to a budget and in a mapped temporary file beyond it.
 //
-// A Span is one contiguous range of reserved addresses that is backed piece by piece as it grows, so that pointers into
-// it never move.  Each piece is anonymous memory (huge pages asked for) while the sum stays within the budget; else it is
-// a piece of the spill file, which the arena's owner extends on request.  Released pieces are used again, of either kind.
+// A Span is one contiguous range of reserved addresses that is backed piece by piece as it grows, so
+// that pointers into it never move.  Each piece is anonymous memory (huge pages asked for) while the
+// sum stays within the budget; else it is a piece of the spill file, which the arena's owner extends
+// on request.  Released pieces are used again, of either kind.
 //
-// Fresh memory costs the time of the system's clearing it, and in a virtual machine up to a hundred times that, while its host
-// finds a page.  warm() has it done ahead, when nobody has anything better to do; what is warm is moved, by its page tables, to
-// the span that grows next, whichever that is.  Of dear memory a whole team clears pieces side by side.
+// Fresh memory costs the time of the system's clearing it, and in a virtual machine up to a hundred
+// times that, while its host finds a page.  warm() has it done ahead, when nobody has anything
+// better to do; what is warm is moved, by its page tables, to the span that grows next, whichever
+// that is.  Of dear memory a whole team clears pieces side by side.
 //
 // What a span leaves waits like what is warm, and is used before it: it need not be cleared again.
 //
@@ -59,7 +61,8 @@ class Arena {
       std::size_t bytes;
     };
     std::vector<FilePiece> file_;
-    // Lengths, in order, of what can be moved at once (it has one mapping); all of it is `huge` as long as there is no file.
+    // Lengths, in order, of what can be moved at once (it has one mapping); all
+    // of it is `huge` as long as there is no file.
     std::vector<std::size_t> moved_at_once_;
     bool huge_ = true;
   };
@@ -85,14 +88,14 @@ class Arena {
   // Unmaps; null is fine.
   void release(Span *span) noexcept;
 
-  // Gives back what backs the span, of a file its blocks, if the file system can: bytes there are unknown afterwards, and the file has
-  // holes.  A leaf, also for signal handlers.
+  // Gives back what backs the span, of a file its blocks, if the file system can: bytes there are unknown
+  // afterwards, and the file has holes.  A leaf, also for signal handlers.
   static void discard(const Span *span) noexcept;
 
   // Clears some more memory for later, within the budget.  false: there is no room for it.
   bool warm(Team &team) noexcept;
-  // Has the system provide a range, by all threads of the team, each of them other pieces: two at the same piece would both
-  // clear one.  Its first bytes of pages become zero.  REQUIRES: begin is at a piece's boundary.
+  // Has the system provide a range, by all threads of the team, each of them other pieces: two at the same piece would
+  // both clear one.  Its first bytes of pages become zero.  REQUIRES: begin is at a piece's boundary.
   static Status touch(Team &team, char *begin, std::size_t bytes);
   // Gives back what waits.
   void cool() noexcept;
@@ -179,7 +182,8 @@ class ArenaArray {
   void discard() const noexcept {
     if (span_ != nullptr) Arena::discard(span_);
   }
-  // Becomes the first size elements of another array's memory, which has no elements any more.  REQUIRES: from.can_shrink().
+  // Becomes the first size elements of another array's memory, which has no
+  // elements any more.  REQUIRES: from.can_shrink().
   template <class U>
   void take_over(ArenaArray<U> &from, std::size_t size) noexcept {
     release();

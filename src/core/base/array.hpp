@@ -21,8 +21,7 @@ class Array {
  public:
   Array() noexcept = default;
   explicit Array(std::size_t size) { reset(size); }
-  Array(Array &&other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Array(Array &&other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   Array &operator=(Array &&other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
@@ -37,7 +36,7 @@ class Array {
     release();
     if (size == 0) return;
     if (size > (static_cast<std::size_t>(-1) / 2) / sizeof(T)) throw std::bad_alloc();
-    data_ = static_cast<T *>(::operator new(size * sizeof(T), std::align_val_t{kCacheLine}));
+    data_ = static_cast<T *>(::operator new (size * sizeof(T), std::align_val_t{kCacheLine}));
     size_ = size;
   }
   // As reset(), with all bytes zero.
@@ -66,7 +65,7 @@ class Array {
 
  private:
   void release() noexcept {
-    if (data_ != nullptr) ::operator delete(data_, std::align_val_t{kCacheLine});
+    if (data_ != nullptr) ::operator delete (data_, std::align_val_t{kCacheLine});
     data_ = nullptr;
     size_ = 0;
   }

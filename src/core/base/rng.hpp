@@ -1,7 +1,7 @@
 // SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
 //
-// The only source of randomness in the core: no state outside the object, the seed is always an argument.  The stream is
-// part of the file format (the rotation's signs come from it): golden values stand in the unit test.
+// The only source of randomness in the core: no state outside the object, the seed is always an argument.  The stream
+// is part of the file format (the rotation's signs come from it): golden values stand in the unit test.
 #pragma once
 
 #include <cstdint>

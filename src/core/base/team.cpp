@@ -1,7 +1,7 @@
 #include "base/team.hpp"
 
-#include <csignal>
 #include <cerrno>
+#include <csignal>
 #include <new>
 #ifdef __clang__
 #include <omp.h>
@@ -85,7 +85,8 @@ Status Team::run(std::size_t items, void *context, Item body) {
   return {};
 }
 
-bool Team::serve_next(unsigned worker, std::uint64_t *seen, const std::chrono::steady_clock::time_point *until) noexcept {
+bool Team::serve_next(unsigned worker, std::uint64_t *seen,
+                      const std::chrono::steady_clock::time_point *until) noexcept {
   const auto called = [&] { return leaving_ || (open_ && jobs_ != *seen); };
   std::unique_lock<std::mutex> lock(mutex_);
   if (kind_ != Kind::kLong && !called()) {

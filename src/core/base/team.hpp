@@ -6,10 +6,10 @@
 // first failure of a for_each() is kept and returned as a Status, later ones are dropped.  One atomic flag stops
 // everything: for_each() looks at it between items, long items look at it themselves through stopped().
 //
-// A brief team, which is at work for milliseconds, has threads of its own: libgomp's spin at both ends of a region for as long,
-// whenever a processor has other work (a fourth to a half of a merge of 100 rows).  Its threads look for what they wait for
-// a moment before they sleep, since to be woken takes as long as its shorter jobs.  It may have a guest in place of a
-// thread: the one that would sleep until the team has done its work.
+// A brief team, which is at work for milliseconds, has threads of its own: libgomp's spin at both ends of a region for
+// as long, whenever a processor has other work (a fourth to a half of a merge of 100 rows).  Its threads look for what
+// they wait for a moment before they sleep, since to be woken takes as long as its shorter jobs.  It may have a guest
+// in place of a thread: the one that would sleep until the team has done its work.
 //
 // A Team is used by one thread at a time, the conductor; without lead() it is a team of one.  libgomp keeps its pool of
 // threads until the thread that made it ends; await_workers() tells when the last of the pool has left the process.
@@ -48,11 +48,12 @@ class Team {
   // Called by a worker: ends the running for_each() with this status.  The first one wins.
   void fail(Status status) noexcept;
 
-  // Runs main(context) with the team's threads at its service.  REQUIRES: main does not throw; of a brief team, not led before.
+  // Runs main(context) with the team's threads at its service.  REQUIRES: main
+  // does not throw; of a brief team, not led before.
   void lead(void (*main)(void *), void *context) noexcept;
 
-  // Calls body(item, worker) for item = 0 ... items - 1; items are begun in order, worker < threads().  What body throws
-  // becomes the Status (bad_alloc: PHNSW_OUT_OF_MEMORY).  PHNSW_CANCELLED: the stop flag was seen.
+  // Calls body(item, worker) for item = 0 ... items - 1; items are begun in order, worker < threads().  What body
+  // throws becomes the Status (bad_alloc: PHNSW_OUT_OF_MEMORY).  PHNSW_CANCELLED: the stop flag was seen.
   template <class Body>
   Status for_each(std::size_t items, Body &&body) {
     using Function = std::remove_reference_t<Body>;
@@ -61,11 +62,12 @@ class Team {
     });
   }
 
-  // From now on the conductor works alone, or no longer so: where the backend is what everybody waits for, a worker would take
-  // its processor from it.  The conductor's to call.
+  // From now on the conductor works alone, or no longer so: where the backend is what everybody waits for, a
+  // worker would take its processor from it.  The conductor's to call.
   void set_alone(bool alone) noexcept { alone_ = alone; }
 
-  // The guest's to call, any time or never: serves until main() has ended (true) or the time is up, which it sees between jobs.
+  // The guest's to call, any time or never: serves until main() has ended (true)
+  // or the time is up, which it sees between jobs.
   bool help(std::chrono::steady_clock::time_point until) noexcept;
 
   // REQUIRES: the conductor has ended.  Returns when its pool has left the process.
@@ -94,7 +96,7 @@ class Team {
   const Kind kind_;
   unsigned threads_;
   bool alone_ = false;
-  std::atomic<unsigned> number_{1};  // of the next worker
+  std::atomic<unsigned> number_{1};                 // of the next worker
   std::atomic<int> worker_tids_[kThreadsMax] = {};  // kernel thread ids, 0 for one not yet seen
   std::atomic<bool> failed_{false};
   std::atomic<std::size_t> next_{0};  // item of the current job

@@ -31,8 +31,8 @@ Status Build::create(const phnsw_build_params &params, std::unique_ptr<Build> *b
     return {PHNSW_BAD_ARGUMENT, "ef_construction is out of range"};
   }
   std::unique_ptr<Build> made(new Build(params));
-  const Status status = Codec::choose(params.metric, params.dims, params.m, stream(params.seed, kRotationStream),
-                                      &made->codec_params_);
+  const Status status =
+      Codec::choose(params.metric, params.dims, params.m, stream(params.seed, kRotationStream), &made->codec_params_);
   if (!status.ok()) return status;
   made->chunk_rows_ = static_cast<std::uint32_t>(
       std::clamp<std::size_t>(kChunkBytes / (params.dims * sizeof(float)), 1, kChunkRowsMax));
@@ -59,7 +59,7 @@ Status Build::start() {
   return status;
 }
 
-// ---- the backend's side -------------------------------------------------------------------------------------------------
+// ---- the backend's side -------------------------------------------------------------------------
 
 Status Build::chunk(float **vectors, phnsw_tid **tids, std::uint32_t *rows) {
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -167,7 +167,7 @@ void Build::join() noexcept {
   team_.await_workers();
 }
 
-// ---- the conductor's side -----------------------------------------------------------------------------------------------
+// ---- the conductor's side -----------------------------------------------------------------------
 
 void *Build::main(void *build) noexcept {
   static_cast<Build *>(build)->team_.lead([](void *self) { static_cast<Build *>(self)->conduct(); }, build);
@@ -290,7 +290,8 @@ void Build::fill_result() {
   result_.levels = graph_.points.n != 0 ? graph_.level[graph_.entry] + 1u : 0;
   result_.tids = rows_->rows();
   result_.skipped = rows_->skipped();
-  for (int phase = PHNSW_PHASE_LOAD; phase <= PHNSW_PHASE_WRITE; phase++) result_.seconds[phase] = progress_.seconds(phase);
+  for (int phase = PHNSW_PHASE_LOAD; phase <= PHNSW_PHASE_WRITE; phase++)
+    result_.seconds[phase] = progress_.seconds(phase);
   progress_.begin(PHNSW_PHASE_WRITE, result_.total_blocks);
   state_ = State::kComplete;
   signal_event();
@@ -300,7 +301,8 @@ Status Build::calibrate_late(bool all) {
   const auto began = std::chrono::steady_clock::now();
   const Status status = all ? calibrator_->finish() : calibrator_->step();
   const std::lock_guard<std::mutex> lock(mutex_);
-  result_.seconds[PHNSW_PHASE_CALIBRATE] += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  result_.seconds[PHNSW_PHASE_CALIBRATE] +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   if (calibrator_->done()) set_calibration(calibrator_->table(), &result_.meta);
   return status;
 }

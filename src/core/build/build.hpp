@@ -1,9 +1,9 @@
 // Build: a bulk build from its start to its pages; what stands behind the handle of the C interface.
 //
-// Two threads meet here.  The backend's thread calls the public functions: it fills chunks, extends the spill file, polls,
-// takes pages.  The conductor runs conduct(): it drains the chunks, builds the graph with its team and then serves format
-// requests until it is told to stop.  Everything they share is protected by mutex_ or atomic; the rest belongs to the
-// conductor until join().
+// Two threads meet here.  The backend's thread calls the public functions: it fills chunks, extends the spill
+// file, polls, takes pages.  The conductor runs conduct(): it drains the chunks, builds the graph with its
+// team and then serves format requests until it is told to stop.  Everything they share is protected by
+// mutex_ or atomic; the rest belongs to the conductor until join().
 #pragma once
 
 #include <condition_variable>

@@ -56,7 +56,8 @@ void Calibrator::make_queries(const Codec &codec) {
   queries_.codes.reset_zero(samples * rows.stride);
   for (std::uint32_t i = 0; i < samples; i++) {
     const std::uint32_t drawn = samples_[i];
-    const std::uint32_t end = std::min(static_cast<std::uint32_t>(std::uint64_t{n} * (i + 1) / samples), drawn + kTries);
+    const std::uint32_t end =
+        std::min(static_cast<std::uint32_t>(std::uint64_t{n} * (i + 1) / samples), drawn + kTries);
     while (!codec.decode(rows.heads[samples_[i]], rows.row(samples_[i]), vector.data())) {
       if (++samples_[i] < end) continue;
       samples_[i] = drawn;
@@ -80,7 +81,8 @@ void Calibrator::make_queries(const Codec &codec) {
 
 void Calibrator::aim(Walk &walk, std::size_t i) const noexcept {
   if (products_) {
-    walk.aim(samples_[i], queries_.codes.data() + i * graph_.points.rows.stride, queries_.heads[i].scale, queries_.offsets[i]);
+    walk.aim(samples_[i], queries_.codes.data() + i * graph_.points.rows.stride, queries_.heads[i].scale,
+             queries_.offsets[i]);
   } else {
     walk.aim(samples_[i]);
   }
@@ -215,9 +217,12 @@ void Calibrator::count(std::uint32_t width, std::uint32_t slack, std::uint32_t h
 void Calibrator::add_line() {
   const std::uint32_t samples = static_cast<std::uint32_t>(samples_.size());
   const Sums &sums = sums_[table_.n][PHNSW_STOP_SLACKS];
-  const auto share = [](std::uint64_t sum, std::uint32_t of) { return static_cast<float>(sum) / static_cast<float>(of); };
+  const auto share = [](std::uint64_t sum, std::uint32_t of) {
+    return static_cast<float>(sum) / static_cast<float>(of);
+  };
   phnsw_calibration *entry = &table_.entry[table_.n];
-  *entry = {kWidths[table_.n], share(sums.hits, samples * kWanted), share(sums.touches, samples), share(sums.hops, samples)};
+  *entry = {kWidths[table_.n], share(sums.hits, samples * kWanted), share(sums.touches, samples),
+            share(sums.hops, samples)};
   table_.n++;
   if (context_.progress.phase() == PHNSW_PHASE_CALIBRATE) context_.progress.add(1);
   done_ = entry->recall >= kEnough || table_.n == sizeof kWidths / sizeof *kWidths;
@@ -229,7 +234,8 @@ void Calibrator::add_stops() noexcept {
   const auto tally = [](const Sums &sums) { return phnsw_tally{sums.hits, sums.touches, sums.hops}; };
   for (std::uint32_t i = 0; i < table_.n; i++) {
     tallies[i].whole = tally(sums_[i][PHNSW_STOP_SLACKS]);
-    for (std::uint32_t slack = 0; slack < PHNSW_STOP_SLACKS; slack++) tallies[i].stopped[slack] = tally(sums_[i][slack]);
+    for (std::uint32_t slack = 0; slack < PHNSW_STOP_SLACKS; slack++)
+      tallies[i].stopped[slack] = tally(sums_[i][slack]);
   }
   find_stops(table_.entry, tallies, table_.n, samples_.size() * kWanted, table_.stop);
 }

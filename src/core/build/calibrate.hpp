@@ -1,11 +1,11 @@
 // Calibration: recall, touches and hops of a level-0 search by ef, measured on sampled points of the finished graph.
 //
-// A point's own links are its nearest neighbours, so a search that may expand the sample itself finds them at any ef: for
-// uniform vectors of 16 dimensions recall 0.996 at ef 10 where other queries get 0.90.  So each sample is searched as if it
-// were not in the graph.
+// A point's own links are its nearest neighbours, so a search that may expand the sample itself finds
+// them at any ef: for uniform vectors of 16 dimensions recall 0.996 at ef 10 where other queries get
+// 0.90.  So each sample is searched as if it were not in the graph.
 //
-// Inner products are asked for with the sample's vector, not with its point: a query has no coordinate that completes its norm, and
-// is far from all points (README.md).
+// Inner products are asked for with the sample's vector, not with its point: a query has no coordinate
+// that completes its norm, and is far from all points (README.md).
 //
 // The same searches tell what they would have found had they been stopped by distance (graph/README.md): one that is
 // stopped by a slack is the beginning of one with a larger slack, as it is of a wider one.
@@ -27,7 +27,8 @@ struct Calibration {
 // In steps of a few milliseconds of the team, so that the conductor can do other things in between.
 class Calibrator {
  public:
-  // The graph stays as it is until the end.  Leaves the table empty when there are too few points to ask for ten neighbours.
+  // The graph stays as it is until the end.  Leaves the table empty when there
+  // are too few points to ask for ten neighbours.
   Calibrator(BuildContext &context, const Codec &codec, const Graph &graph, std::uint64_t seed);
   Calibrator(const Calibrator &) = delete;
   Calibrator &operator=(const Calibrator &) = delete;
@@ -83,8 +84,8 @@ class Calibrator {
   std::vector<Nearest> nearest_;                            // one per worker, until the truth is found
 
   std::vector<std::unique_ptr<Walker>> walkers_;  // one per worker
-  std::vector<std::uint32_t> entries_;            // where each sample's search of level 0 begins; PHNSW_NONE: not known yet
-  std::uint32_t measured_ = 0;                    // samples at the current widths
+  std::vector<std::uint32_t> entries_;  // where each sample's search of level 0 begins; PHNSW_NONE: not known yet
+  std::uint32_t measured_ = 0;          // samples at the current widths
   struct Sums {
     std::atomic<std::uint64_t> hits{0}, touches{0}, hops{0};
   };

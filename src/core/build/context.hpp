@@ -52,7 +52,8 @@ struct BuildContext {
   BuildProgress &progress;
 };
 
-// A set of coded points, ids 0 ... n - 1.  Codes are one int8 a coordinate, zero padded to the stride, a multiple of 64.
+// A set of coded points, ids 0 ... n - 1.  Codes are one int8 a coordinate,
+// zero padded to the stride, a multiple of 64.
 struct Points {
   CodeRows rows;
   std::uint32_t n;
@@ -72,10 +73,13 @@ struct LevelLinks {
     if (const Status status = links.allocate(arena, std::size_t{n} * list_capacity); !status.ok()) return status;
     return counts.allocate(arena, n);
   }
-  [[nodiscard]] std::uint32_t *list(std::uint32_t id) const noexcept { return links.data() + std::size_t{id} * capacity; }
+  [[nodiscard]] std::uint32_t *list(std::uint32_t id) const noexcept {
+    return links.data() + std::size_t{id} * capacity;
+  }
   void prefetch(std::uint32_t id) const noexcept {
     __builtin_prefetch(&counts[id]);
-    for (std::uint32_t at = 0; at < capacity; at += kCacheLine / sizeof *links.data()) __builtin_prefetch(list(id) + at);
+    for (std::uint32_t at = 0; at < capacity; at += kCacheLine / sizeof *links.data())
+      __builtin_prefetch(list(id) + at);
   }
 };
 
@@ -87,11 +91,12 @@ struct GraphParams {
   std::uint32_t fanout_top;       // parts that a point belongs to on the first level of the partition
   std::uint32_t fanout_below;     // ... on the second
   std::uint32_t reservoir;        // candidates that a point remembers
-  std::uint32_t carve_dims;       // so many coordinates, the first, tell which parts a point is in: all, or a multiple of 4
+  std::uint32_t carve_dims;  // so many coordinates, the first, tell which parts a point is in: all, or a multiple of 4
   std::uint64_t seed;
 };
 
-// One worker's share of multiply-adds between two looks at the stop flag: 4 ms with the fastest kernels, 50 with the slowest.
+// One worker's share of multiply-adds between two looks at the stop flag: 4 ms
+// with the fastest kernels, 50 with the slowest.
 constexpr std::uint64_t kMultiplyAddsPerStep = std::uint64_t{1} << 26;
 
 // Sequential loops over points look at it when (i & kPollMask) == 0.

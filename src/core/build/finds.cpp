@@ -33,7 +33,8 @@ void Finds::join_pairs(std::uint32_t *offers) noexcept {
     std::uint8_t left = 0;
     for (std::uint32_t x = 0; x < count_[i]; x++) {
       const std::uint32_t j = neighbour_index(list[x]);
-      // Of the pairs that both have found, those of the smaller place stay: nothing is missing there when it is looked for.
+      // Of the pairs that both have found, those of the smaller place stay:
+      // nothing is missing there when it is looked for.
       if (i > j && has(j, i, count_[j])) continue;
       list[left++] = list[x];
       offers[i]++;
@@ -59,7 +60,8 @@ void Finds::deliver(const Points &points, const Sketches &sketches, Reservoirs &
     sketches.load(ids_[i], &sketch_[i * std::size_t{Sketches::kLanes}]);
   }
   const auto offer = [&](std::uint32_t i, std::uint32_t j, float distance) {
-    const float *own = &sketch_[i * std::size_t{Sketches::kLanes}], *other = &sketch_[j * std::size_t{Sketches::kLanes}];
+    const float *own = &sketch_[i * std::size_t{Sketches::kLanes}],
+                *other = &sketch_[j * std::size_t{Sketches::kLanes}];
     offers_[end[i]++] = reservoir_entry(distance, ids_[j], sketches.bucket(own, other, ids_[j]));
     offers_[end[j]++] = reservoir_entry(distance, ids_[i], sketches.bucket(other, own, ids_[i]));
   };

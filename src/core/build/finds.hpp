@@ -1,8 +1,8 @@
 // Finds: which points of one part met in its leaves, delivered to the reservoirs when the part is done.
 //
-// A point of a part is in several of its leaves and meets the same neighbours there again; collected, each pair is offered
-// once, and each reservoir is visited once per part instead of once per leaf.  Points are named by their place in the part.
-// One worker's.  What the reservoirs keep does not depend on which leaves make a part.
+// A point of a part is in several of its leaves and meets the same neighbours there again; collected, each pair is
+// offered once, and each reservoir is visited once per part instead of once per leaf.  Points are named by their place
+// in the part.  One worker's.  What the reservoirs keep does not depend on which leaves make a part.
 #pragma once
 
 #include "base/array.hpp"
@@ -40,12 +40,12 @@ class Finds {
   const GemmKernels &gemm_ = gemm_kernels();
   const std::uint32_t *ids_ = nullptr;
   std::uint32_t n_ = 0, each_ = 0, far_count_ = 0;
-  Array<std::uint64_t> found_;  // n * each: (distance, the other's place)
-  Array<std::uint8_t> count_;   // n
-  Array<std::uint64_t> far_;    // pairs of places
-  Array<float> sketch_;         // n * Sketches::kLanes
-  Array<std::uint64_t> offers_; // sorted by the point they are for
-  Array<std::uint32_t> end_;    // where each point's offers end
+  Array<std::uint64_t> found_;   // n * each: (distance, the other's place)
+  Array<std::uint8_t> count_;    // n
+  Array<std::uint64_t> far_;     // pairs of places
+  Array<float> sketch_;          // n * Sketches::kLanes
+  Array<std::uint64_t> offers_;  // sorted by the point they are for
+  Array<std::uint32_t> end_;     // where each point's offers end
 };
 
 }  // namespace phnsw

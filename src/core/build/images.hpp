@@ -1,7 +1,7 @@
 // Images: the finished graph as index pages.
 //
-// prepare() lays the index out (meta page, centre, nodes, aux records) once; format() then makes any block, in any order,
-// on any thread: it only reads.
+// prepare() lays the index out (meta page, centre, nodes, aux records) once; format() then
+// makes any block, in any order, on any thread: it only reads.
 #pragma once
 
 #include "build/calibrate.hpp"
@@ -17,8 +17,8 @@ class Images {
   // rows and graph must outlive the images.
   Images(const Rows &rows, const Graph &graph) noexcept : rows_(rows), graph_(graph) {}
 
-  // meta: build_id, level_seed and ef_construction are set by the caller, the rest here; block 0 is what it holds when that
-  // is formatted.
+  // meta: build_id, level_seed and ef_construction are set by the caller, the rest
+  // here; block 0 is what it holds when that is formatted.
   Status prepare(BuildContext &context, const Calibration &calibration, phnsw_meta *meta);
   [[nodiscard]] std::uint32_t blocks() const noexcept { return blocks_; }
   // page: PHNSW_PAGE_BYTES.  REQUIRES: block < blocks(), prepare() succeeded.

@@ -18,12 +18,14 @@ void LeafWorkspace::allocate(const GemmKernels &gemm, std::uint32_t groups, std:
   scratch.reset(gemm.scratch_bytes(groups));
 }
 
-std::uint32_t far_member(const std::uint32_t *ids, std::uint32_t n, std::uint32_t i, std::uint32_t far_leaves) noexcept {
+std::uint32_t far_member(const std::uint32_t *ids, std::uint32_t n, std::uint32_t i,
+                         std::uint32_t far_leaves) noexcept {
   const std::uint64_t random = mix64((std::uint64_t{ids[i]} << 32) + n);
   return (random >> 32) * far_leaves >> 32 != 0 ? i : static_cast<std::uint32_t>(random % n);
 }
 
-void Leaves::process(const std::uint32_t *places, std::uint32_t n, const GraphParams &params, LeafWorkspace &work) noexcept {
+void Leaves::process(const std::uint32_t *places, std::uint32_t n, const GraphParams &params,
+                     LeafWorkspace &work) noexcept {
   const std::uint32_t neighbours = params.leaf_neighbours;
   if (n < 2) return;
   Finds &finds = work.finds;
@@ -52,7 +54,8 @@ void Leaves::process(const std::uint32_t *places, std::uint32_t n, const GraphPa
   }
 }
 
-void Leaves::process_whole_level(std::uint32_t n, const Sketches &sketches, Reservoirs &reservoirs, LeafWorkspace &work) {
+void Leaves::process_whole_level(std::uint32_t n, const Sketches &sketches, Reservoirs &reservoirs,
+                                 LeafWorkspace &work) {
   const std::uint32_t groups = points_.groups(), k = std::min(n, reservoirs.capacity());
   Array<std::uint64_t> best(k);
   float distance;

@@ -15,10 +15,10 @@ class LeafWorkspace {
   void allocate(const GemmKernels &gemm, std::uint32_t groups, std::uint32_t points_max);
 
   GemmPanels panels{};
-  Array<std::uint32_t> ids;          // points_max
-  Array<std::uint32_t> keys;         // points_max * kNeighboursMax
-  Array<std::int32_t> column_keys;   // as many, for whole panels
-  Array<std::uint8_t> scratch;       // a tile's left operand
+  Array<std::uint32_t> ids;         // points_max
+  Array<std::uint32_t> keys;        // points_max * kNeighboursMax
+  Array<std::int32_t> column_keys;  // as many, for whole panels
+  Array<std::uint8_t> scratch;      // a tile's left operand
   Finds finds;
 
  private:
@@ -26,8 +26,8 @@ class LeafWorkspace {
   Array<float> norm2_, scale_;
 };
 
-// The member of a leaf that its point i meets besides its nearest, itself in all leaves but one of far_leaves: the same whatever
-// the order of leaves and threads, another one in every leaf.
+// The member of a leaf that its point i meets besides its nearest, itself in all leaves but one of far_leaves: the
+// same whatever the order of leaves and threads, another one in every leaf.
 std::uint32_t far_member(const std::uint32_t *ids, std::uint32_t n, std::uint32_t i, std::uint32_t far_leaves) noexcept;
 
 class Leaves {

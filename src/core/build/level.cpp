@@ -65,7 +65,8 @@ Status prune_all(BuildContext &context, const Points &points, const Reservoirs &
     for (std::uint32_t i = begin; i < end && !context.team.stopped(); i++) {
       if (i + 1 < end) prepare(i + 1);
       const std::uint32_t id = home.order[i];
-      links->counts[id] = static_cast<std::uint8_t>(prune(points, keys[i & 1], n[i & 1], links->capacity, radius.data(), reservoirs.list(id)));
+      links->counts[id] = static_cast<std::uint8_t>(
+          prune(points, keys[i & 1], n[i & 1], links->capacity, radius.data(), reservoirs.list(id)));
     }
     context.progress.add(end - begin);
   });
@@ -95,7 +96,8 @@ Status build_level(BuildContext &context, const Points &points, const GraphParam
   HomeOrder own;
   if (home == nullptr) home = &own;
   Reservoirs reservoirs;
-  Status status = reservoirs.allocate(context, points.n, std::max(params.reservoir, Reservoirs::capacity_for(capacity)));
+  Status status =
+      reservoirs.allocate(context, points.n, std::max(params.reservoir, Reservoirs::capacity_for(capacity)));
   if (!status.ok()) return status;
   if (points.n <= params.leaf_points) {
     status = brute_force(context, points, reservoirs);

@@ -1,4 +1,5 @@
-// One level of the graph: candidates by brute force or by partition, leaves and reservoirs; then lists by the heuristic.
+// One level of the graph: candidates by brute force or by partition, leaves
+// and reservoirs; then lists by the heuristic.
 #pragma once
 
 #include <vector>

@@ -115,7 +115,8 @@ Status order_nodes(BuildContext &context, std::uint32_t slots_per_page, std::uin
     const std::uint32_t size = begin[group + 1] - begin[group];
     work[worker].carve(points, size, 0, mix64(seed + group));
     std::uint32_t *out = graph->point_at.data() + begin[group];
-    work[worker].fill_pages(points, size, begin[group], group_of.data(), static_cast<std::uint32_t>(group), placed.data(), out);
+    work[worker].fill_pages(points, size, begin[group], group_of.data(), static_cast<std::uint32_t>(group),
+                            placed.data(), out);
     if (context.team.stopped()) return;
     for (std::uint32_t i = 0; i < size; i++) graph->id_of[out[i]] = begin[group] + i;
     context.progress.add(size);

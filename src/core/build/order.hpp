@@ -1,8 +1,8 @@
 // Order: node ids, so that near points share pages.
 //
-// Within each home group (points of one nearest leader) the points are brought into a locality order by recursive carving
-// into disjoint parts, then pages are filled: the next point of that order, and its unplaced neighbours breadth first
-// until the page is full.  Groups are independent, so threads do not change the result.
+// Within each home group (points of one nearest leader) the points are brought into a locality order by recursive
+// carving into disjoint parts, then pages are filled: the next point of that order, and its unplaced neighbours breadth
+// first until the page is full.  Groups are independent, so threads do not change the result.
 #pragma once
 
 #include "build/graph.hpp"

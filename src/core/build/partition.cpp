@@ -46,8 +46,8 @@ std::uint32_t Partition::leader_count(const Part &part, std::uint32_t *fanout) c
   const std::uint32_t wanted = part.depth == 0 ? params_.fanout_top : part.depth == 1 ? params_.fanout_below : 1;
   // At the top few leaders, whose parts are then carved anew: the more ways points are brought together, the better the
   // candidates.  Below, parts that are half a leaf on average.
-  const std::uint64_t leaders =
-      part.depth == 0 ? std::max(part.n / kPointsPerLeader, 2 * wanted) : std::uint64_t{wanted} * part.n * 2 / params_.leaf_points + 2;
+  const std::uint64_t leaders = part.depth == 0 ? std::max(part.n / kPointsPerLeader, 2 * wanted)
+                                                : std::uint64_t{wanted} * part.n * 2 / params_.leaf_points + 2;
   const std::uint32_t most = std::min(kLeadersMax, params_.leaf_points);
   const std::uint32_t count = static_cast<std::uint32_t>(std::min<std::uint64_t>(leaders, most));
   *fanout = std::min(wanted, std::max(1u, count / 2));
@@ -86,7 +86,8 @@ void Partition::tour(std::vector<std::uint32_t> *ids) const {
 
 std::uint32_t Partition::rows_per_step(std::uint32_t leaders) const noexcept {
   const std::uint64_t per_row = std::uint64_t{leaders} * carved_.groups() * 4;
-  const std::uint64_t rows = std::min<std::uint64_t>(kMultiplyAddsPerStep / per_row, std::min(512u, params_.leaf_points));
+  const std::uint64_t rows =
+      std::min<std::uint64_t>(kMultiplyAddsPerStep / per_row, std::min(512u, params_.leaf_points));
   return std::max<std::uint32_t>(static_cast<std::uint32_t>(rows) / gemm_.rows, 1) * gemm_.rows;
 }
 
@@ -193,14 +194,16 @@ void Partition::carve(const Part &part, LeafWorkspace &work) {
   for (const Part &child : parts) process(child, work);
 }
 
-Status Partition::carve_with_team(const Part &part, ArenaArray<std::uint32_t> *members, std::vector<std::uint32_t> *begin) {
+Status Partition::carve_with_team(const Part &part, ArenaArray<std::uint32_t> *members,
+                                  std::vector<std::uint32_t> *begin) {
   std::uint32_t fanout;
   const std::uint32_t leaders = leader_count(part, &fanout);
   LeafWorkspace packed;
   packed.allocate(gemm_, carved_.groups(), leaders);
   pack_leaders(part, nullptr, leaders, &packed.panels);
   ArenaArray<std::uint16_t> assigned;
-  if (const Status status = assigned.allocate(context_.arena, std::size_t{part.n} * fanout); !status.ok()) return status;
+  if (const Status status = assigned.allocate(context_.arena, std::size_t{part.n} * fanout); !status.ok())
+    return status;
   const std::uint32_t step = rows_per_step(leaders);
   Status status = context_.team.for_each((part.n + step - 1) / step, [&](std::size_t item, unsigned worker) {
     const std::uint32_t row = static_cast<std::uint32_t>(item) * step;
@@ -211,12 +214,14 @@ Status Partition::carve_with_team(const Part &part, ArenaArray<std::uint32_t> *m
   if (part.depth == 0) {
     status = home_order_.allocate(context_.arena, part.n);
     if (!status.ok()) return status;
-    status = group_by_key(context_.team, assigned.data(), fanout, 1, nullptr, part.n, leaders, home_order_.data(), &home_begin_);
+    status = group_by_key(context_.team, assigned.data(), fanout, 1, nullptr, part.n, leaders, home_order_.data(),
+                          &home_begin_);
     if (!status.ok()) return status;
   }
   status = members->allocate(context_.arena, std::size_t{part.n} * fanout);
   if (!status.ok()) return status;
-  return group_by_key(context_.team, assigned.data(), fanout, fanout, part.ids, part.n, leaders, members->data(), begin);
+  return group_by_key(context_.team, assigned.data(), fanout, fanout, part.ids, part.n, leaders, members->data(),
+                      begin);
 }
 
 Status Partition::run() {
@@ -250,8 +255,9 @@ Status Partition::run() {
   return status;
 }
 
-Status group_by_key(Team &team, const std::uint16_t *keys, std::uint32_t stride, std::uint32_t used, const std::uint32_t *ids,
-                    std::uint32_t n, std::uint32_t groups, std::uint32_t *members, std::vector<std::uint32_t> *begin) {
+Status group_by_key(Team &team, const std::uint16_t *keys, std::uint32_t stride, std::uint32_t used,
+                    const std::uint32_t *ids, std::uint32_t n, std::uint32_t groups, std::uint32_t *members,
+                    std::vector<std::uint32_t> *begin) {
   const std::uint32_t slices = (n + kSliceRows - 1) / kSliceRows;
   // place[slice * groups + group]: first a count, then where the slice's next member of the group goes.
   Array<std::uint32_t> place;
@@ -262,9 +268,8 @@ Status group_by_key(Team &team, const std::uint16_t *keys, std::uint32_t stride,
       for (std::uint32_t x = 0; x < used; x++) body(i, place[slice * groups + keys[std::size_t{i} * stride + x]]);
     }
   };
-  Status status = team.for_each(slices, [&](std::size_t slice, unsigned) {
-    each(slice, [](std::uint32_t, std::uint32_t &count) { count++; });
-  });
+  Status status = team.for_each(
+      slices, [&](std::size_t slice, unsigned) { each(slice, [](std::uint32_t, std::uint32_t &count) { count++; }); });
   if (!status.ok()) return status;
   begin->assign(groups + 1, 0);
   std::uint32_t at = 0;

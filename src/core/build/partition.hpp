@@ -45,12 +45,13 @@ class Partition {
   [[nodiscard]] std::uint32_t leader_count(const Part &part, std::uint32_t *fanout) const noexcept;
   // places: the part's ids are places in this.
   void pack_leaders(const Part &part, const std::uint32_t *places, std::uint32_t leaders, GemmPanels *panels) const;
-  // Brings leaders into an order in which neighbours follow each other, from one to the nearest not yet visited: what is
-  // done part by part then finds in the cache what the part before left there.
+  // Brings leaders into an order in which neighbours follow each other, from one to the nearest not yet visited: what
+  // is done part by part then finds in the cache what the part before left there.
   void tour(std::vector<std::uint32_t> *ids) const;
   [[nodiscard]] std::uint32_t rows_per_step(std::uint32_t leaders) const noexcept;
   void assign(const Part &part, const std::uint32_t *places, std::uint32_t begin, std::uint32_t end,
-              const GemmPanels &leaders, std::uint32_t fanout, LeafWorkspace &work, std::uint16_t *assigned) const noexcept;
+              const GemmPanels &leaders, std::uint32_t fanout, LeafWorkspace &work,
+              std::uint16_t *assigned) const noexcept;
   void children(const Part &part, const std::uint32_t *members, const std::vector<std::uint32_t> &begin,
                 std::vector<Part> *parts, Merged *merged) const;
   // An item of work: a part whose ids are those of points, carved to its leaves by one worker.
@@ -73,9 +74,10 @@ class Partition {
   std::vector<std::uint32_t> home_begin_;
 };
 
-// Points grouped by key: a stable counting sort on the team.  keys[i * stride + x], x < used, names a group of row i's id
-// (ids null: i itself); members has room for n * used ids, begin gets groups + 1 entries.
-Status group_by_key(Team &team, const std::uint16_t *keys, std::uint32_t stride, std::uint32_t used, const std::uint32_t *ids,
-                    std::uint32_t n, std::uint32_t groups, std::uint32_t *members, std::vector<std::uint32_t> *begin);
+// Points grouped by key: a stable counting sort on the team.  keys[i * stride + x], x < used, names a group of row i's
+// id (ids null: i itself); members has room for n * used ids, begin gets groups + 1 entries.
+Status group_by_key(Team &team, const std::uint16_t *keys, std::uint32_t stride, std::uint32_t used,
+                    const std::uint32_t *ids, std::uint32_t n, std::uint32_t groups, std::uint32_t *members,
+                    std::vector<std::uint32_t> *begin);
 
 }  // namespace phnsw

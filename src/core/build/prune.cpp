@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::uint32_t kCandidatesMax = 256;
 
-// By counting how many are smaller, without a branch: of a few dozen keys nothing can be predicted.  That is done with the
-// upper 24 bits of the distances; the insertions at the end put the rest right.
+// By counting how many are smaller, without a branch: of a few dozen keys nothing can be predicted.  That is done with
+// the upper 24 bits of the distances; the insertions at the end put the rest right.
 void sort_keys(std::uint64_t *keys, std::uint32_t n) noexcept {
   std::int32_t approximate[kCandidatesMax];
   std::uint64_t sorted[kCandidatesMax];
@@ -47,8 +47,8 @@ std::uint32_t prune(const Points &points, std::uint64_t *keys, std::uint32_t n, 
                     std::uint32_t *list) noexcept {
   const GemmKernels &gemm = gemm_kernels();
   sort_keys(keys, n);
-  // Each candidate that is kept strikes out those that are nearer to it than to the point; what remains is always `alive`, with what
-  // its distances are made of beside it.
+  // Each candidate that is kept strikes out those that are nearer to it than to the point; what remains is
+  // always `alive`, with what its distances are made of beside it.
   std::uint32_t alive[kCandidatesMax], ids[kCandidatesMax];
   float twice_scale[kCandidatesMax], norm2[kCandidatesMax], limit[kCandidatesMax];
   std::int32_t dots[kCandidatesMax], struck[kCandidatesMax];

@@ -1,10 +1,10 @@
 // Reservoirs: for each point the candidates for its list, pruned while they arrive (HashPrune of PiPNN).
 //
-// A candidate falls into a bucket by its direction from the point; a bucket keeps its nearest candidate, a reservoir its
-// `capacity` nearest buckets.  With b(h) the smallest key (distance, id) ever offered to bucket h, the content is always
-// the `capacity` smallest of the b(h): it depends on the set of offers only, not on their order.  Proof: b(h) and, once
-// the reservoir is full, the limit (its largest key) only ever fall, so a bucket that was refused or evicted had
-// b(h) >= limit and can return only by an offer below the limit, which then is its b(h).
+// A candidate falls into a bucket by its direction from the point; a bucket keeps its nearest candidate, a reservoir
+// its `capacity` nearest buckets.  With b(h) the smallest key (distance, id) ever offered to bucket h, the content is
+// always the `capacity` smallest of the b(h): it depends on the set of offers only, not on their order.  Proof: b(h)
+// and, once the reservoir is full, the limit (its largest key) only ever fall, so a bucket that was refused or evicted
+// had b(h) >= limit and can return only by an offer below the limit, which then is its b(h).
 //
 // offer() may be called by any number of threads at once: a lock byte per reservoir, and a refusal that needs no lock.
 #pragma once
@@ -18,7 +18,8 @@
 
 namespace phnsw {
 
-// A candidate in one number, nearest first: 21 bits of distance (a short key's, the sign left out), 32 of id, 11 of bucket.
+// A candidate in one number, nearest first: 21 bits of distance (a short
+// key's, the sign left out), 32 of id, 11 of bucket.
 constexpr std::uint32_t kBucketBits = 11;
 inline std::uint64_t reservoir_entry(float distance, std::uint32_t id, std::uint32_t bucket) noexcept {
   std::uint32_t bits;
@@ -35,8 +36,10 @@ class Reservoirs {
 
   // A capacity not below `wanted` (up to kCapacityMax) that fills whole cache lines.
   static std::uint32_t capacity_for(std::uint32_t wanted) noexcept {
-    const std::size_t bytes = (sizeof(Header) + wanted * sizeof(std::uint64_t) + kCacheLine - 1) / kCacheLine * kCacheLine;
-    return static_cast<std::uint32_t>(std::min<std::size_t>((bytes - sizeof(Header)) / sizeof(std::uint64_t), kCapacityMax));
+    const std::size_t bytes =
+        (sizeof(Header) + wanted * sizeof(std::uint64_t) + kCacheLine - 1) / kCacheLine * kCacheLine;
+    return static_cast<std::uint32_t>(
+        std::min<std::size_t>((bytes - sizeof(Header)) / sizeof(std::uint64_t), kCapacityMax));
   }
 
   Status allocate(BuildContext &context, std::uint32_t n, std::uint32_t capacity) {
@@ -53,8 +56,10 @@ class Reservoirs {
   [[nodiscard]] std::uint32_t *list(std::uint32_t point) const noexcept {
     return reinterpret_cast<std::uint32_t *>(bytes_.data() + point * stride_);
   }
-  // The lists of all points, `capacity` ids each, as an array; in this memory, whose rest others get.  This has none any more.
-  Status become_lists(BuildContext &context, std::uint32_t n, std::uint32_t capacity, ArenaArray<std::uint32_t> *lists) {
+  // The lists of all points, `capacity` ids each, as an array; in this memory,
+  // whose rest others get.  This has none any more.
+  Status become_lists(BuildContext &context, std::uint32_t n, std::uint32_t capacity,
+                      ArenaArray<std::uint32_t> *lists) {
     const bool here = bytes_.can_shrink();
     if (!here) {
       if (const Status status = lists->allocate(context.arena, std::size_t{n} * capacity); !status.ok()) return status;
@@ -65,10 +70,12 @@ class Reservoirs {
     for (std::size_t moved = here ? 1 : 0; moved < n;) {
       const std::size_t end = here ? std::min<std::size_t>(n, moved * stride_ / bytes) : n;
       constexpr std::size_t kBlock = 8192;
-      const Status status = context.team.for_each((end - moved + kBlock - 1) / kBlock, [&](std::size_t block, unsigned) {
-        const std::size_t first = moved + block * kBlock;
-        for (std::size_t i = first; i < std::min(end, first + kBlock); i++) std::memcpy(to + i * bytes, bytes_.data() + i * stride_, bytes);
-      });
+      const Status status =
+          context.team.for_each((end - moved + kBlock - 1) / kBlock, [&](std::size_t block, unsigned) {
+            const std::size_t first = moved + block * kBlock;
+            for (std::size_t i = first; i < std::min(end, first + kBlock); i++)
+              std::memcpy(to + i * bytes, bytes_.data() + i * stride_, bytes);
+          });
       if (!status.ok()) return status;
       moved = end;
     }
@@ -102,7 +109,8 @@ class Reservoirs {
   }
   void offer(std::uint32_t point, std::uint64_t entry) noexcept { offer(point, &entry, 1); }
 
-  // Stores the candidates of a point as keys (distance, id), in no particular order, in keys[capacity()]; returns how many.
+  // Stores the candidates of a point as keys (distance, id), in no particular
+  // order, in keys[capacity()]; returns how many.
   std::uint32_t candidates(std::uint32_t point, std::uint64_t *keys) const noexcept {
     Header *head = header(point);
     for (std::uint32_t i = 0; i < head->count; i++) keys[i] = entry_key(entries_of(head)[i]);

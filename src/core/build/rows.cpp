@@ -49,9 +49,11 @@ Status Rows::add(const float *vectors, const phnsw_tid *tids, std::uint32_t n, b
     const std::uint32_t most = sample_rows_max();
     if (const Status status = grow_sample(n); !status.ok()) return status;
     const std::uint32_t take = std::min(n, most - sampled_);
-    std::memcpy(sample_.data() + std::size_t{sampled_} * params_.dims, vectors, std::size_t{take} * params_.dims * sizeof(float));
+    std::memcpy(sample_.data() + std::size_t{sampled_} * params_.dims, vectors,
+                std::size_t{take} * params_.dims * sizeof(float));
     std::memcpy(sample_tids_.data() + sampled_, tids, take * sizeof(phnsw_tid));
-    for (std::uint32_t i = 0; i < take; i++) norms_.push_back(norm_of(vectors + std::size_t{i} * params_.dims, params_.dims));
+    for (std::uint32_t i = 0; i < take; i++)
+      norms_.push_back(norm_of(vectors + std::size_t{i} * params_.dims, params_.dims));
     sampled_ += take;
     if (sampled_ < most) return {};
     if (const Status status = fix_codec(); !status.ok()) return status;
@@ -183,8 +185,8 @@ Status Rows::fix_centre(const Codec &uncentred, Array<float> *centre, bool *foun
 }
 
 Status Rows::grow(std::size_t end, bool alone) {
-  // What is expected at once, what comes beyond in growing steps; codes, which are most of it, in steps always, so that they
-  // get the memory that has been cleared meanwhile.
+  // What is expected at once, what comes beyond in growing steps; codes, which are most of it, in steps
+  // always, so that they get the memory that has been cleared meanwhile.
   std::size_t room = end;
   if (end > hashes_.size()) room = std::max<std::size_t>(end + end / 8, std::min<std::size_t>(rows_expected_, end * 8));
   Status status = end * stride_ <= codes_.size() ? Status() : codes_.grow(rows_ahead(end) * stride_);

@@ -1,8 +1,8 @@
 // Rows: the input of a bulk build, from raw vectors to distinct coded points.
 //
-// The first rows are kept raw until there are enough of them to fix the codec (exponent, norm bound, centre) from; then
-// every row is encoded as it comes.  What results depends on the rows and their order only, not on how they were cut into
-// chunks, nor on threads.  Used by the conductor.
+// The first rows are kept raw until there are enough of them to fix the codec (exponent, norm bound, centre)
+// from; then every row is encoded as it comes.  What results depends on the rows and their order only, not on how
+// they were cut into chunks, nor on threads.  Used by the conductor.
 #pragma once
 
 #include <memory>
@@ -85,7 +85,7 @@ class Rows {
   ArenaArray<std::int8_t> codes_;  // of rows, then of points
   std::size_t touched_ = 0;        // so many bytes of them the system has provided, at least
   ArenaArray<phnsw_code_head> heads_;
-  ArenaArray<phnsw_tid> tids_;  // of rows
+  ArenaArray<phnsw_tid> tids_;        // of rows
   ArenaArray<std::uint64_t> hashes_;  // of rows, until duplicates are joined
   std::uint32_t rows_ = 0;
   std::uint32_t points_ = 0;

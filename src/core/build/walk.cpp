@@ -6,7 +6,8 @@ void Walk::score(const std::uint32_t *ids, std::uint32_t n, float *scores) const
   std::int32_t dots[PHNSW_LINKS_MAX];
   gemm_kernels().dots(code_, points_.rows, ids, n, points_.row_bytes(), dots);
   if (as_product_) {
-    for (std::uint32_t i = 0; i < n; i++) scores[i] = -(scale_ * points_.rows.heads[ids[i]].scale) * static_cast<float>(dots[i]);
+    for (std::uint32_t i = 0; i < n; i++)
+      scores[i] = -(scale_ * points_.rows.heads[ids[i]].scale) * static_cast<float>(dots[i]);
     return;
   }
   for (std::uint32_t i = 0; i < n; i++) scores[i] = coded_distance(points_, target_, ids[i], dots[i]);

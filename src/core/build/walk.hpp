@@ -17,8 +17,8 @@ class Walk {
     as_product_ = false;
     offset_ = 0;
   }
-  // The same target, but scores are those of a scan for the largest inner product with this code (Query::score, offset); it has a row's
-  // bytes and outlives the walk.
+  // The same target, but scores are those of a scan for the largest inner product with this code
+  // (Query::score, offset); it has a row's bytes and outlives the walk.
   void aim(std::uint32_t target, const std::int8_t *code, float scale, float offset) noexcept {
     target_ = target;
     code_ = code;
@@ -37,9 +37,9 @@ class Walk {
     begin(entry, ef, without_target);
     widen(links, ef);
   }
-  // The same in pieces, for several widths at the price of the last: what is nearest is expanded first, whatever the width,
-  // so that a search is the beginning of any wider one.  widen() goes to the end of the search of width ef, whose
-  // window, touches and hops are then those of a run(); the window has more candidates behind.
+  // The same in pieces, for several widths at the price of the last: what is nearest is expanded first, whatever
+  // the width, so that a search is the beginning of any wider one.  widen() goes to the end of the search of
+  // width ef, whose window, touches and hops are then those of a run(); the window has more candidates behind.
   // REQUIRES: each ef is at least the one before, at most that of begin().
   void begin(std::uint32_t entry, std::uint32_t ef, bool without_target);
   void widen(const LevelLinks &links, std::uint32_t ef);

@@ -87,8 +87,8 @@ void phnsw_codec_distances(const phnsw_codec *codec, const phnsw_slot *from, con
   phnsw::CodedPoint(*codec->codec, *from).distances(slots, n, distances);
 }
 
-bool phnsw_codec_any_nearer(const phnsw_codec *codec, const phnsw_slot *from, const phnsw_slot *const *slots, uint32_t n,
-                            float than) noexcept {
+bool phnsw_codec_any_nearer(const phnsw_codec *codec, const phnsw_slot *from, const phnsw_slot *const *slots,
+                            uint32_t n, float than) noexcept {
   return phnsw::CodedPoint(*codec->codec, *from).any_nearer(slots, n, than);
 }
 
@@ -119,7 +119,8 @@ void phnsw_query_set(phnsw_query *query, const float *vector, phnsw_query_purpos
   query->query.set(vector, purpose);
 }
 
-phnsw_status phnsw_query_set_decoded(phnsw_query *query, const phnsw_slot *slot, bool *told, phnsw_error *error) noexcept {
+phnsw_status phnsw_query_set_decoded(phnsw_query *query, const phnsw_slot *slot, bool *told,
+                                     phnsw_error *error) noexcept {
   return guard(error, [&] {
     const Codec &codec = query->query.codec();
     phnsw::Array<std::int8_t> codes(codec.code_dims());
@@ -137,8 +138,8 @@ void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots,
 
 std::uint32_t phnsw_query_part(const phnsw_query *query) noexcept { return query->query.part(); }
 
-std::uint32_t phnsw_query_score_within(const phnsw_query *query, const phnsw_slot *const *slots, std::uint32_t n, float limit,
-                                       float *scores, std::uint32_t *within) noexcept {
+std::uint32_t phnsw_query_score_within(const phnsw_query *query, const phnsw_slot *const *slots, std::uint32_t n,
+                                       float limit, float *scores, std::uint32_t *within) noexcept {
   return query->query.score_within(slots, n, limit, scores, within);
 }
 

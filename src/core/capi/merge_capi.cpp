@@ -26,7 +26,8 @@ const phnsw_slot *nth_slot(const phnsw_merge *merge, const phnsw_slot *slots, ui
 
 }  // namespace
 
-uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t ef_construction, uint32_t limit, uint32_t rows) noexcept {
+uint64_t phnsw_merge_memory(const phnsw_codec_params *codec, uint32_t ef_construction, uint32_t limit,
+                            uint32_t rows) noexcept {
   return MergeGraph::kFixedBytes + limit * std::uint64_t{MergeGraph::node_bytes(*codec)} +
          rows * std::uint64_t{MergeGraph::row_bytes(*codec, ef_construction)};
 }
@@ -35,7 +36,8 @@ uint64_t phnsw_merge_mapped_memory(const phnsw_codec_params *codec, uint32_t lim
   return limit * std::uint64_t{phnsw::MergeNodes::mapped_bytes(*codec)};
 }
 
-uint64_t phnsw_merge_file_bytes(const phnsw_codec_params *codec, uint32_t limit, uint32_t rows, uint64_t memory_bytes) noexcept {
+uint64_t phnsw_merge_file_bytes(const phnsw_codec_params *codec, uint32_t limit, uint32_t rows,
+                                uint64_t memory_bytes) noexcept {
   return phnsw::MergeNodes::file_bytes(*codec, std::uint64_t{limit} + rows, memory_bytes);
 }
 
@@ -50,7 +52,9 @@ phnsw_status phnsw_merge_nodes_create(const phnsw_codec *codec, uint32_t points,
   });
 }
 
-void phnsw_merge_nodes_file(phnsw_merge_nodes *nodes, uint64_t bytes, int fd) noexcept { nodes->nodes.set_file(bytes, fd); }
+void phnsw_merge_nodes_file(phnsw_merge_nodes *nodes, uint64_t bytes, int fd) noexcept {
+  nodes->nodes.set_file(bytes, fd);
+}
 
 uint32_t phnsw_merge_nodes_room(const phnsw_merge_nodes *nodes) noexcept { return nodes->nodes.points_max(); }
 
@@ -70,8 +74,8 @@ phnsw_status phnsw_merge_create(const phnsw_codec *codec, const phnsw_merge_para
   });
 }
 
-bool phnsw_merge_load(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n, bool *whole, uint32_t *fault,
-                      const char **what) noexcept {
+bool phnsw_merge_load(phnsw_merge *merge, uint32_t first, const phnsw_slot *slots, uint32_t n, bool *whole,
+                      uint32_t *fault, const char **what) noexcept {
   MergeGraph &graph = merge->merge->graph();
   *whole = true;
   for (uint32_t i = 0; i < n && first + i < graph.limit(); i++) {
@@ -114,9 +118,12 @@ void phnsw_merge_look_again(phnsw_merge *merge, uint32_t first, const phnsw_slot
 
 void phnsw_merge_assign(phnsw_merge *merge, uint32_t place, uint32_t id) noexcept { merge->merge->assign(place, id); }
 
-void phnsw_merge_fill(const phnsw_merge *merge, uint32_t place, phnsw_slot *slot) noexcept { merge->merge->fill(place, slot); }
+void phnsw_merge_fill(const phnsw_merge *merge, uint32_t place, phnsw_slot *slot) noexcept {
+  merge->merge->fill(place, slot);
+}
 
-phnsw_status phnsw_merge_changes(phnsw_merge *merge, const phnsw_merge_change **changes, size_t *n, phnsw_error *error) noexcept {
+phnsw_status phnsw_merge_changes(phnsw_merge *merge, const phnsw_merge_change **changes, size_t *n,
+                                 phnsw_error *error) noexcept {
   return guard(error, [&] {
     const std::vector<phnsw_merge_change> &all = merge->merge->changes();
     *changes = all.data();

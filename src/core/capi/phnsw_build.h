@@ -26,8 +26,10 @@ typedef struct phnsw_build_params
 	uint32_t     rows_expected;   /* a hint, 0 if unknown */
 	size_t       memory_bytes;    /* private memory the build may use; the arena beyond it lives in the mapped file */
 	bool         calibrate;
-	/* Not before the graph counts as complete, but while nobody waits for pages, and at the latest when block 0 is asked for:
-	 * that page has the calibration, the result has it from then on. */
+	/*
+	 * Not before the graph counts as complete, but while nobody waits for pages, and at the latest when block 0 is
+	 * asked for: that page has the calibration, the result has it from then on.
+	 */
 	bool         calibrate_late;
 } phnsw_build_params;
 
@@ -67,7 +69,8 @@ typedef struct phnsw_build_result
 	double     seconds[PHNSW_PHASE_WRITE + 1]; /* wall time per phase */
 } phnsw_build_result;
 
-PHNSW_API phnsw_status phnsw_build_create(const phnsw_build_params *params, phnsw_build **build, phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_status phnsw_build_create(const phnsw_build_params *params, phnsw_build **build,
+										  phnsw_error *error) PHNSW_NOEXCEPT;
 
 /* Starts the conductor thread (every signal blocked) and its team. */
 PHNSW_API phnsw_status phnsw_build_start(phnsw_build *build, phnsw_error *error) PHNSW_NOEXCEPT;
@@ -92,17 +95,21 @@ PHNSW_API phnsw_status phnsw_build_wait(phnsw_build *build, uint32_t millisecond
                                         phnsw_error *error) PHNSW_NOEXCEPT;
 
 /* Maps bytes [0, size) of the file; the file has that size.  The same fd every time. */
-PHNSW_API phnsw_status phnsw_build_map_spill(phnsw_build *build, int fd, uint64_t size, phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_status phnsw_build_map_spill(phnsw_build *build, int fd, uint64_t size,
+											 phnsw_error *error) PHNSW_NOEXCEPT;
 
-PHNSW_API phnsw_status phnsw_build_result_get(const phnsw_build *build, phnsw_build_result *result, phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_status phnsw_build_result_get(const phnsw_build *build, phnsw_build_result *result,
+											  phnsw_error *error) PHNSW_NOEXCEPT;
 
 /*
  * Formats blocks first ... first + n - 1 (block 0 and centre pages included) on the team's threads into `pages`, whole
  * pages but for the PostgreSQL page header, which is left zero.  Asynchronous: begin, then wait until PHNSW_OK; one
  * request at a time, so a caller with two buffers writes one while the other is formatted.
  */
-PHNSW_API phnsw_status phnsw_build_format_begin(phnsw_build *build, uint32_t first, uint32_t n, void *pages, phnsw_error *error) PHNSW_NOEXCEPT;
-PHNSW_API phnsw_status phnsw_build_format_wait(phnsw_build *build, uint32_t milliseconds, phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_status phnsw_build_format_begin(phnsw_build *build, uint32_t first, uint32_t n, void *pages,
+												phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_status phnsw_build_format_wait(phnsw_build *build, uint32_t milliseconds,
+											   phnsw_error *error) PHNSW_NOEXCEPT;
 
 /* Asks all threads to stop; returns at once. */
 PHNSW_API void phnsw_build_stop(phnsw_build *build) PHNSW_NOEXCEPT;

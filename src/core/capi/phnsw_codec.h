@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-/* ---- exact distances of the SQL operators ------------------------------------------------------------------------ */
+/* ---- exact distances of the SQL operators ---------------------------------------------------- */
 
 /* Leaf kernels.  n float32 coordinates each; differences and products are summed in float64. */
 PHNSW_API double phnsw_l2_squared(const float *a, const float *b, uint32_t n) PHNSW_NOEXCEPT;
@@ -21,7 +21,7 @@ PHNSW_API double phnsw_inner_product(const float *a, const float *b, uint32_t n)
 PHNSW_API double phnsw_cosine_distance(const float *a, const float *b, uint32_t n) PHNSW_NOEXCEPT;
 PHNSW_API double phnsw_l1(const float *a, const float *b, uint32_t n) PHNSW_NOEXCEPT;
 
-/* ---- codec: how one index encodes vectors ------------------------------------------------------------------------ */
+/* ---- codec: how one index encodes vectors ---------------------------------------------------- */
 
 typedef struct phnsw_codec phnsw_codec;
 
@@ -33,7 +33,10 @@ typedef struct phnsw_codec phnsw_codec;
 PHNSW_API phnsw_status phnsw_codec_choose(phnsw_metric metric, uint32_t dims, uint32_t m, uint64_t rotation_seed,
                                           phnsw_codec_params *params, phnsw_error *error) PHNSW_NOEXCEPT;
 
-/* centre: space_dims floats in the space before rotation, copied; NULL for the origin.  Validates params (PHNSW_CORRUPT). */
+/*
+ * centre: space_dims floats in the space before rotation, copied; NULL for
+ * the origin.  Validates params (PHNSW_CORRUPT).
+ */
 PHNSW_API phnsw_status phnsw_codec_create(const phnsw_codec_params *params, const float *centre, phnsw_codec **codec,
                                           phnsw_error *error) PHNSW_NOEXCEPT;
 PHNSW_API void phnsw_codec_destroy(phnsw_codec *codec) PHNSW_NOEXCEPT;
@@ -65,12 +68,13 @@ PHNSW_API bool phnsw_codec_equal(const phnsw_codec *codec, const phnsw_slot *a, 
  */
 PHNSW_API bool phnsw_codec_validate(const phnsw_codec *codec, const phnsw_slot *slot, const char **what) PHNSW_NOEXCEPT;
 
-/* ---- query: one vector, prepared for scoring codes ----------------------------------------------------------------- */
+/* ---- query: one vector, prepared for scoring codes ------------------------------------------- */
 
 typedef struct phnsw_query phnsw_query;
 
 /* The codec must outlive the query.  A query is made once and set again for every rescan, without allocating. */
-PHNSW_API phnsw_status phnsw_query_create(const phnsw_codec *codec, phnsw_query **query, phnsw_error *error) PHNSW_NOEXCEPT;
+PHNSW_API phnsw_status phnsw_query_create(const phnsw_codec *codec, phnsw_query **query,
+										  phnsw_error *error) PHNSW_NOEXCEPT;
 PHNSW_API void phnsw_query_destroy(phnsw_query *query) PHNSW_NOEXCEPT;
 
 typedef enum phnsw_query_purpose
@@ -83,29 +87,34 @@ typedef enum phnsw_query_purpose
 PHNSW_API void phnsw_query_set(phnsw_query *query, const float *vector, phnsw_query_purpose purpose) PHNSW_NOEXCEPT;
 
 /*
- * As phnsw_query_set() for search with a vector that has about this code: a row of the index becomes a query.  *told becomes false
- * where the code says little of the vector's direction (inner product: of one that is short beside the longest).  Allocates scratch memory.
+ * As phnsw_query_set() for search with a vector that has about this code: a row of the index becomes a
+ * query.  *told becomes false where the code says little of the vector's direction (inner product: of one
+ * that is short beside the longest).  Allocates scratch memory.
  */
 PHNSW_API phnsw_status phnsw_query_set_decoded(phnsw_query *query, const phnsw_slot *slot, bool *told,
                                                phnsw_error *error) PHNSW_NOEXCEPT;
 
 /* Leaf kernel: scores[i] of slots[i], smaller is nearer; NaN never, +inf for bytes that make no sense. */
-PHNSW_API void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n, float *scores) PHNSW_NOEXCEPT;
+PHNSW_API void phnsw_query_score(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n,
+								 float *scores) PHNSW_NOEXCEPT;
 
 /*
- * The same for the slots that may score less than limit: within[0 ... result) are their positions, ascending, scores[within[i]] their
- * scores.  The others are farther, as far as the first phnsw_query_part() bytes of their codes tell, which are all that is read of them:
- * of those that score less one or two in a hundred may be missed (codec/README.md).  within has room for n.
- * REQUIRES: phnsw_query_part() != 0.
+ * The same for the slots that may score less than limit: within[0 ... result) are their positions, ascending,
+ * scores[within[i]] their scores.  The others are farther, as far as the first phnsw_query_part() bytes of their codes
+ * tell, which are all that is read of them: of those that score less one or two in a hundred may be missed
+ * (codec/README.md).  within has room for n.  REQUIRES: phnsw_query_part() != 0.
  */
-PHNSW_API uint32_t phnsw_query_score_within(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n, float limit,
+PHNSW_API uint32_t phnsw_query_score_within(const phnsw_query *query, const phnsw_slot *const *slots, uint32_t n,
+											float limit,
                                             float *scores, uint32_t *within) PHNSW_NOEXCEPT;
-/* Bytes of a code; 0: it is short or of 4 bits, or parts of it tell nothing (inner product, purpose PHNSW_FOR_INSERT). */
+/*
+ * Bytes of a code; 0: it is short or of 4 bits, or parts of it tell nothing (inner product, purpose PHNSW_FOR_INSERT).
+ */
 PHNSW_API uint32_t phnsw_query_part(const phnsw_query *query) PHNSW_NOEXCEPT;
 
 /*
- * score + this is proportional to a squared distance in the metric that the graph is built in, whichever the operator's is: for
- * comparing distances with each other by their ratio.  Approximate; finite.
+ * score + this is proportional to a squared distance in the metric that the graph is built in, whichever the operator's
+ * is: for comparing distances with each other by their ratio.  Approximate; finite.
  */
 PHNSW_API float phnsw_query_offset(const phnsw_query *query) PHNSW_NOEXCEPT;
 
@@ -117,7 +126,7 @@ PHNSW_API float phnsw_query_offset(const phnsw_query *query) PHNSW_NOEXCEPT;
  */
 PHNSW_API double phnsw_query_bound(const phnsw_query *query, const phnsw_slot *slot) PHNSW_NOEXCEPT;
 
-/* ---- selection of neighbours ---------------------------------------------------------------------------------------- */
+/* ---- selection of neighbours ----------------------------------------------------------------- */
 
 /*
  * HNSW's heuristic (Malkov and Yashunin, algorithm 4, with keepPrunedConnections).  candidates[i]: slots (head and code

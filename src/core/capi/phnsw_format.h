@@ -15,7 +15,8 @@
  *    extents of blocks  node pages        slots_per_page slots of slot_bytes
  *    extents of blocks  aux pages         aux_per_page records of aux_bytes
  *
- * A node is a dense uint32 id, an aux record likewise; id -> (block, offset) is arithmetic over a short list of extents.
+ * A node is a dense uint32 id, an aux record likewise; id -> (block,
+ * offset) is arithmetic over a short list of extents.
  */
 #ifndef PHNSW_FORMAT_H
 #define PHNSW_FORMAT_H
@@ -79,8 +80,8 @@ typedef struct phnsw_opaque
 PHNSW_STATIC_ASSERT(sizeof(phnsw_opaque) == PHNSW_PAGE_SPECIAL, "phnsw_opaque fills the special space");
 
 /*
- * A heap TID, laid out as ItemPointerData: block high, block low, offset.  offset 0: no TID; then the block is 0, too, or
- * 0xFFFFFFFF where a scan has taken it out (phnsw_tid_gone).
+ * A heap TID, laid out as ItemPointerData: block high, block low, offset.  offset 0: no TID; then the block is 0,
+ * too, or 0xFFFFFFFF where a scan has taken it out (phnsw_tid_gone).
  */
 typedef struct phnsw_tid
 {
@@ -90,7 +91,10 @@ typedef struct phnsw_tid
 } phnsw_tid;
 PHNSW_STATIC_ASSERT(sizeof(phnsw_tid) == 6, "phnsw_tid is laid out as ItemPointerData");
 
-/* In the place of a TID that a scan has taken out of a slot: without a chain the node has no row left, and waits for vacuum. */
+/*
+ * In the place of a TID that a scan has taken out of a slot: without a chain
+ * the node has no row left, and waits for vacuum.
+ */
 static inline phnsw_tid
 phnsw_tid_gone(void)
 {
@@ -110,7 +114,8 @@ typedef enum phnsw_slot_state
 {
 	PHNSW_SLOT_FREE = 0, /* nothing here: no TID (offset 0), count 0; the version is kept for the next owner, the other
 						  * fields mean nothing */
-	PHNSW_SLOT_LIVE = 1, /* has a TID in `tid` or, where that has offset 0, in the chain; or scans have taken all of them out */
+	PHNSW_SLOT_LIVE = 1, /* has a TID in `tid` or, where that has offset 0, in the chain; or scans have taken all
+						  * of them out */
 	PHNSW_SLOT_DEAD = 2  /* no heap row left; still a waypoint until vacuum has unlinked it */
 } phnsw_slot_state;
 
@@ -206,8 +211,8 @@ typedef struct phnsw_calibration
 } phnsw_calibration;
 
 /*
- * What the sampled rows were searched with.  Inner products: a row's own point has the coordinate that completes its norm, which
- * no query has, and finds more than a query does; indexes older than this have 0 there.
+ * What the sampled rows were searched with.  Inner products: a row's own point has the coordinate that completes its
+ * norm, which no query has, and finds more than a query does; indexes older than this have 0 there.
  */
 typedef enum phnsw_calibrated_by
 {
@@ -216,8 +221,8 @@ typedef enum phnsw_calibrated_by
 } phnsw_calibrated_by;
 
 /*
- * A search that finds as much as that of a calibration's ef, and ends earlier: `wider` times as many candidates, but it also
- * ends when the next is more than 1 + slack times as far away as the tenth.  Both 0: there is none.
+ * A search that finds as much as that of a calibration's ef, and ends earlier: `wider` times as many candidates, but it
+ * also ends when the next is more than 1 + slack times as far away as the tenth.  Both 0: there is none.
  */
 typedef struct phnsw_stop
 {
@@ -248,7 +253,7 @@ typedef struct phnsw_meta
 	uint64_t           build_id;         /* random: tells one build from the next in the same file */
 	phnsw_codec_params codec;
 	uint64_t           level_seed;
-	uint32_t           change;           /* incremented by every change of this page, aux_free apart: caches compare it */
+	uint32_t           change;           /* counts changes of this page, not of aux_free alone: caches compare it */
 	uint32_t           ef_construction;
 	uint32_t           slot_bytes;
 	uint32_t           slots_per_page;
@@ -275,7 +280,7 @@ PHNSW_STATIC_ASSERT(sizeof(phnsw_meta) <= PHNSW_PAGE_CONTENT, "the meta page hol
 /* Floats on one centre page. */
 #define PHNSW_CENTRE_FLOATS (PHNSW_PAGE_CONTENT / sizeof(float))
 
-/* ---- arithmetic ------------------------------------------------------------------------------------------------ */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 #if defined(__cplusplus) && defined(__GNUC__)
 #pragma GCC diagnostic push

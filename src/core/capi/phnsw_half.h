@@ -1,7 +1,7 @@
 /*
  * phnsw_half.h
- *    Coordinates of half precision (IEEE 754 binary16, as bits): conversions, and the distances of the SQL type halfvec.
- *    What holds for every entry: phnsw_core.h.
+ *    Coordinates of half precision (IEEE 754 binary16, as bits): conversions, and the distances of the
+ *    SQL type halfvec.  What holds for every entry: phnsw_core.h.
  */
 #ifndef PHNSW_CORE_HALF_H
 #define PHNSW_CORE_HALF_H
@@ -20,8 +20,8 @@ PHNSW_API void phnsw_half_widen(const uint16_t *halves, float *x, uint32_t n) PH
 PHNSW_API void phnsw_half_narrow(const float *x, uint16_t *halves, uint32_t n) PHNSW_NOEXCEPT;
 
 /*
- * What phnsw_l2_squared() ... phnsw_l1() say of the widened coordinates, but for the order of the float64 sums: the bounds of
- * codec/README.md hold for any.
+ * What phnsw_l2_squared() ... phnsw_l1() say of the widened coordinates, but for the order of the
+ * float64 sums: the bounds of codec/README.md hold for any.
  */
 PHNSW_API double phnsw_half_l2_squared(const uint16_t *a, const uint16_t *b, uint32_t n) PHNSW_NOEXCEPT;
 PHNSW_API double phnsw_half_inner_product(const uint16_t *a, const uint16_t *b, uint32_t n) PHNSW_NOEXCEPT;

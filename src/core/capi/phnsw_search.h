@@ -26,11 +26,11 @@ extern "C" {
  *    }
  *    the window, sorted by score, is the result
  *
- * Ids offered before the first phnsw_search_fresh() are entry points: they are marked seen, repeated ones dropped.  Later
- * offers name ids that phnsw_search_fresh() returned, each at most once.  A NaN score counts as +inf.
- * The window holds the ef best candidates that have not been taken; what falls out of it is kept in a reserve.
- * phnsw_search_take() removes a candidate from the window and lets the reserve fill the place, so that a scan goes on
- * for as long as the graph goes on: take, pop until false, take ...
+ * Ids offered before the first phnsw_search_fresh() are entry points: they are marked seen, repeated ones dropped.
+ * Later offers name ids that phnsw_search_fresh() returned, each at most once.  A NaN score counts as +inf.  The
+ * window holds the ef best candidates that have not been taken; what falls out of it is kept in a reserve.
+ * phnsw_search_take() removes a candidate from the window and lets the reserve fill the place, so that a scan goes
+ * on for as long as the graph goes on: take, pop until false, take ...
  */
 typedef struct phnsw_search phnsw_search;
 
@@ -53,14 +53,14 @@ PHNSW_API void phnsw_search_destroy(phnsw_search *search) PHNSW_NOEXCEPT;
 PHNSW_API phnsw_status phnsw_search_begin(phnsw_search *search, uint32_t ef, uint32_t id_limit, bool keep_reserve,
                                           phnsw_error *error) PHNSW_NOEXCEPT;
 /*
- * After begin: the search also ends when the nearest candidate not yet expanded is more than 1 + slack times as far away as the
- * rank-th of the window (rank 0: it does not; slack >= 0).  offset: what makes a score a squared distance, phnsw_query_offset(); 0 for
- * scores of PHNSW_FOR_INSERT.
+ * After begin: the search also ends when the nearest candidate not yet expanded is more than 1 + slack times as
+ * far away as the rank-th of the window (rank 0: it does not; slack >= 0).  offset: what makes a score a
+ * squared distance, phnsw_query_offset(); 0 for scores of PHNSW_FOR_INSERT.
  */
 PHNSW_API void phnsw_search_stop_beyond(phnsw_search *search, uint32_t rank, float slack, float offset) PHNSW_NOEXCEPT;
 /*
- * After stop_beyond, which must not be called with a larger slack before the next begin, without keep_reserve: what is too far to be
- * expanded does not enter the window, and phnsw_search_limit() says so.
+ * After stop_beyond, which must not be called with a larger slack before the next begin, without keep_reserve: what is
+ * too far to be expanded does not enter the window, and phnsw_search_limit() says so.
  */
 PHNSW_API void phnsw_search_forget_beyond(phnsw_search *search) PHNSW_NOEXCEPT;
 /* Levels above 0 are searched with this ef, and end by distance: rank 1, this slack (graph/README.md). */
@@ -79,10 +79,10 @@ PHNSW_API phnsw_status phnsw_search_offer(phnsw_search *search, const uint32_t *
                                           const uint32_t *versions, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
 /*
  * What is known to score no less than phnsw_search_limit() does not enter the window and need not be scored
- * (phnsw_query_score_within): of `tested` ids that phnsw_search_fresh() returned these n.  With keep_reserve they are remembered;
- * after the first take they are to be scored after all, and offered (not before it: some may belong into the window, which has
- * been used): until phnsw_search_unscored(), which stores n at most, returns 0.  The limit is +inf where passing over does not
- * pay, and from the first take on.
+ * (phnsw_query_score_within): of `tested` ids that phnsw_search_fresh() returned these n.  With keep_reserve they
+ * are remembered; after the first take they are to be scored after all, and offered (not before it: some may belong
+ * into the window, which has been used): until phnsw_search_unscored(), which stores n at most, returns 0.  The
+ * limit is +inf where passing over does not pay, and from the first take on.
  */
 PHNSW_API float phnsw_search_limit(const phnsw_search *search) PHNSW_NOEXCEPT;
 PHNSW_API phnsw_status phnsw_search_pass_over(phnsw_search *search, const uint32_t *ids, uint32_t n, uint32_t tested,
@@ -93,8 +93,8 @@ PHNSW_API const phnsw_candidate *phnsw_search_window(const phnsw_search *search,
 /* So many of the window, from its beginning, have been expanded: all, unless the search was stopped by distance. */
 PHNSW_API uint32_t phnsw_search_settled(const phnsw_search *search) PHNSW_NOEXCEPT;
 /*
- * The nearest *n at most that have fallen out of the window, sorted like it; *n becomes how many there are.  The reserve keeps
- * them; valid as long as the window.
+ * The nearest *n at most that have fallen out of the window, sorted like it; *n becomes how many
+ * there are.  The reserve keeps them; valid as long as the window.
  */
 PHNSW_API phnsw_status phnsw_search_passed(phnsw_search *search, uint32_t *n, const phnsw_candidate **passed,
                                            phnsw_error *error) PHNSW_NOEXCEPT;
@@ -104,19 +104,22 @@ PHNSW_API phnsw_status phnsw_search_passed(phnsw_search *search, uint32_t *n, co
  * The first take after offers heapifies the reserve, so a scan that may end early takes late, several at a time.
  */
 PHNSW_API phnsw_status phnsw_search_take(phnsw_search *search, uint32_t n, phnsw_error *error) PHNSW_NOEXCEPT;
-/* The same for n < ef candidates, n <= the window's, without the reserve: the window is narrower by n until the next take. */
+/*
+ * The same for n < ef candidates, n <= the window's, without the reserve: the
+ * window is narrower by n until the next take.
+ */
 PHNSW_API void phnsw_search_drop(phnsw_search *search, uint32_t n) PHNSW_NOEXCEPT;
 /* Bytes held; what a scan compares with work_mem. */
 PHNSW_API size_t phnsw_search_memory(const phnsw_search *search) PHNSW_NOEXCEPT;
 /*
- * Before phnsw_search_begin(): gives back what earlier searches have needed, where that is more than so many bytes.  What an index of
- * so many nodes takes whatever is searched for is neither counted nor given back.
+ * Before phnsw_search_begin(): gives back what earlier searches have needed, where that is more than so many bytes.
+ * What an index of so many nodes takes whatever is searched for is neither counted nor given back.
  */
 PHNSW_API void phnsw_search_trim(phnsw_search *search, size_t bytes) PHNSW_NOEXCEPT;
 
 /*
- * Calibration of the rule that stops a search by distance: what searches of the same queries found in all, and cost, with each
- * slack and without any.  rank is PHNSW_STOP_RANK.
+ * Calibration of the rule that stops a search by distance: what searches of the same queries found in all,
+ * and cost, with each slack and without any.  rank is PHNSW_STOP_RANK.
  */
 #define PHNSW_STOP_SLACKS 12
 typedef struct phnsw_tally
@@ -135,7 +138,8 @@ typedef struct phnsw_tallies
 /* The slack of stopped[i]: ascending. */
 PHNSW_API float phnsw_stop_slack(uint32_t i) PHNSW_NOEXCEPT;
 /* stops[i] for each of n <= PHNSW_CALIBRATION_MAX lines, ef ascending; wanted: true neighbours of all queries. */
-PHNSW_API void phnsw_find_stops(const phnsw_calibration *lines, const phnsw_tallies *tallies, uint32_t n, uint64_t wanted,
+PHNSW_API void phnsw_find_stops(const phnsw_calibration *lines, const phnsw_tallies *tallies, uint32_t n,
+								uint64_t wanted,
                                 phnsw_stop *stops) PHNSW_NOEXCEPT;
 
 #ifdef __cplusplus

@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-/* ---- status ---------------------------------------------------------------------------------------------------- */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 typedef enum phnsw_status
 {
@@ -49,7 +49,7 @@ typedef struct phnsw_error
 	char         message[256];
 } phnsw_error;
 
-/* ---- instruction sets ------------------------------------------------------------------------------------------ */
+/* ---- instruction sets ------------------------------------------------------------------------ */
 
 /* Name of the kernels in use: "scalar", "avx2", "avxvnni", "avx512". */
 PHNSW_API const char *phnsw_simd_name(void) PHNSW_NOEXCEPT;

@@ -26,8 +26,9 @@ typedef enum phnsw_text_result
 } phnsw_text_result;
 
 /*
- * Parses "[1,2.5,-3e-2]" (pgvector's grammar: spaces allowed around brackets and numbers) of `length` bytes; no final zero
- * needed.  Stores at most `capacity` floats, all finite; numbers too small for a float4 become zero.  *dims: how many.
+ * Parses "[1,2.5,-3e-2]" (pgvector's grammar: spaces allowed around brackets and numbers) of
+ * `length` bytes; no final zero needed.  Stores at most `capacity` floats, all finite;
+ * numbers too small for a float4 become zero.  *dims: how many.
  */
 PHNSW_API phnsw_text_result phnsw_text_parse(const char *text, size_t length, float *values, uint32_t capacity,
                                              uint32_t *dims, size_t *offset, size_t *token_length) PHNSW_NOEXCEPT;

@@ -3,7 +3,8 @@
  *    Bytes from disk, checked field by field; any bytes may be given.
  *    What holds for every entry: phnsw_core.h.
  *
- * Pure and cheap: a few hundred nanoseconds each.  false: *what names the first fault (a static text; left alone on success).
+ * Pure and cheap: a few hundred nanoseconds each.  false: *what names the first
+ * fault (a static text; left alone on success).
  */
 #ifndef PHNSW_CORE_VALIDATE_H
 #define PHNSW_CORE_VALIDATE_H
@@ -22,14 +23,15 @@ extern "C" {
 PHNSW_API bool phnsw_meta_validate(const phnsw_meta *meta, uint64_t blocks_in_file, const char **what) PHNSW_NOEXCEPT;
 
 /* REQUIRES: meta is valid; slot has meta->slot_bytes bytes.  The code itself is phnsw_codec_validate()'s. */
-PHNSW_API bool phnsw_slot_validate(const phnsw_meta *meta, uint32_t id, const phnsw_slot *slot, const char **what) PHNSW_NOEXCEPT;
+PHNSW_API bool phnsw_slot_validate(const phnsw_meta *meta, uint32_t id, const phnsw_slot *slot,
+								   const char **what) PHNSW_NOEXCEPT;
 
 /* REQUIRES: meta is valid; aux has meta->aux_bytes bytes. */
 PHNSW_API bool phnsw_aux_validate(const phnsw_meta *meta, const phnsw_aux *aux, const char **what) PHNSW_NOEXCEPT;
 
 /*
- * Which live nodes a walk over level 0 from `entry` finds.  links: n rows of `stride` ids, the first counts[i] <= stride
- * in use; live[i] != 0: node i is to be reached (others are waypoints).  Links at or above n are ignored.
+ * Which live nodes a walk over level 0 from `entry` finds.  links: n rows of `stride` ids, the first counts[i] <=
+ * stride in use; live[i] != 0: node i is to be reached (others are waypoints).  Links at or above n are ignored.
  * *first_unreached: the smallest live id that was not found, PHNSW_NONE when all were.
  */
 PHNSW_API phnsw_status phnsw_reach_count(const uint32_t *links, const uint16_t *counts, const uint8_t *live, uint32_t n,

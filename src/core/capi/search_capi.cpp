@@ -81,8 +81,8 @@ void phnsw_search_drop(phnsw_search *search, std::uint32_t n) noexcept { search-
 
 float phnsw_search_limit(const phnsw_search *search) noexcept { return search->search.limit(); }
 
-phnsw_status phnsw_search_pass_over(phnsw_search *search, const std::uint32_t *ids, std::uint32_t n, std::uint32_t tested,
-                                    phnsw_error *error) noexcept {
+phnsw_status phnsw_search_pass_over(phnsw_search *search, const std::uint32_t *ids, std::uint32_t n,
+                                    std::uint32_t tested, phnsw_error *error) noexcept {
   return phnsw::guard(error, [&] {
     search->search.pass_over(ids, n, tested);
     return phnsw::Status();
@@ -97,8 +97,8 @@ std::uint32_t phnsw_search_settled(const phnsw_search *search) noexcept { return
 
 float phnsw_stop_slack(std::uint32_t i) noexcept { return phnsw::kStopSlacks[i]; }
 
-void phnsw_find_stops(const phnsw_calibration *lines, const phnsw_tallies *tallies, std::uint32_t n, std::uint64_t wanted,
-                      phnsw_stop *stops) noexcept {
+void phnsw_find_stops(const phnsw_calibration *lines, const phnsw_tallies *tallies, std::uint32_t n,
+                      std::uint64_t wanted, phnsw_stop *stops) noexcept {
   phnsw::find_stops(lines, tallies, n, wanted, stops);
 }
 

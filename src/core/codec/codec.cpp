@@ -14,7 +14,8 @@ constexpr float kFloatMax = std::numeric_limits<float>::max();
 constexpr double kInflate = 1.0 + 1e-11;
 // Unit roundoff of float32.
 constexpr double kUnit = 0x1.0p-24;
-// A decoded vector so many times as long as its residual has at least the direction of the original, to about 20 degrees.
+// A decoded vector so many times as long as its residual has at least the
+// direction of the original, to about 20 degrees.
 constexpr double kTelling = 3;
 
 Status validate(const phnsw_codec_params &p) {

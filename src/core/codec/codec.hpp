@@ -42,8 +42,9 @@ class Codec {
   // Encodes; codes: code_dims int8 (the caller's padding is left alone).  false: a zero vector under cosine.
   bool encode(const float *vector, float *scratch, phnsw_code_head *head, std::int8_t *codes) const noexcept;
 
-  // A vector that has about this code (scratch_floats() floats of room, dims of them are the vector): what encode() took, as
-  // far as the code tells.  false: it tells little of the vector's direction, which is short beside what coding has lost.
+  // A vector that has about this code (scratch_floats() floats of room, dims of them are the
+  // vector): what encode() took, as far as the code tells.  false: it tells little of the
+  // vector's direction, which is short beside what coding has lost.
   bool decode(const phnsw_code_head &head, const std::int8_t *codes, float *vector) const noexcept;
 
   // Unpacked codes to the bytes of a slot, and back.  Padding bytes of the slot are zeroed.

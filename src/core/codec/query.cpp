@@ -112,9 +112,10 @@ void Query::quantise() noexcept {
     }
   }
   // Inner products: with the query scaled to the norm that the stored vectors are completed to.
-  const double coded = codec_.params().metric == PHNSW_IP
-                           ? static_cast<double>(codec_.params().max_norm) * norm_ - centre_product_
-                           : static_cast<double>(head_.scale) * static_cast<double>(head_.scale) * k.dot_s8s8(codes, codes, n);
+  const double coded =
+      codec_.params().metric == PHNSW_IP
+          ? static_cast<double>(codec_.params().max_norm) * norm_ - centre_product_
+          : static_cast<double>(head_.scale) * static_cast<double>(head_.scale) * k.dot_s8s8(codes, codes, n);
   offset_ = std::fabs(coded) <= static_cast<double>(kFloatMax) ? static_cast<float>(coded) : 0.0f;
   for (std::uint32_t i = 0; i < n; i++) code_[i] ^= 0x80;
 }
@@ -162,8 +163,8 @@ void Query::score_search(const phnsw_slot *const *slots, std::uint32_t n, const 
   const float norm_weight = codec_.params().metric == PHNSW_IP ? 0.0f : 1.0f;
   const float product_weight = codec_.params().metric == PHNSW_IP ? -head_.scale : -2.0f * head_.scale;
   for (std::uint32_t i = 0; i < n; i++) {
-    const float score = norm_weight * slots[i]->head.norm2 +
-                        (product_weight * slots[i]->head.scale) * static_cast<float>(dots[i]);
+    const float score =
+        norm_weight * slots[i]->head.norm2 + (product_weight * slots[i]->head.scale) * static_cast<float>(dots[i]);
     scores[i] = std::fabs(score) <= kFloatMax ? score : kInfinity;
   }
 }

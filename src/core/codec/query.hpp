@@ -21,11 +21,12 @@ class Query {
   [[nodiscard]] const Codec &codec() const noexcept { return codec_; }
   void set(const float *vector, phnsw_query_purpose purpose) noexcept;
   void score(const phnsw_slot *const *slots, std::uint32_t n, float *scores) const noexcept;
-  // So many bytes, the first of each code, tell which slots score less than a limit; 0: score_within() is not to be used.
+  // So many bytes, the first of each code, tell which slots score less than a
+  // limit; 0: score_within() is not to be used.
   [[nodiscard]] std::uint32_t part() const noexcept { return part_; }
-  // Scores the slots that may score less than `limit`, n at most; the others, whose scores stay as they are, are farther, but for one or
-  // two in a hundred of those that are within.  within[]: the positions of those that were scored, ascending, room for n; returns how many.
-  // REQUIRES: part() != 0.
+  // Scores the slots that may score less than `limit`, n at most; the others, whose scores stay as they are, are
+  // farther, but for one or two in a hundred of those that are within.  within[]: the positions of those that were
+  // scored, ascending, room for n; returns how many.  REQUIRES: part() != 0.
   std::uint32_t score_within(const phnsw_slot *const *slots, std::uint32_t n, float limit, float *scores,
                              std::uint32_t *within) const noexcept;
   // score + offset is proportional to the squared distance in the graph's metric, about.
@@ -58,13 +59,13 @@ class Query {
   Array<std::uint8_t> code_;  // its coordinates + 128, code_dims
 
   phnsw_query_purpose purpose_ = PHNSW_FOR_SEARCH;
-  phnsw_code_head head_{};     // of the coded query; for a search only scale counts
-  bool zero_ = false;          // a zero vector under cosine
-  bool usable_ = false;        // y_ fits float32
+  phnsw_code_head head_{};  // of the coded query; for a search only scale counts
+  bool zero_ = false;       // a zero vector under cosine
+  bool usable_ = false;     // y_ fits float32
   float offset_ = 0;
-  std::uint32_t part_ = 0;   // coordinates; 0: codes are scored as a whole
-  float part_norm2_ = 0;     // squared norm of the query's code in them
-  float part_factor_ = 0;    // from a squared distance in them to what the whole one exceeds
+  std::uint32_t part_ = 0;     // coordinates; 0: codes are scored as a whole
+  float part_norm2_ = 0;       // squared norm of the query's code in them
+  float part_factor_ = 0;      // from a squared distance in them to what the whole one exceeds
   double norm_ = 0;            // upper bound of |y_|
   double tail2_ = 0;           // squared norm of the coordinates beyond code_dims
   double error_ = 0;           // upper bound of the distance between y_ and the exactly rotated query

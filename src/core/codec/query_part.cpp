@@ -1,4 +1,5 @@
-// Query::score_within(): the first part of a code says how far the rest will be.  See README.md, What a part of a code tells.
+// Query::score_within(): the first part of a code says how far the rest will
+// be.  See README.md, What a part of a code tells.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -40,8 +41,9 @@ void Query::choose_part() noexcept {
   for (std::uint32_t i = 0; i < part_; i++) square += (code[i] - 128) * (code[i] - 128);
   part_norm2_ = head_.scale * head_.scale * static_cast<float>(square);
   const double dims = p.code_dims, share = part_ / dims;
-  // Of a random direction `share` of the square is in the part, Beta distributed with dims / 2 degrees of freedom in all.  Seen from a
-  // query that is far from all rows they lie in one direction, its own, and nothing averages out what that has too much of.
+  // Of a random direction `share` of the square is in the part, Beta distributed with dims / 2
+  // degrees of freedom in all.  Seen from a query that is far from all rows they lie in one
+  // direction, its own, and nothing averages out what that has too much of.
   const double deviation = std::sqrt((1 - share) / (share * (dims / 2 + 1)));
   const double own = static_cast<double>(part_norm2_) / static_cast<double>(offset_);
   part_factor_ = static_cast<float>(1 / (std::max(share, own) * (1 + kDeviations * deviation)));
@@ -69,10 +71,12 @@ std::uint32_t Query::score_within(const phnsw_slot *const *slots, std::uint32_t 
     std::uint32_t stay = 0;
     for (std::uint32_t i = 0; i < count; i++) {
       const float scale = batch[i]->head.scale;
-      const float part = part_norm2_ + scale * (scale * static_cast<float>(squares[i]) - 2.0f * head_.scale * static_cast<float>(dots[i]));
+      const float part = part_norm2_ + scale * (scale * static_cast<float>(squares[i]) -
+                                                2.0f * head_.scale * static_cast<float>(dots[i]));
       left[stay] = batch[i];
       within[found + stay] = done + i;
-      stay += static_cast<std::uint32_t>(!(part * part_factor_ > most));  // no branch: it would be mispredicted every third time
+      // No branch: it would be mispredicted every third time.
+      stay += static_cast<std::uint32_t>(!(part * part_factor_ > most));
     }
     for (std::uint32_t i = 0; i < stay; i++) prefetch(left[i]->code + part_, codec_.code_dims() - part_);
     score(left, stay, whole);

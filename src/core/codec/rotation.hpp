@@ -28,7 +28,8 @@ class Rotation {
   // comfortable range half-way are rotated at another scale.  false: the result does not fit float32.
   bool rotate(float *x, float largest) const noexcept;
 
-  // The way back, for vectors of moderate magnitude: what rotate() made becomes, but for rounding, what it was made from.
+  // The way back, for vectors of moderate magnitude: what rotate() made
+  // becomes, but for rounding, what it was made from.
   void invert(float *x) const noexcept;
 
   // |rotate(x) - R x| <= error() * |x| + kAbsoluteError in exact arithmetic, R the orthogonal matrix meant.

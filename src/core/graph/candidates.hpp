@@ -32,8 +32,9 @@ struct Entry {
 };
 static_assert(sizeof(Entry) == 16);
 
-// The order of candidates as one integer: by score, equal scores by id.  A float's bits compare like the float once the
-// sign bit of positive ones and all bits of negative ones are flipped.  NaN counts as farthest; adding zero turns -0 into +0.
+// The order of candidates as one integer: by score, equal scores by id.  A float's bits
+// compare like the float once the sign bit of positive ones and all bits of negative ones are
+// flipped.  NaN counts as farthest; adding zero turns -0 into +0.
 inline std::uint64_t order_key(std::uint32_t id, float score) noexcept {
   const float clean = score == score ? score + 0.0f : std::numeric_limits<float>::infinity();
   const auto bits = std::bit_cast<std::int32_t>(clean);

@@ -1,7 +1,7 @@
 // Reachability: which live nodes a walk along the links of level 0 finds from the entry point.
 //
-// A plain breadth-first walk over a copy of the links, for tests: one bit and one queue entry per node.  phnsw_check() and
-// vacuum walk over pages (src/pg/vacuum/reach.c).
+// A plain breadth-first walk over a copy of the links, for tests: one bit and one queue entry per node.
+// phnsw_check() and vacuum walk over pages (src/pg/vacuum/reach.c).
 #pragma once
 
 #include <cstdint>

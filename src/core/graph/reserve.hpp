@@ -39,9 +39,9 @@ class Reserve {
   [[nodiscard]] Entry *tail() noexcept { return entries_.data() + size_; }
   void added(std::size_t n) noexcept { size_ += n; }
 
-  // Stores the first n candidates at most, in the order of precedes(), in *first; returns how many.  REQUIRES: none precedes one with
-  // the key `least`.  Of hundreds in any order: counted by the upper bits of their keys, 64 counts an octave of the score, since
-  // comparisons that cannot be predicted cost more than all the rest.
+  // Stores the first n candidates at most, in the order of precedes(), in *first; returns how many.  REQUIRES: none
+  // precedes one with the key `least`.  Of hundreds in any order: counted by the upper bits of their keys, 64 counts an
+  // octave of the score, since comparisons that cannot be predicted cost more than all the rest.
   std::uint32_t nearest(std::uint32_t n, std::uint64_t least, Array<Entry> *first) const {
     constexpr std::uint32_t kBuckets = 256;
     std::uint32_t counts[kBuckets] = {};
@@ -57,8 +57,7 @@ class Reserve {
       written += bucket(entries_[i]) <= last;
     }
     n = std::min(n, picked);
-    std::sort(first->begin(), first->begin() + picked,
-              [](const Entry &a, const Entry &b) { return a.key < b.key; });
+    std::sort(first->begin(), first->begin() + picked, [](const Entry &a, const Entry &b) { return a.key < b.key; });
     return n;
   }
 

@@ -9,9 +9,9 @@ namespace phnsw {
 
 namespace {
 
-// Passing over pays where at least one node in so many is beyond the limit; that many nodes tell.  Where it does not, it is tried again
-// after as many, then after twice as many: on its way to the query a search finds little that is farther, where data have no
-// structure it never does.
+// Passing over pays where at least one node in so many is beyond the limit; that many nodes tell.  Where it
+// does not, it is tried again after as many, then after twice as many: on its way to the query a search finds
+// little that is farther, where data have no structure it never does.
 constexpr std::uint32_t kTested = 48, kBeyondShare = 4;
 constexpr std::uint32_t kPauseMax = 16 * kTested;
 
@@ -121,7 +121,8 @@ void Search::offer_entries(const std::uint32_t *ids, const float *scores, const 
   offer_batch(fresh, fresh_scores, fresh_versions, count);
 }
 
-// Most arrivals lose against the farthest of a full window, or are beyond reach: they are sorted out first, without a branch.
+// Most arrivals lose against the farthest of a full window, or are beyond
+// reach: they are sorted out first, without a branch.
 void Search::offer_batch(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions,
                          std::uint32_t n) {
   Entry batch[Candidates::kBatch + 1];

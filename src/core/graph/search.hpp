@@ -34,11 +34,12 @@ class Search {
     offset_ = offset;
   }
 
-  // Until begin(): what is offered from farther than stop_beyond() allows does not enter the window, for its turn will not come.
-  // REQUIRES: no reserve is kept, and the rule will not be relaxed.
+  // Until begin(): what is offered from farther than stop_beyond() allows does not enter the window, for its turn will
+  // not come.  REQUIRES: no reserve is kept, and the rule will not be relaxed.
   void forget_beyond() noexcept { forget_beyond_ = true; }
 
-  // The nearest candidate of the window that has not been expanded, now marked so.  false: there is none, or it is beyond.
+  // The nearest candidate of the window that has not been expanded, now marked
+  // so.  false: there is none, or it is beyond.
   bool pop(std::uint32_t *node) noexcept { return (rank_ == 0 || !beyond()) && window_.pop(node); }
 
   // There is an unexpanded candidate in the window, but it is beyond.
@@ -59,14 +60,17 @@ class Search {
   // Scored candidates.  REQUIRES: ids come from fresh(), or fresh() has not been called yet.
   void offer(const std::uint32_t *ids, const float *scores, const std::uint32_t *versions, std::uint32_t n);
 
-  // What has to score less than this to enter the window.  +inf: anything does, or a score is wanted whatever it is: candidates have been
-  // taken, so that what is farther will be wanted too, or so few were passed over that asking does not pay.
+  // What has to score less than this to enter the window.  +inf: anything does, or a score is
+  // wanted whatever it is: candidates have been taken, so that what is farther will be wanted
+  // too, or so few were passed over that asking does not pay.
   [[nodiscard]] float limit() const noexcept;
 
-  // Of `tested` ids from fresh() these n were found to be beyond limit(), and not scored.  keep_reserve: they are remembered.
+  // Of `tested` ids from fresh() these n were found to be beyond limit(), and
+  // not scored.  keep_reserve: they are remembered.
   void pass_over(const std::uint32_t *ids, std::uint32_t n, std::uint32_t tested);
 
-  // Stores the ids that were passed over, n at most, and forgets them; returns how many.  Their scores may be offered now.
+  // Stores the ids that were passed over, n at most, and forgets them; returns
+  // how many.  Their scores may be offered now.
   std::uint32_t unscored(std::uint32_t *ids, std::uint32_t n) noexcept;
 
   // The window, nearest first; valid until the next call that is not const.
@@ -83,8 +87,8 @@ class Search {
   // The nearest n at most of the reserve, which keeps them, nearest first; valid as long as the window.
   [[nodiscard]] const phnsw_candidate *passed(std::uint32_t *n);
 
-  // Gives back what searches so far have needed, where it is more than `bytes` (not counted, and kept: what the number of nodes alone
-  // takes).  Only begin() and destruction make sense afterwards.
+  // Gives back what searches so far have needed, where it is more than `bytes` (not counted, and kept: what the number
+  // of nodes alone takes).  Only begin() and destruction make sense afterwards.
   void trim(std::size_t bytes) noexcept;
 
   [[nodiscard]] std::size_t memory() const noexcept {
@@ -113,7 +117,7 @@ class Search {
   std::uint32_t pause_ = 0;                 // untested_, the next time that it does not pay
   bool taken_ = false;
   bool keep_reserve_ = false;
-  bool entering_ = true;  // no fresh() since begin(): offers are entry points
+  bool entering_ = true;    // no fresh() since begin(): offers are entry points
   std::uint32_t rank_ = 0;  // 0: only the window's size ends the search
   bool forget_beyond_ = false;
   float factor_ = 1;

@@ -27,11 +27,11 @@ inline bool nearer(const Ranked &a, const Ranked &b) noexcept {
 
 }  // namespace select_detail
 
-// HNSW's heuristic with keepPrunedConnections.  Walks the candidates nearest first and keeps one unless a kept one is
-// nearer to it than the node is; then fills up with the nearest of those passed over.  covered(i, kept, count, than): one of
-// the candidates kept[0 ... count) is nearer to candidate i than that; kept only grows from call to call.  Writes at most m
-// indexes, nearest first, and returns how many.  A NaN distance counts as +inf.
-// REQUIRES: n <= PHNSW_SELECT_MAX; ids are distinct.
+// HNSW's heuristic with keepPrunedConnections.  Walks the candidates nearest first and keeps one unless a
+// kept one is nearer to it than the node is; then fills up with the nearest of those passed over.  covered(i,
+// kept, count, than): one of the candidates kept[0 ... count) is nearer to candidate i than that; kept only
+// grows from call to call.  Writes at most m indexes, nearest first, and returns how many.  A NaN distance
+// counts as +inf.  REQUIRES: n <= PHNSW_SELECT_MAX; ids are distinct.
 template <class Covered>
 std::uint32_t select_neighbours(const float *distances, const std::uint32_t *ids, std::uint32_t n, std::uint32_t m,
                                 Covered &&covered, std::uint16_t *chosen) noexcept {

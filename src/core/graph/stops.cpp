@@ -10,8 +10,8 @@ static_assert(sizeof kStopSlacks / sizeof *kStopSlacks == PHNSW_STOP_SLACKS);
 
 namespace {
 
-// Few queries tell small shares of misses badly: a stopped search is held to have missed half a neighbour more than was seen,
-// and is as good as the whole one if it then misses no more than this many times as many.
+// Few queries tell small shares of misses badly: a stopped search is held to have missed half a neighbour more than was
+// seen, and is as good as the whole one if it then misses no more than this many times as many.
 constexpr double kUnseen = 0.5, kTolerance = 1.02;
 // A saving that is not worth a word.
 constexpr double kWorth = 0.97;
@@ -21,8 +21,8 @@ double missed(const phnsw_tally &tally, std::uint64_t wanted) noexcept {
 }
 
 // What stopping by slack s costs with a window just so wide that it misses what line i does; false when it never does.
-bool stop_at(const phnsw_calibration *lines, const phnsw_tallies *tallies, std::uint32_t i, bool has_next, std::uint32_t s,
-             std::uint64_t wanted, phnsw_stop *stop, double *touches) noexcept {
+bool stop_at(const phnsw_calibration *lines, const phnsw_tallies *tallies, std::uint32_t i, bool has_next,
+             std::uint32_t s, std::uint64_t wanted, phnsw_stop *stop, double *touches) noexcept {
   const phnsw_tally &narrow = tallies[i].stopped[s];
   const double limit = kTolerance * missed(tallies[i].whole, wanted);
   const double by_narrow = missed(narrow, wanted) + kUnseen;

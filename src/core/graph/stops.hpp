@@ -11,7 +11,8 @@ namespace phnsw {
 // The slacks that calibrations try, ascending, PHNSW_STOP_SLACKS of them.
 extern const float kStopSlacks[];
 
-// stops[i] for each of the n lines, whose ef ascend; {0, 0} where no slack saves anything.  wanted: of all queries together.
+// stops[i] for each of the n lines, whose ef ascend; {0, 0} where no slack
+// saves anything.  wanted: of all queries together.
 void find_stops(const phnsw_calibration *lines, const phnsw_tallies *tallies, std::uint32_t n, std::uint64_t wanted,
                 phnsw_stop *stops) noexcept;
 

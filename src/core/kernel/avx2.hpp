@@ -29,8 +29,8 @@ namespace phnsw {
 
 // Calls four(a, four codes, n, four dots, four squares) for all codes: Kernels::dots_squares.
 template <class Four>
-static inline void by_four(const Four &four, const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
-                           std::int32_t *dots, std::int32_t *squares) {
+static inline void by_four(const Four &four, const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count,
+                           std::uint32_t n, std::int32_t *dots, std::int32_t *squares) {
   std::uint32_t i = 0;
   for (; i + 4 <= count; i += 4) four(a, b + i, n, dots + i, squares + i);
   if (i == count) return;
@@ -44,7 +44,8 @@ static inline void by_four(const Four &four, const std::uint8_t *a, const std::i
   }
 }
 
-// All bits in the last `rest` of 32 bytes: what a load that ends with the range may count, when the others were counted.
+// All bits in the last `rest` of 32 bytes: what a load that ends with the
+// range may count, when the others were counted.
 [[maybe_unused]] static __m256i last32(std::uint32_t rest) {
   alignas(64) static constexpr std::int64_t kBits[8] = {0, 0, 0, 0, -1, -1, -1, -1};
   return load32(reinterpret_cast<const char *>(kBits) + rest);

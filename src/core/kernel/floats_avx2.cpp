@@ -1,5 +1,5 @@
-// AVX2 and FMA kernels of everything that is not a product of two codes: float32 against codes, the operators' sums, the
-// steps of encoding.  The rules of kernels_avx2.cpp hold here, too.
+// AVX2 and FMA kernels of everything that is not a product of two codes: float32 against codes, the operators' sums,
+// the steps of encoding.  The rules of kernels_avx2.cpp hold here, too.
 #if defined(__x86_64__)
 #include "kernel/avx2.hpp"
 #include "kernel/kernels.hpp"
@@ -180,7 +180,8 @@ void widen(const std::uint16_t *halves, float *out, std::uint32_t n) {
 void narrow(const float *x, std::uint16_t *halves, std::uint32_t n) {
   std::uint32_t i = 0;
   for (; i + 8 <= n; i += 8) {
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(halves + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(halves + i),
+                     _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
   }
   for (; i < n; i++) halves[i] = narrow_one(x[i]);
 }

@@ -1,10 +1,10 @@
-// Matrix-multiply kernels of the bulk build: all distances between two sets of coded points, fused with the choice of the
-// nearest.
+// Matrix-multiply kernels of the bulk build: all distances between two sets of
+// coded points, fused with the choice of the nearest.
 //
-// The right operand is packed once into panels (a layout private to the table); the left one is given as rows.  The
-// distance of two points is max(0, norm2[i] + norm2[j] - 2 scale[i] scale[j] dot(i, j)) in float32; dot is exact and the
-// rest is rounded the same way by every table, so that all of them give the same bytes.  For each row the k nearest are
-// kept as keys, (distance, index) ascending.
+// The right operand is packed once into panels (a layout private to the table); the left one is given as
+// rows.  The distance of two points is max(0, norm2[i] + norm2[j] - 2 scale[i] scale[j] dot(i, j)) in
+// float32; dot is exact and the rest is rounded the same way by every table, so that all of them give the
+// same bytes.  For each row the k nearest are kept as keys, (distance, index) ascending.
 //
 // Pure functions on caller-owned memory; threads work on disjoint `best` arrays.
 #pragma once
@@ -71,35 +71,38 @@ struct GemmKernels {
   const char *name;
   std::uint32_t panel;  // columns
   std::uint32_t rows;   // of a tile
-  // Bytes of one packed point and of the scratch that the left operand of a tile wants; groups: dimensions / 4, rounded up.
+  // Bytes of one packed point and of the scratch that the left operand of a
+  // tile wants; groups: dimensions / 4, rounded up.
   std::size_t (*packed_bytes)(std::uint32_t groups);
   std::size_t (*scratch_bytes)(std::uint32_t groups);
 
   // Packs points ids[0 ... n) (null: first ... first + n - 1).  panels has room for n rounded up to whole panels.
-  void (*pack)(const CodeRows &from, const std::uint32_t *ids, std::uint32_t first, std::uint32_t n, std::uint32_t groups,
-               GemmPanels *panels);
+  void (*pack)(const CodeRows &from, const std::uint32_t *ids, std::uint32_t first, std::uint32_t n,
+               std::uint32_t groups, GemmPanels *panels);
   // Rows ids[begin ... end) (null: the ids themselves) of `from` against all panels: the k nearest of each as ascending
   // short keys, keys[(row - begin) * k ...].  REQUIRES: k is 1, 2, 4 or 8; panels.n <= kShortIndexes.
-  void (*few_nearest)(std::uint32_t k, const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin, std::uint32_t end,
-                      const GemmPanels &panels, std::uint32_t groups, void *scratch, std::uint32_t *keys);
-  // The points of the panels among themselves, without each point itself: keys[row * k ...] for rows begin ... end - 1.
-  // Each pair is multiplied once, so rows come in order, from 0 on, in steps of whole tiles; column_keys (k * n rounded up
-  // to whole panels) carries what later rows need.
-  // REQUIRES: k is 2, 4 or 8; the points of the panels are ids[0 ... n) of `from`; n <= kShortIndexes.
+  void (*few_nearest)(std::uint32_t k, const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin,
+                      std::uint32_t end, const GemmPanels &panels, std::uint32_t groups, void *scratch,
+                      std::uint32_t *keys);
+  // The points of the panels among themselves, without each point itself: keys[row * k ...] for rows begin ...
+  // end - 1.  Each pair is multiplied once, so rows come in order, from 0 on, in steps of whole tiles;
+  // column_keys (k * n rounded up to whole panels) carries what later rows need.  REQUIRES: k is 2, 4 or 8; the
+  // points of the panels are ids[0 ... n) of `from`; n <= kShortIndexes.
   void (*self_nearest)(std::uint32_t k, const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin,
                        std::uint32_t end, const GemmPanels &panels, std::uint32_t groups, void *scratch,
                        std::int32_t *column_keys, std::uint32_t *keys);
-  // As few_nearest, any k and any number of columns: enters the columns, base + position, into nearest (of row - begin).
+  // As few_nearest, any k and any number of columns: enters the columns, base
+  // + position, into nearest (of row - begin).
   void (*nearest)(const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin, std::uint32_t end,
                   const GemmPanels &panels, std::uint32_t base, std::uint32_t groups, void *scratch,
                   const GemmNearest &nearest);
 
   // dots[i] = <a, row ids[i]> for n rows.  REQUIRES: bytes is a multiple of 64 within the stride, zero padded.
-  void (*dots)(const std::int8_t *a, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n, std::uint32_t bytes,
-               std::int32_t *dots);
+  void (*dots)(const std::int8_t *a, const CodeRows &from, const std::uint32_t *ids, std::uint32_t n,
+               std::uint32_t bytes, std::int32_t *dots);
 
-  // For reservoirs: the place of the first of n numbers with these low bits (mask is 2^b - 1), n when there is none; and
-  // the place of the largest of n >= 1 distinct numbers.
+  // For reservoirs: the place of the first of n numbers with these low bits (mask is 2^b - 1), n when there
+  // is none; and the place of the largest of n >= 1 distinct numbers.
   std::uint32_t (*find_low_bits)(const std::uint64_t *numbers, std::uint32_t n, std::uint64_t bits, std::uint64_t mask);
   std::uint32_t (*find_largest)(const std::uint64_t *numbers, std::uint32_t n);
 };

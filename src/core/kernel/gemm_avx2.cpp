@@ -1,8 +1,8 @@
 // AVX2: tiles of 6 rows x 16 columns, 12 accumulators.
 //
-// vpmaddubsw would saturate, so both operands are widened to 16 bits: the panels when they are loaded (in 8 bits they take half of
-// the cache, which a leaf has to fit), the rows once per block.  A step of two dimensions is 2 widening loads of columns, 6
-// broadcasts, 12 vpmaddwd and 12 vpaddd.
+// vpmaddubsw would saturate, so both operands are widened to 16 bits: the panels when they are loaded (in 8 bits
+// they take half of the cache, which a leaf has to fit), the rows once per block.  A step of two dimensions is 2
+// widening loads of columns, 6 broadcasts, 12 vpmaddwd and 12 vpaddd.
 #include "kernel/avx2.hpp"
 #include "kernel/gemm_driver.hpp"
 
@@ -47,7 +47,8 @@ class Tile256 {
       const std::uint32_t n = groups - g < 4 ? groups - g : 4;
       __m256i x[8];
 #pragma GCC unroll 8
-      for (std::uint32_t c = 0; c < 8; c++) x[c] = _mm256_set_m128i(four_groups(rows[8 + c], g, n), four_groups(rows[c], g, n));
+      for (std::uint32_t c = 0; c < 8; c++)
+        x[c] = _mm256_set_m128i(four_groups(rows[8 + c], g, n), four_groups(rows[c], g, n));
       transpose(x);
       std::uint8_t *out = panel + std::size_t{g} * 4 * kColumns;
 #pragma GCC unroll 8
@@ -78,9 +79,7 @@ class Tile256 {
     products<1>(b + std::size_t{half} * 16, half * 8, dots);
   }
 
-  static void keep(Floats &x) noexcept {
-    asm("" : "+x"(x));
-  }
+  static void keep(Floats &x) noexcept { asm("" : "+x"(x)); }
   static bool any(Ints mask) noexcept { return _mm256_movemask_epi8(reinterpret_cast<__m256i>(mask)) != 0; }
 
   float scale[kRows], norm2[kRows];
@@ -99,8 +98,8 @@ class Tile256 {
     return _mm_maskload_epi32(reinterpret_cast<const int *>(at), some);
   }
 
-  // Written out: 12 accumulators, 2 columns, the broadcast and a product are all 16 registers, and gcc 12 spills an accumulator in
-  // every step.
+  // Written out: 12 accumulators, 2 columns, the broadcast and a product are all 16
+  // registers, and gcc 12 spills an accumulator in every step.
   static void add_products(__m256i &sum, __m256i a, __m256i b) noexcept {
     __m256i product;
     asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
@@ -108,7 +107,8 @@ class Tile256 {
 
   // Not inlined, since what is live around the loop would push accumulators out of the registers.
   template <std::uint32_t kVectors>
-  [[gnu::noinline]] void products(const std::uint8_t *b, std::uint32_t column, std::int32_t (*dots)[kColumns]) const noexcept {
+  [[gnu::noinline]] void products(const std::uint8_t *b, std::uint32_t column,
+                                  std::int32_t (*dots)[kColumns]) const noexcept {
     const std::int16_t *row[kRows];
 #pragma GCC unroll 6
     for (std::uint32_t r = 0; r < kRows; r++) row[r] = wide_ + r * stride_;
@@ -119,7 +119,8 @@ class Tile256 {
       for (std::uint32_t v = 0; v < kVectors; v++) acc[r][v] = _mm256_setzero_si256();
     }
     for (std::size_t at = 0; at < std::size_t{groups_} * 4; at += 2, b += 32) {
-      const __m256i b0 = _mm256_cvtepi8_epi16(load16(b)), b1 = kVectors == 2 ? _mm256_cvtepi8_epi16(load16(b + 16)) : b0;
+      const __m256i b0 = _mm256_cvtepi8_epi16(load16(b)),
+                    b1 = kVectors == 2 ? _mm256_cvtepi8_epi16(load16(b + 16)) : b0;
 #pragma GCC unroll 6
       for (std::uint32_t r = 0; r < kRows; r++) {
         std::int32_t two;
@@ -141,7 +142,8 @@ class Tile256 {
   std::size_t stride_;
 };
 
-// |a| by b with a's signs, which vpmaddubsw does not saturate with (2 * 127 * 127 < 32,768); kCount rows share what is made of a.
+// |a| by b with a's signs, which vpmaddubsw does not saturate with (2 * 127 * 127 < 32,768); kCount rows share what is
+// made of a.
 template <std::uint32_t kCount>
 void dots_of(const std::int8_t *a, const std::int8_t *const *rows, std::uint32_t bytes, __m256i *sums) noexcept {
   const __m256i ones = _mm256_set1_epi16(1);

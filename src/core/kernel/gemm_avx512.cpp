@@ -1,8 +1,8 @@
 // AVX-512 VNNI: tiles of 12 rows x 32 columns, 24 accumulators.
 //
-// vpdpbusd multiplies unsigned by signed bytes: the panels hold code + 128, the row's 128 * sum is where its accumulators
-// start from.  A step of one group (4 dimensions) is 2 loads of columns, 12 broadcasts, 24 vpdpbusd.
-// gcc 12 takes the intrinsics' own "undefined" operands for a mistake (its bug 105593).
+// vpdpbusd multiplies unsigned by signed bytes: the panels hold code + 128, the row's 128 * sum is where its
+// accumulators start from.  A step of one group (4 dimensions) is 2 loads of columns, 12 broadcasts, 24 vpdpbusd.  gcc
+// 12 takes the intrinsics' own "undefined" operands for a mistake (its bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 
@@ -93,16 +93,14 @@ class Tile512 {
     products<1>(b + std::size_t{half} * 64, half * 16, dots);
   }
 
-  static void keep(Floats &x) noexcept {
-    asm("" : "+v"(x));
-  }
+  static void keep(Floats &x) noexcept { asm("" : "+v"(x)); }
   static bool any(Ints mask) noexcept { return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) != 0; }
 
   float scale[kRows], norm2[kRows];
 
  private:
-  // The instruction is written out: from its intrinsic gcc 12 makes a loop that copies or spills every accumulator in every
-  // step.
+  // The instruction is written out: from its intrinsic gcc 12 makes a loop that
+  // copies or spills every accumulator in every step.
   template <std::uint32_t kVectors>
   void products(const std::uint8_t *b, std::uint32_t column, std::int32_t (*dots)[kColumns]) const noexcept {
     const std::int8_t *row[kRows];

@@ -1,7 +1,8 @@
-// AVX-VNNI: tiles of 6 rows x 16 columns, 12 accumulators; the layout of gemm_avx512.cpp in registers of half the width.
+// AVX-VNNI: tiles of 6 rows x 16 columns, 12 accumulators; the layout of
+// gemm_avx512.cpp in registers of half the width.
 //
-// The panels hold code + 128 (unsigned, as vpdpbusd wants one side), the row's 128 * sum is where its accumulators start from.
-// A step of one group (4 dimensions) is 2 loads of columns, 6 broadcasts, 12 vpdpbusd.
+// The panels hold code + 128 (unsigned, as vpdpbusd wants one side), the row's 128 * sum is where its accumulators
+// start from.  A step of one group (4 dimensions) is 2 loads of columns, 6 broadcasts, 12 vpdpbusd.
 #include "kernel/avx2.hpp"
 #include "kernel/gemm_driver.hpp"
 
@@ -59,7 +60,8 @@ class TileVnni256 {
         std::uint8_t *out = panel + (std::size_t{g} * kColumns + column) * 4;
 #pragma GCC unroll 8
         for (std::uint32_t i = 0; i < 8; i++) {
-          if (i < n) _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + i * kColumns * 4), _mm256_xor_si256(x[i], bias));
+          if (i < n)
+            _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + i * kColumns * 4), _mm256_xor_si256(x[i], bias));
         }
       }
     }
@@ -83,9 +85,7 @@ class TileVnni256 {
     products<1>(b + std::size_t{half} * 32, half * 8, dots);
   }
 
-  static void keep(Floats &x) noexcept {
-    asm("" : "+x"(x));
-  }
+  static void keep(Floats &x) noexcept { asm("" : "+x"(x)); }
   static bool any(Ints mask) noexcept { return _mm256_movemask_epi8(reinterpret_cast<__m256i>(mask)) != 0; }
 
   float scale[kRows], norm2[kRows];

@@ -1,10 +1,10 @@
 // The loops around the tile kernels, compiled once per instruction set: included by gemm_{scalar,avx2,avx512}.cpp only,
 // everything in an unnamed namespace.
 //
-// A Tile multiplies kRows rows by kColumns columns; what follows is written with the compiler's vector types, kLanes wide,
-// and is the same source everywhere.  The few nearest are kept without branches: level x of a Best holds in each lane the
-// x-th smallest key that lane has met, a new key sinks through the levels by minimum and maximum.  What 16 lanes know of
-// one row is folded to one list at the end (a bitonic merge).
+// A Tile multiplies kRows rows by kColumns columns; what follows is written with the compiler's vector types, kLanes
+// wide, and is the same source everywhere.  The few nearest are kept without branches: level x of a Best holds in each
+// lane the x-th smallest key that lane has met, a new key sinks through the levels by minimum and maximum.  What 16
+// lanes know of one row is folded to one list at the end (a bitonic merge).
 #pragma once
 
 #include "kernel/gemm.hpp"
@@ -181,11 +181,12 @@ struct Driver {
     }
   }
 
-  // The tile's part of self(): rows against the columns behind them (vectors v0 ... v1 - 1 of a panel), entered for both sides.
+  // The tile's part of self(): rows against the columns behind them (vectors v0
+  // ... v1 - 1 of a panel), entered for both sides.
   template <std::uint32_t K, bool kDiagonal>
-  static void pairs(const Tile &tile, const std::int32_t (*dots)[kColumns], const GemmPanels &panels, std::uint32_t row0,
-                    std::uint32_t rows, std::uint32_t column0, std::uint32_t v0, std::uint32_t v1, std::uint32_t padded,
-                    std::int32_t *column_keys, Best<K> *best) noexcept {
+  static void pairs(const Tile &tile, const std::int32_t (*dots)[kColumns], const GemmPanels &panels,
+                    std::uint32_t row0, std::uint32_t rows, std::uint32_t column0, std::uint32_t v0, std::uint32_t v1,
+                    std::uint32_t padded, std::int32_t *column_keys, Best<K> *best) noexcept {
     for (std::uint32_t v = v0; v < v1; v++) {
       const std::uint32_t first = column0 + v * kLanes;
       const Floats scales = load(panels.scale + first) * -2.0f, norms = load(panels.norm2 + first);
@@ -193,8 +194,7 @@ struct Driver {
       Best<K> column;
       for (std::uint32_t x = 0; x < K; x++) column.level[x] = load(column_keys + std::size_t{x} * padded + first);
       for (std::uint32_t r = 0; r < rows; r++) {
-        const Floats d =
-            distances(load(dots[r] + v * kLanes), Floats{} + tile.scale[r], scales, norms + tile.norm2[r]);
+        const Floats d = distances(load(dots[r] + v * kLanes), Floats{} + tile.scale[r], scales, norms + tile.norm2[r]);
         const std::int32_t row = static_cast<std::int32_t>(row0 + r);
         Ints by_row = distance_bits(d) | index, by_column = distance_bits(d) | row;
         if constexpr (kDiagonal) {
@@ -280,7 +280,8 @@ struct Driver {
   }
 
   static void few_of(std::uint32_t k, const CodeRows &from, const std::uint32_t *ids, std::uint32_t begin,
-                     std::uint32_t end, const GemmPanels &panels, std::uint32_t groups, void *scratch, std::uint32_t *keys) {
+                     std::uint32_t end, const GemmPanels &panels, std::uint32_t groups, void *scratch,
+                     std::uint32_t *keys) {
     switch (k) {
       case 1:
         return few<1>(from, ids, begin, end, panels, groups, scratch, keys);
@@ -313,9 +314,8 @@ constexpr GemmKernels make_gemm(const char *name, decltype(GemmKernels::dots) do
                                 decltype(GemmKernels::find_low_bits) find_low_bits,
                                 decltype(GemmKernels::find_largest) find_largest) noexcept {
   using D = Driver<Tile>;
-  return {name,    Tile::kColumns, Tile::kRows, Tile::packed_bytes, Tile::scratch_bytes,
-          D::pack, D::few_of,      D::self_of,  D::nearest,         dots,
-          find_low_bits, find_largest};
+  return {name,       Tile::kColumns, Tile::kRows, Tile::packed_bytes, Tile::scratch_bytes, D::pack, D::few_of,
+          D::self_of, D::nearest,     dots,        find_low_bits,      find_largest};
 }
 
 }  // namespace

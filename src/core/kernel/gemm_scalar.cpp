@@ -48,9 +48,7 @@ class TileScalar {
   }
 
   // Keeps the compiler from fusing a multiplication with what follows.
-  static void keep(Floats &x) noexcept {
-    asm("" : "+m"(x));
-  }
+  static void keep(Floats &x) noexcept { asm("" : "+m"(x)); }
   static bool any(Ints mask) noexcept {
     std::int32_t all = 0;
     for (std::uint32_t i = 0; i < kLanes; i++) all |= mask[i];

@@ -23,12 +23,14 @@ struct Kernels {
   // u8s8: a is a query's code with 128 added, so the caller subtracts 128 * sum(b).
   std::int32_t (*dot_u8s8)(const std::uint8_t *a, const std::int8_t *b, std::uint32_t n);
   std::int32_t (*dot_s8s8)(const std::int8_t *a, const std::int8_t *b, std::uint32_t n);
-  // Codes of a hop (-127 ... 127), whose horizontal sums are taken together: dots[i] = dot_u8s8(a, b[i], n) where dots_added is 128;
-  // where it is 0 the kernel has taken the 128 off a's coordinates, and the caller subtracts nothing.
+  // Codes of a hop (-127 ... 127), whose horizontal sums are taken together: dots[i] =
+  // dot_u8s8(a, b[i], n) where dots_added is 128; where it is 0 the kernel has taken the 128
+  // off a's coordinates, and the caller subtracts nothing.
   void (*dots_u8s8)(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
                     std::int32_t *dots);
   std::uint32_t dots_added;
-  // The first coordinates of a hop's codes: dots[i] = <a - 128, b[i]>, squares[i] = <b[i], b[i]>.  REQUIRES: n is a multiple of 64.
+  // The first coordinates of a hop's codes: dots[i] = <a - 128, b[i]>, squares[i] =
+  // <b[i], b[i]>.  REQUIRES: n is a multiple of 64.
   void (*dots_squares)(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t count, std::uint32_t n,
                        std::int32_t *dots, std::int32_t *squares);
   // b holds 4-bit coordinates, two a byte (even index in the low half), each stored as value + 8.
@@ -51,8 +53,8 @@ struct Kernels {
   // <a,b>, |a|^2, |b|^2 in one pass.
   void (*cosine_f32)(const float *a, const float *b, std::uint32_t n, double *ab, double *aa, double *bb);
 
-  // Half precision (IEEE 754 binary16, as bits) to float32, which is exact, and back, rounded to nearest, ties to even: beyond
-  // the range infinity, of whatever is not a number some NaN.
+  // Half precision (IEEE 754 binary16, as bits) to float32, which is exact, and back, rounded to nearest, ties to
+  // even: beyond the range infinity, of whatever is not a number some NaN.
   void (*widen)(const std::uint16_t *halves, float *out, std::uint32_t n);
   void (*narrow)(const float *x, std::uint16_t *halves, std::uint32_t n);
 

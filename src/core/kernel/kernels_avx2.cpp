@@ -1,12 +1,11 @@
 // AVX2 products of codes, and the table; what has floats in it is in floats_avx2.cpp.
 //
 // vpmaddubsw would saturate (255 * 127 * 2 > 32767), so that 8-bit codes are widened to 16 bits and multiplied by
-// vpmaddwd; with 4-bit ones it does not.
-// AVX2 has no masked byte loads: nothing beyond n is ever read, so the last coordinates come by a load that ends with the range
-// and is masked, or one by one where the range is shorter than a load.
-// This file is compiled for a machine that the rest of the program may not run on, so nothing in it may be emitted with
-// external linkage but the table: no std:: templates, no inline functions of our own headers (the linker would be free
-// to keep these copies for everyone).
+// vpmaddwd; with 4-bit ones it does not.  AVX2 has no masked byte loads: nothing beyond n is ever read, so the
+// last coordinates come by a load that ends with the range and is masked, or one by one where the range is
+// shorter than a load.  This file is compiled for a machine that the rest of the program may not run on, so
+// nothing in it may be emitted with external linkage but the table: no std:: templates, no inline functions of
+// our own headers (the linker would be free to keep these copies for everyone).
 #if defined(__x86_64__)
 #include "kernel/avx2.hpp"
 #include "kernel/kernels.hpp"
@@ -74,8 +73,8 @@ std::int32_t dot_u8s8(const std::uint8_t *a, const std::int8_t *b, std::uint32_t
   return dot_integer(Unsigned{a}, Bytes{b}, n);
 }
 
-// Four codes: |a - 128| by b with the signs of a - 128, which vpmaddubsw does not saturate with (2 * 127 * 127 < 32,768): two thirds of
-// the instructions that widening takes.  REQUIRES: n >= 32.
+// Four codes: |a - 128| by b with the signs of a - 128, which vpmaddubsw does not saturate with (2 * 127 * 127 <
+// 32,768): two thirds of the instructions that widening takes.  REQUIRES: n >= 32.
 void dots4_s8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots) {
   const __m256i offset = _mm256_set1_epi8(-128);
   const __m256i ones = _mm256_set1_epi16(1);
@@ -112,7 +111,8 @@ void dots_u8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t
 }
 
 // Four codes; both sums by sizes and signs.  n: a multiple of 32.
-void dots4_squares(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots, std::int32_t *squares) {
+void dots4_squares(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots,
+                   std::int32_t *squares) {
   const __m256i offset = _mm256_set1_epi8(-128);
   const __m256i ones = _mm256_set1_epi16(1);
   const __m256i zero = _mm256_setzero_si256();

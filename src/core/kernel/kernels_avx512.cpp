@@ -76,8 +76,10 @@ void dots4_u8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_
   _mm_storeu_si128(reinterpret_cast<__m128i *>(dots), reduce4(s0, s1, s2, s3));
 }
 
-// Four codes, the query as the signed side: <a, b> = <a, b + 128> - 128 sum(a), which is the same for all.  n: a multiple of 64.
-void dots4_squares(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots, std::int32_t *squares) {
+// Four codes, the query as the signed side: <a, b> = <a, b + 128> - 128 sum(a),
+// which is the same for all.  n: a multiple of 64.
+void dots4_squares(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots,
+                   std::int32_t *squares) {
   const __m512i offset = _mm512_set1_epi8(-128);
   const __m512i zero = _mm512_setzero_si512();
   __m512i sums[4] = {zero, zero, zero, zero}, own[4] = {zero, zero, zero, zero}, excess = zero;

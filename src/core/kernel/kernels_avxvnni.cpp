@@ -1,5 +1,5 @@
-// Products of codes by AVX-VNNI: vpdpbusd on registers of 256 bits, for processors that have it without AVX-512.  The rest of
-// the table is AVX2's, and so are the rules (kernels_avx2.cpp).
+// Products of codes by AVX-VNNI: vpdpbusd on registers of 256 bits, for processors that have it without AVX-512.  The
+// rest of the table is AVX2's, and so are the rules (kernels_avx2.cpp).
 #if defined(__x86_64__)
 #include "kernel/avx2.hpp"
 #include "kernel/kernels.hpp"
@@ -60,8 +60,10 @@ void dots_u8s8(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t
   for (; i < count; i++) dots[i] = dot_u8s8(a, b[i], n);
 }
 
-// Four codes, the query as the signed side: <a, b> = <a, b + 128> - 128 sum(a), which is the same for all.  n: a multiple of 32.
-void dots4_squares(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots, std::int32_t *squares) {
+// Four codes, the query as the signed side: <a, b> = <a, b + 128> - 128 sum(a),
+// which is the same for all.  n: a multiple of 32.
+void dots4_squares(const std::uint8_t *a, const std::int8_t *const *b, std::uint32_t n, std::int32_t *dots,
+                   std::int32_t *squares) {
   const __m256i offset = _mm256_set1_epi8(-128);
   const __m256i zero = _mm256_setzero_si256();
   __m256i sums[4] = {zero, zero, zero, zero}, own[4] = {zero, zero, zero, zero}, excess = zero;

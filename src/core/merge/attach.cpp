@@ -39,7 +39,8 @@ class Attach {
           if (link(walk.search().window()[i].id, point)) by = walk.search().window()[i].id;
         }
       }
-      if (by == PHNSW_NONE) continue;  // nobody near has a place; as after an insert that lost a race, vacuum's attach helps
+      if (by == PHNSW_NONE)
+        continue;  // nobody near has a place; as after an insert that lost a race, vacuum's attach helps
       mark(point, by);
       if (!spread()) return kStopped;
     }
@@ -70,8 +71,8 @@ class Attach {
     return true;
   }
 
-  // Gives a live, reached point a link, at the cost of one that brought nobody, which the newcomer takes over: others may have
-  // come to rely on it since the nodes were loaded.
+  // Gives a live, reached point a link, at the cost of one that brought nobody, which the newcomer takes over:
+  // others may have come to rely on it since the nodes were loaded.
   bool link(std::uint32_t from, std::uint32_t to) {
     if (!graph_.is_live(from) || parent_[from] == PHNSW_NONE) return false;
     std::uint32_t *list = graph_.lists.list(from);

@@ -8,7 +8,8 @@ Fellows::Fellows(const Points &points, unsigned workers) : points_(points), gemm
     ids.clear();
     for (std::uint32_t id = panel; id < points.n; id += kPanels) ids.push_back(id);
     panels_[panel].allocate(gemm_, points.groups(), static_cast<std::uint32_t>(ids.size()));
-    gemm_.pack(points.rows, ids.data(), 0, static_cast<std::uint32_t>(ids.size()), points.groups(), &panels_[panel].panels);
+    gemm_.pack(points.rows, ids.data(), 0, static_cast<std::uint32_t>(ids.size()), points.groups(),
+               &panels_[panel].panels);
   }
   for (Work &work : work_) {
     work.scratch.reset(gemm_.scratch_bytes(points.groups()));
@@ -21,8 +22,8 @@ void Fellows::find(std::uint32_t begin, std::uint32_t end, unsigned worker) noex
   work.begin = begin;
   work.n = end - begin;
   for (std::uint32_t panel = 0; panel < kPanels; panel++) {
-    gemm_.few_nearest(kPerPanel, points_.rows, nullptr, begin, end, panels_[panel].panels, points_.groups(), work.scratch.data(),
-                      work.keys.data() + panel * work.n * kPerPanel);
+    gemm_.few_nearest(kPerPanel, points_.rows, nullptr, begin, end, panels_[panel].panels, points_.groups(),
+                      work.scratch.data(), work.keys.data() + panel * work.n * kPerPanel);
   }
 }
 

@@ -1,8 +1,8 @@
 // Fellows: of each of up to a thousand new points the nearest others, by the build's matrix kernels.
 //
-// Every fourth point is in the same panel, and each panel gives its eight nearest: not quite the nearest 32 of all, but new points
-// are in the order of where they lie, so those near a point are spread evenly over the panels.  Threads share the panels and have a
-// buffer each.
+// Every fourth point is in the same panel, and each panel gives its eight nearest: not quite the nearest
+// 32 of all, but new points are in the order of where they lie, so those near a point are spread evenly
+// over the panels.  Threads share the panels and have a buffer each.
 #pragma once
 
 #include <vector>

@@ -11,23 +11,25 @@
 namespace phnsw {
 namespace {
 
-// Searches start from the nearest of a sample of the nodes: one in 16, as many as HNSW has on its first level, but 4,096, and of few
-// rows fewer, since all samples are gathered once for them.
+// Searches start from the nearest of a sample of the nodes: one in 16, as many as HNSW has on its first level, but
+// 4,096, and of few rows fewer, since all samples are gathered once for them.
 constexpr std::uint32_t kNodesPerSample = 16, kSamplesMin = 2048, kSamplesMax = 4096, kSamplesPerRow = 16;
 constexpr std::uint32_t kPanel = kShortIndexes;
 constexpr std::uint32_t kEntriesMax = 8;
 // Of long codes so many dimensions say which samples are near: all are alike, since codes are rotated at random.
 constexpr std::uint32_t kStartDims = 256;
 constexpr std::uint32_t kSearchBlock = 8;
-// Eighths of ef_construction: with the new points as further candidates, fewer nodes do (README.md).  Of some hundred rows they
-// replace some, of one for so many nodes more.
+// Eighths of ef_construction: with the new points as further candidates, fewer nodes do (README.md).  Of
+// some hundred rows they replace some, of one for so many nodes more.
 constexpr std::uint32_t kFewShare = 7;
 constexpr std::uint32_t kSomeRows = 256, kSomeShare = 6;
 constexpr std::uint32_t kNodesPerCandidate = 32, kManyShare = 5;
 
 std::uint32_t search_width(const MergeGraph &graph) noexcept {
   const std::uint32_t rows = graph.rows();
-  const std::uint32_t share = rows >= graph.limit() / kNodesPerCandidate ? kManyShare : rows >= kSomeRows ? kSomeShare : kFewShare;
+  const std::uint32_t share = rows >= graph.limit() / kNodesPerCandidate ? kManyShare
+                              : rows >= kSomeRows                        ? kSomeShare
+                                                                         : kFewShare;
   return std::max(1u, graph.ef() * share / 8);
 }
 
@@ -69,33 +71,34 @@ class Starts {
       rows.heads = heads.data();
     }
     Array<float> nearest(graph_.rows());
-    return context_.team.for_each((graph_.rows() + block_size - 1) / block_size, [&](std::size_t block, unsigned worker) {
-      const std::uint32_t begin = static_cast<std::uint32_t>(block) * block_size;
-      const std::uint32_t end = std::min(graph_.rows(), begin + block_size);
-      for (std::uint32_t row = begin; row < end; row++) (*starts)[row].n = 0;
-      for (std::uint32_t i = 0; i < panels && !context_.team.stopped(); i++) {
-        const std::uint32_t *keys = work[worker].keys.data();
-        gemm_.few_nearest(per_panel, rows, nullptr, begin, end, packed[i].panels, groups,
-                          work[worker].scratch.data(), work[worker].keys.data());
-        for (std::uint32_t row = begin; row < end; row++, keys += per_panel) {
-          Start &start = (*starts)[row];
-          for (std::uint32_t x = 0; x < per_panel && short_key_valid(keys[x]); x++) {
-            const std::uint32_t sample = i * kPanel + short_key_index(keys[x]);
-            const float distance = short_key_distance(keys[x]);
-            if (start.n == 0 || distance < nearest[row]) {
-              nearest[row] = distance;
-              start.nearest = sample;
-            }
-            start.ids[start.n++] = samples_[sample];
-          }
-          // Nothing is infinitely far from everything; should it be, any sample will do.
-          if (start.n == 0 && i + 1 == panels) {
-            start.nearest = 0;
-            start.ids[start.n++] = samples_[0];
-          }
-        }
-      }
-    });
+    return context_.team.for_each((graph_.rows() + block_size - 1) / block_size,
+                                  [&](std::size_t block, unsigned worker) {
+                                    const std::uint32_t begin = static_cast<std::uint32_t>(block) * block_size;
+                                    const std::uint32_t end = std::min(graph_.rows(), begin + block_size);
+                                    for (std::uint32_t row = begin; row < end; row++) (*starts)[row].n = 0;
+                                    for (std::uint32_t i = 0; i < panels && !context_.team.stopped(); i++) {
+                                      const std::uint32_t *keys = work[worker].keys.data();
+                                      gemm_.few_nearest(per_panel, rows, nullptr, begin, end, packed[i].panels, groups,
+                                                        work[worker].scratch.data(), work[worker].keys.data());
+                                      for (std::uint32_t row = begin; row < end; row++, keys += per_panel) {
+                                        Start &start = (*starts)[row];
+                                        for (std::uint32_t x = 0; x < per_panel && short_key_valid(keys[x]); x++) {
+                                          const std::uint32_t sample = i * kPanel + short_key_index(keys[x]);
+                                          const float distance = short_key_distance(keys[x]);
+                                          if (start.n == 0 || distance < nearest[row]) {
+                                            nearest[row] = distance;
+                                            start.nearest = sample;
+                                          }
+                                          start.ids[start.n++] = samples_[sample];
+                                        }
+                                        // Nothing is infinitely far from everything; should it be, any sample will do.
+                                        if (start.n == 0 && i + 1 == panels) {
+                                          start.nearest = 0;
+                                          start.ids[start.n++] = samples_[0];
+                                        }
+                                      }
+                                    }
+                                  });
   }
 
  private:
@@ -113,7 +116,8 @@ class Starts {
   // Live nodes, spread over the ids: nodes with near ids are mostly near, so all regions are among them.
   void draw() {
     const std::uint32_t limit = graph_.limit();
-    const std::uint32_t most = std::clamp(std::min(graph_.rows(), kSamplesMax) * kSamplesPerRow, kSamplesMin, kSamplesMax);
+    const std::uint32_t most =
+        std::clamp(std::min(graph_.rows(), kSamplesMax) * kSamplesPerRow, kSamplesMin, kSamplesMax);
     const std::uint32_t wanted = std::clamp(graph_.live() / kNodesPerSample, 1u, most);
     for (std::uint32_t i = 0; i < wanted; i++) {
       const std::uint32_t end = static_cast<std::uint32_t>(std::uint64_t{limit} * (i + 1) / wanted);
@@ -134,7 +138,13 @@ class Finder {
  public:
   Finder(MergeGraph &graph, const std::vector<std::uint32_t> &order, const Array<Start> &starts, std::uint32_t take,
          std::atomic<std::size_t> *next)
-      : graph_(graph), nodes_(graph.points().rows), gemm_(gemm_kernels()), order_(order), starts_(starts), take_(take), next_(*next) {}
+      : graph_(graph),
+        nodes_(graph.points().rows),
+        gemm_(gemm_kernels()),
+        order_(order),
+        starts_(starts),
+        take_(take),
+        next_(*next) {}
 
   // Until no row is left.
   void run(const Team &team) {
@@ -231,8 +241,8 @@ class Finder {
            std::memcmp(graph_.row_codes().row(row), nodes_.row(id), nodes_.stride) == 0;
   }
 
-  // The window, and what the search has passed over as far as there is room: of the nodes it has seen anyway, the more the
-  // heuristic chooses among the better (src/pg/insert/README.md).
+  // The window, and what the search has passed over as far as there is room: of the nodes it has seen anyway, the
+  // more the heuristic chooses among the better (src/pg/insert/README.md).
   void keep(Lane &lane) {
     std::uint32_t n = 0;
     if (!add(lane.row, lane.search.window(), lane.search.window_size(), &n)) return;
@@ -277,7 +287,8 @@ Status find_nearest(BuildContext &context, MergeGraph &graph, std::vector<std::u
   });
   // Near rows follow each other in one worker, as long as each has enough of them.
   const unsigned threads = context.team.threads();
-  const auto take = static_cast<std::uint32_t>(std::clamp<std::size_t>(order->size() / (std::size_t{16} * threads), 1, kSearchBlock));
+  const auto take =
+      static_cast<std::uint32_t>(std::clamp<std::size_t>(order->size() / (std::size_t{16} * threads), 1, kSearchBlock));
   std::atomic<std::size_t> next{0};
   const Status status = context.team.for_each(threads, [&](std::size_t, unsigned) {
     const auto finder = std::make_unique<Finder>(graph, *order, starts, take, &next);

@@ -52,7 +52,8 @@ const char *MergeGraph::load(std::uint32_t id, const phnsw_slot &slot, bool *who
   phnsw_code_head &head = nodes_.heads[id];
   if (slot.state > PHNSW_SLOT_DEAD) return "state of a slot";
   // Head and code of a live slot never change.
-  const bool same = slot.state == PHNSW_SLOT_LIVE && nodes_.states[id] == PHNSW_SLOT_LIVE && nodes_.versions[id] == slot.version;
+  const bool same =
+      slot.state == PHNSW_SLOT_LIVE && nodes_.states[id] == PHNSW_SLOT_LIVE && nodes_.versions[id] == slot.version;
   nodes_.live += slot.state == PHNSW_SLOT_LIVE;
   nodes_.live -= nodes_.states[id] == PHNSW_SLOT_LIVE;
   nodes_.versions[id] = slot.version;
@@ -76,7 +77,8 @@ const char *MergeGraph::load(std::uint32_t id, const phnsw_slot &slot, bool *who
   return nullptr;
 }
 
-bool MergeGraph::copy_list(std::uint32_t id, const phnsw_slot &slot, std::uint32_t count, std::uint32_t limit) noexcept {
+bool MergeGraph::copy_list(std::uint32_t id, const phnsw_slot &slot, std::uint32_t count,
+                           std::uint32_t limit) noexcept {
   const std::uint32_t *links =
       phnsw_slot_links_const(&slot, phnsw_code_bytes(codec_.params().code_dims, codec_.params().bits));
   std::uint32_t *list = lists.list(id);
@@ -147,7 +149,8 @@ void MergeGraph::make_points(const std::vector<std::uint32_t> &rows) {
     const std::uint32_t row = rows[place];
     row_of_[place] = row;
     place_[row] = place;
-    std::memcpy(nodes_.codes.data() + (std::size_t{limit_} + place) * stride_, row_codes_.data() + row * stride_, stride_);
+    std::memcpy(nodes_.codes.data() + (std::size_t{limit_} + place) * stride_, row_codes_.data() + row * stride_,
+                stride_);
     nodes_.heads[limit_ + place] = row_heads_[row];
   }
 }

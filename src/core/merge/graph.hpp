@@ -1,11 +1,11 @@
 // MergeGraph: level 0 of an index in memory, and the rows that are to become nodes of it.
 //
-// Nodes have their ids, 0 ... limit - 1; behind them stand the new points, limit + place.  A place is a new point's number,
-// near points following each other; ids on pages come later.  Lists hold both kinds of numbers, and PHNSW_NONE for a link
-// beyond the limit: a node that was inserted since the limit was read.
+// Nodes have their ids, 0 ... limit - 1; behind them stand the new points, limit + place.  A place is a new point's
+// number, near points following each other; ids on pages come later.  Lists hold both kinds of numbers, and PHNSW_NONE
+// for a link beyond the limit: a node that was inserted since the limit was read.
 //
-// load() and add() belong to the backend's thread, before the conductor starts; everything else to the conductor and, as each
-// function says, its team.
+// load() and add() belong to the backend's thread, before the conductor starts; everything
+// else to the conductor and, as each function says, its team.
 #pragma once
 
 #include <vector>
@@ -16,8 +16,8 @@ namespace phnsw {
 
 // The nearest live nodes of a row, and what it becomes.
 struct RowFate {
-  std::uint32_t place = PHNSW_NONE;    // the new point whose row this is, the first or a further one
-  std::uint32_t joined = PHNSW_NONE;   // or the node that has its code
+  std::uint32_t place = PHNSW_NONE;   // the new point whose row this is, the first or a further one
+  std::uint32_t joined = PHNSW_NONE;  // or the node that has its code
 };
 
 // A list's change: `removed` gives way to `added`; PHNSW_NONE: `added` is new in it.
@@ -41,8 +41,8 @@ class MergeGraph {
   static std::size_t row_bytes(const phnsw_codec_params &params, std::uint32_t ef) noexcept;
 
   Status allocate(std::uint32_t rows_max);
-  // One slot of a node page.  Returns what is wrong with it, or null.  *whole becomes false when its list names nodes beyond the
-  // limit, so that this copy will not do for a merge with a higher one.
+  // One slot of a node page.  Returns what is wrong with it, or null.  *whole becomes false when its list names nodes
+  // beyond the limit, so that this copy will not do for a merge with a higher one.
   const char *load(std::uint32_t id, const phnsw_slot &slot, bool *whole) noexcept;
   // The same slot later: a node that is not what it was is not linked to.
   void look_again(std::uint32_t id, const phnsw_slot &slot) noexcept;
@@ -82,7 +82,8 @@ class MergeGraph {
     return {{nodes_.codes.data(), nodes_.heads.data(), stride_}, limit_ + places_, codec_.code_dims()};
   }
   [[nodiscard]] Points new_points() const noexcept {
-    return {{nodes_.codes.data() + limit_ * stride_, nodes_.heads.data() + limit_, stride_}, places_, codec_.code_dims()};
+    return {
+        {nodes_.codes.data() + limit_ * stride_, nodes_.heads.data() + limit_, stride_}, places_, codec_.code_dims()};
   }
   LevelLinks &lists;
 

@@ -30,7 +30,11 @@ bool contains(const std::uint32_t *list, std::uint32_t n, std::uint32_t id) noex
 class Linker {
  public:
   Linker(BuildContext &context, MergeGraph &graph)
-      : context_(context), graph_(graph), points_(graph.points()), gemm_(gemm_kernels()), orders_(context.team.threads()) {}
+      : context_(context),
+        graph_(graph),
+        points_(graph.points()),
+        gemm_(gemm_kernels()),
+        orders_(context.team.threads()) {}
 
   // The M links that every new point chooses among the nodes and the other new points: those in its list of `fresh`.
   Status choose(const LevelLinks &fresh) {
@@ -45,17 +49,18 @@ class Linker {
   // The same among the nodes and the nearest of all other new points.
   Status choose_among_all() {
     Fellows fellows(graph_.new_points(), context_.team.threads());
-    return context_.team.for_each((graph_.places() + kChooseBlock - 1) / kChooseBlock, [&](std::size_t block, unsigned worker) {
-      const std::uint32_t begin = static_cast<std::uint32_t>(block) * kChooseBlock;
-      const std::uint32_t end = std::min(graph_.places(), begin + kChooseBlock);
-      fellows.find(begin, end, worker);
-      for (std::uint32_t place = begin; place < end && !context_.team.stopped(); place++) {
-        std::uint32_t ids[Fellows::kMost];
-        const std::uint32_t n = fellows.take(place, worker, ids);
-        for (std::uint32_t i = 0; i < n; i++) ids[i] += graph_.limit();
-        choose_links(place, ids, n);
-      }
-    });
+    return context_.team.for_each(
+        (graph_.places() + kChooseBlock - 1) / kChooseBlock, [&](std::size_t block, unsigned worker) {
+          const std::uint32_t begin = static_cast<std::uint32_t>(block) * kChooseBlock;
+          const std::uint32_t end = std::min(graph_.places(), begin + kChooseBlock);
+          fellows.find(begin, end, worker);
+          for (std::uint32_t place = begin; place < end && !context_.team.stopped(); place++) {
+            std::uint32_t ids[Fellows::kMost];
+            const std::uint32_t n = fellows.take(place, worker, ids);
+            for (std::uint32_t i = 0; i < n; i++) ids[i] += graph_.limit();
+            choose_links(place, ids, n);
+          }
+        });
   }
 
   // Offers of links, by the point they are for: edge = place * M + position in the list of that place.
@@ -108,8 +113,8 @@ class Linker {
     });
   }
 
-  // A new point first takes over the links that it displaced, M at most, for which there is room beside the M that it chose: so
-  // whatever others do to lists meanwhile, who was reached by a displaced link is reached by two.
+  // A new point first takes over the links that it displaced, M at most, for which there is room beside the M that it
+  // chose: so whatever others do to lists meanwhile, who was reached by a displaced link is reached by two.
   Status enter_in_points() {
     return each_block(graph_.places(), kOwnerBlock, [&](std::uint32_t place, unsigned worker) {
       const std::uint32_t point = graph_.limit() + place, m = graph_.m();
@@ -135,7 +140,8 @@ class Linker {
   Status each_block(std::uint32_t n, std::uint32_t block_size, Body &&body) {
     return context_.team.for_each((n + block_size - 1) / block_size, [&](std::size_t block, unsigned worker) {
       const std::uint32_t begin = static_cast<std::uint32_t>(block) * block_size;
-      for (std::uint32_t i = begin; i < std::min(n, begin + block_size) && !context_.team.stopped(); i++) body(i, worker);
+      for (std::uint32_t i = begin; i < std::min(n, begin + block_size) && !context_.team.stopped(); i++)
+        body(i, worker);
     });
   }
 
@@ -150,7 +156,8 @@ class Linker {
     }
     std::copy(graph_.window(row), graph_.window(row) + known, keys);
     n = known + measure_keys(point, fellows, n, keys + known);
-    graph_.lists.counts[point] = static_cast<std::uint8_t>(prune(points_, keys, n, graph_.m(), nullptr, graph_.lists.list(point)));
+    graph_.lists.counts[point] =
+        static_cast<std::uint8_t>(prune(points_, keys, n, graph_.m(), nullptr, graph_.lists.list(point)));
   }
 
   template <class Body>
@@ -158,7 +165,8 @@ class Linker {
     for (std::uint32_t place = 0; place < graph_.places(); place++) {
       if ((place & kPollMask) == 0 && context_.team.stopped()) return;
       const std::uint32_t *list = graph_.lists.list(graph_.limit() + place);
-      for (std::uint32_t i = 0; i < graph_.lists.counts[graph_.limit() + place]; i++) body(place * graph_.m() + i, list[i]);
+      for (std::uint32_t i = 0; i < graph_.lists.counts[graph_.limit() + place]; i++)
+        body(place * graph_.m() + i, list[i]);
     }
   }
 
@@ -204,7 +212,8 @@ class Linker {
     }
   }
 
-  std::uint32_t measure_keys(std::uint32_t from, const std::uint32_t *ids, std::uint32_t n, std::uint64_t *keys) const noexcept {
+  std::uint32_t measure_keys(std::uint32_t from, const std::uint32_t *ids, std::uint32_t n,
+                             std::uint64_t *keys) const noexcept {
     constexpr std::uint32_t kBatch = 64;
     float distances[kBatch];
     for (std::uint32_t at = 0; at < n; at += kBatch) {
@@ -250,8 +259,8 @@ class Linker {
     std::sort(order.begin(), order.end());
   }
 
-  // Offers to a new point take the places that are left: what it displaced must stay in its list, and what others would displace
-  // here would have nobody to take it over.
+  // Offers to a new point take the places that are left: what it displaced must stay in its list, and what
+  // others would displace here would have nobody to take it over.
   void fill_up(std::uint32_t owner, Edges offered, std::vector<std::uint64_t> &order) {
     std::uint32_t *list = graph_.lists.list(owner);
     std::uint8_t &count = graph_.lists.counts[owner];
@@ -294,8 +303,9 @@ class Linker {
     }
   }
 
-  // Who gives way in a full list to a newcomer, as in an insert (pg/insert/choose.c): the farthest of all, the newcomer included, that one
-  // nearer to the owner is nearer to; n: the newcomer.  An unknown one, whose distance is NaN, stays.
+  // Who gives way in a full list to a newcomer, as in an insert (pg/insert/choose.c): the
+  // farthest of all, the newcomer included, that one nearer to the owner is nearer to; n: the
+  // newcomer.  An unknown one, whose distance is NaN, stays.
   std::uint32_t victim(const std::uint32_t *list, const float *distances, std::uint32_t n, std::uint32_t newcomer,
                        float distance) const noexcept {
     std::uint32_t ids[PHNSW_LINKS_MAX + 1], places[PHNSW_LINKS_MAX + 1], known = 0;
@@ -306,8 +316,8 @@ class Linker {
       places[known] = i;
       known += near[known] == near[known];
     }
-    // The farthest of those not looked at, of two at one distance the one behind: mostly the first or the second is it, so nothing
-    // is sorted.
+    // The farthest of those not looked at, of two at one distance the one behind: mostly
+    // the first or the second is it, so nothing is sorted.
     std::uint32_t farthest = places[0];
     for (std::uint32_t left = known; left-- > 1;) {
       std::uint32_t at = 0;
@@ -343,9 +353,9 @@ class Linker {
   Array<std::uint32_t> edges_;  // the offers, by the point they are for
   std::vector<Offers> offers_;  // whose they are, ascending
   std::uint32_t offers_of_nodes_ = 0;
-  Array<std::uint32_t> own_offers_;  // of a place: where its offers are in offers_; PHNSW_NONE: none
-  Array<std::uint32_t> victims_;     // of an edge: what it displaced
-  Array<ListChange> changes_;        // of nodes; those of one begin where its offers do
+  Array<std::uint32_t> own_offers_;                 // of a place: where its offers are in offers_; PHNSW_NONE: none
+  Array<std::uint32_t> victims_;                    // of an edge: what it displaced
+  Array<ListChange> changes_;                       // of nodes; those of one begin where its offers do
   std::vector<std::vector<std::uint64_t>> orders_;  // a worker's scratch
 };
 

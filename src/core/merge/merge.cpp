@@ -9,14 +9,16 @@
 
 namespace phnsw {
 
-// Fewer rows than one for so many nodes do without the walk, which costs a tenth of them by then, if all have links to them.
+// Fewer rows than one for so many nodes do without the walk, which costs a
+// tenth of them by then, if all have links to them.
 constexpr std::uint32_t kNodesPerWalkedRow = 100;
-// Rows x ef_construction x bytes (of a code and beside it) for which the backend's thread, which cannot look at interrupts meanwhile,
-// works with the team: a tenth of a second.
+// Rows x ef_construction x bytes (of a code and beside it) for which the backend's thread, which cannot look
+// at interrupts meanwhile, works with the team: a tenth of a second.
 constexpr std::uint64_t kGuestEffort = std::uint64_t{64} << 20;
 constexpr std::uint64_t kGuestEffortBeside = 256;
 
-Status Merge::create(const Codec &codec, const phnsw_merge_params &params, MergeNodes *nodes, std::unique_ptr<Merge> *merge) {
+Status Merge::create(const Codec &codec, const phnsw_merge_params &params, MergeNodes *nodes,
+                     std::unique_ptr<Merge> *merge) {
   if (params.threads < 1) return {PHNSW_BAD_ARGUMENT, "a merge needs at least one thread"};
   if (params.ef_construction < PHNSW_EFC_MIN || params.ef_construction > PHNSW_EFC_MAX) {
     return {PHNSW_BAD_ARGUMENT, "ef_construction is out of range"};
@@ -37,7 +39,8 @@ Status Merge::start() {
 }
 
 bool Merge::wants_guest(const Codec &codec, const phnsw_merge_params &params) noexcept {
-  const std::uint64_t effort_of_row = std::uint64_t{params.ef_construction} * (codec.params().code_dims + kGuestEffortBeside);
+  const std::uint64_t effort_of_row =
+      std::uint64_t{params.ef_construction} * (codec.params().code_dims + kGuestEffortBeside);
   return params.threads > 1 && params.rows_max * effort_of_row <= kGuestEffort;
 }
 
@@ -56,7 +59,7 @@ void Merge::join() noexcept {
   team_.await_workers();
 }
 
-// ---- the conductor's side -----------------------------------------------------------------------------------------------
+// ---- the conductor's side -----------------------------------------------------------------------
 
 void *Merge::main(void *merge) noexcept {
   static_cast<Merge *>(merge)->team_.lead([](void *self) { static_cast<Merge *>(self)->conduct(); }, merge);
@@ -92,7 +95,8 @@ Status Merge::run() {
     for (entry = 0; !graph_.is_live(entry); entry++) {
     }
   }
-  if (graph_.places() != 0 && (graph_.places() >= graph_.limit() / kNodesPerWalkedRow || !all_linked(graph_, list_changes_))) {
+  if (graph_.places() != 0 &&
+      (graph_.places() >= graph_.limit() / kNodesPerWalkedRow || !all_linked(graph_, list_changes_))) {
     status = attach_points(context, graph_, entry, &list_changes_);
   }
   ids_.reset(graph_.places());
@@ -100,7 +104,7 @@ Status Merge::run() {
   return status;
 }
 
-// ---- results ------------------------------------------------------------------------------------------------------------
+// ---- results ------------------------------------------------------------------------------------
 
 phnsw_merge_row Merge::row(std::uint32_t row) const noexcept {
   const RowFate fate = graph_.fate(row);

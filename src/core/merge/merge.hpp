@@ -20,7 +20,8 @@ namespace phnsw {
 class Merge final : private SpillSource {
  public:
   // nodes: null, or what an earlier merge into the same index has left; it must outlive this one.
-  static Status create(const Codec &codec, const phnsw_merge_params &params, MergeNodes *nodes, std::unique_ptr<Merge> *merge);
+  static Status create(const Codec &codec, const phnsw_merge_params &params, MergeNodes *nodes,
+                       std::unique_ptr<Merge> *merge);
   ~Merge() { join(); }
 
   [[nodiscard]] MergeGraph &graph() noexcept { return graph_; }

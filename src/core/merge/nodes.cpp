@@ -20,7 +20,8 @@ std::size_t MergeNodes::node_bytes(const phnsw_codec_params &params) noexcept {
   return mapped_bytes(params) + 5;  // version, state
 }
 
-std::uint64_t MergeNodes::file_bytes(const phnsw_codec_params &params, std::uint64_t points, std::uint64_t memory_bytes) noexcept {
+std::uint64_t MergeNodes::file_bytes(const phnsw_codec_params &params, std::uint64_t points,
+                                     std::uint64_t memory_bytes) noexcept {
   const std::uint64_t all = points * mapped_bytes(params) + kArrays * Arena::kPiece;
   const std::uint64_t memory = memory_bytes / Arena::kPiece * Arena::kPiece;
   return all > memory ? all - memory : 0;

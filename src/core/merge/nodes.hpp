@@ -1,7 +1,8 @@
-// MergeNodes: level 0 of an index in memory, as the pages held it when each was loaded, with room for new points behind it.
+// MergeNodes: level 0 of an index in memory, as the pages held it when each
+// was loaded, with room for new points behind it.
 //
-// Merges may use it one after the other: its owner, the backend, loads again before each what has changed since, in pages or,
-// by the merge before, in lists.  While a merge that it was given to computes it belongs to that one.
+// Merges may use it one after the other: its owner, the backend, loads again before each what has changed since, in
+// pages or, by the merge before, in lists.  While a merge that it was given to computes it belongs to that one.
 #pragma once
 
 #include <atomic>
@@ -37,13 +38,15 @@ class MergeNodes final : private SpillSource {
   // Of these, the bytes that may stand in a file.
   static std::size_t mapped_bytes(const phnsw_codec_params &params) noexcept;
   // The file that so many points want where memory_bytes are theirs; 0: none.
-  static std::uint64_t file_bytes(const phnsw_codec_params &params, std::uint64_t points, std::uint64_t memory_bytes) noexcept;
+  static std::uint64_t file_bytes(const phnsw_codec_params &params, std::uint64_t points,
+                                  std::uint64_t memory_bytes) noexcept;
 
   // Room for so many nodes, and points, which are these and the new ones; what is there stays.  New nodes are FREE.
   // REQUIRES: points <= points_max().
   Status grow(std::uint32_t nodes, std::uint32_t points);
-  // Gives the memory of the large arrays back and leaves the rest: every node must be loaded again.  Of what stands in a file, the
-  // file's blocks: there must be no further merge, for which the disk might have no blocks.  For a signal handler.
+  // Gives the memory of the large arrays back and leaves the rest: every node must be loaded
+  // again.  Of what stands in a file, the file's blocks: there must be no further merge, for
+  // which the disk might have no blocks.  For a signal handler.
   void discard() noexcept;
 
   const std::size_t stride;  // of codes

@@ -2,28 +2,29 @@
  * batch.c
  *    Bulk insert: rows that a transaction inserts wait in the backend and reach the index together.
  *
- * Rows inserted into an empty index are collected, and into a filled one when a transaction has inserted a few and there is
- * memory for a merge; when they must be in the index, batch_flush.c brings them there.  Nobody else can see the rows before the
- * transaction commits, so nobody misses them.
+ * Rows inserted into an empty index are collected, and into a filled one when a transaction has inserted a few and
+ * there is memory for a merge; when they must be in the index, batch_flush.c brings them there.  Nobody else can
+ * see the rows before the transaction commits, so nobody misses them.
  *
  * They must be in the index, and are flushed,
  *    - before this backend reads the index (phnsw_batch_flush, from scans and checks),
  *    - before a parallel query, whose workers would read the index without us (ExecutorStart hook),
  *    - before a utility statement that might move or drop relations (ProcessUtility hook),
- *    - before commit and prepare; rows that others' callbacks insert after that go directly into the index, and so do those that come
- *      while ALTER TABLE or ALTER INDEX is at work (from an event trigger, say), which may copy the index's file behind them.
+ *    - before commit and prepare; rows that others' callbacks insert after that go directly into the
+ *      index, and so do those that come while ALTER TABLE or ALTER INDEX is at work (from an event
+ *      trigger, say), which may copy the index's file behind them.
  *
  * Nobody but us knows a waiting row's TID: batch_heap.c says why it stays the row's.
  *
- * Subtransactions.  Rows of an aborted one are forgotten at once: their TIDs may belong to other rows by the time of the
- * flush.  A flush that fails leaves in the batch the rows that are not in the index yet, so that a savepoint rolled back
- * around it loses nothing; a flush that succeeds stays, whatever becomes of the subtransaction that caused it, like every
- * change of an index.
+ * Subtransactions.  Rows of an aborted one are forgotten at once: their TIDs may belong to other rows by
+ * the time of the flush.  A flush that fails leaves in the batch the rows that are not in the index yet, so
+ * that a savepoint rolled back around it loses nothing; a flush that succeeds stays, whatever becomes of
+ * the subtransaction that caused it, like every change of an index.
  *
- * The file.  AccessShareLock, until the end of the subtransaction that has rows in waiting, keeps others from moving the index to
- * another file (ALTER INDEX SET TABLESPACE does not lock the table).  What this backend itself moves has been flushed before, and
- * nothing waits meanwhile; a batch whose index has another file nevertheless (TRUNCATE by an apply worker) is ignored, and dropped
- * at commit: whatever made the new file has seen the rows in the table.
+ * The file.  AccessShareLock, until the end of the subtransaction that has rows in waiting, keeps others from moving
+ * the index to another file (ALTER INDEX SET TABLESPACE does not lock the table).  What this backend itself moves has
+ * been flushed before, and nothing waits meanwhile; a batch whose index has another file nevertheless (TRUNCATE by an
+ * apply worker) is ignored, and dropped at commit: whatever made the new file has seen the rows in the table.
  */
 #include "batch/batch.h"
 
@@ -46,7 +47,7 @@ static int	altering = 0;		/* statements at work that may copy an index's file */
 static ExecutorStart_hook_type next_executor_start = NULL;
 static ProcessUtility_hook_type next_process_utility = NULL;
 
-/* ---- collecting ---------------------------------------------------------------------------------------------------------- */
+/* ---- collecting ------------------------------------------------------------------------------ */
 
 static PhnswBatch *
 find_batch(Relation index)
@@ -116,7 +117,8 @@ files_are_full(void)
 }
 
 bool
-phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid, Relation heap, bool validation)
+phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer heap_tid, Relation heap,
+				bool validation)
 {
 	PhnswBatch *batch;
 
@@ -130,7 +132,10 @@ phnsw_batch_add(Relation index, PhnswIndex *pi, const float *vector, ItemPointer
 			return false;
 		batch = new_batch(index, pi);
 	}
-	/* A row need not wait if the index has nodes; those that do are merged later.  An empty index is built from those now. */
+	/*
+	 * A row need not wait if the index has nodes; those that do are merged
+	 * later.  An empty index is built from those now.
+	 */
 	if (batch->rows.file < 0 || !files_are_full())
 	{
 		note_subtransaction(index, batch);
@@ -186,7 +191,7 @@ keep_first(PhnswBatch *batch, uint64 n)
 	batch->flushed = Min(batch->flushed, n);
 }
 
-/* ---- a row that may be taken back (batch_heap.c) ------------------------------------------------------------------------- */
+/* ---- a row that may be taken back (batch_heap.c) --------------------------------------------- */
 
 static PhnswFate
 settle(PhnswBatch *batch, Relation heap)
@@ -213,7 +218,7 @@ phnsw_batch_settle(Relation index, Relation heap, ItemPointer heap_tid)
 		phnsw_batch_flush(index);
 }
 
-/* ---- flushing ---------------------------------------------------------------------------------------------------------- */
+/* ---- flushing -------------------------------------------------------------------------------- */
 
 static void
 flush(Relation index, PhnswBatch *batch)
@@ -242,7 +247,9 @@ phnsw_batch_flush(Relation index)
 		flush(index, batch);
 }
 
-/* At the end of the transaction a batch without an index is dropped; before, a rolled back savepoint may bring it back. */
+/*
+ * At the end of the transaction a batch without an index is dropped; before, a rolled back savepoint may bring it back.
+ */
 static void
 flush_all(bool ending)
 {
@@ -262,7 +269,7 @@ flush_all(bool ending)
 	}
 }
 
-/* ---- when ---------------------------------------------------------------------------------------------------------------- */
+/* ---- when ------------------------------------------------------------------------------------ */
 
 static void
 on_transaction(XactEvent event, void *arg)

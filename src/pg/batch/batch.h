@@ -1,8 +1,8 @@
 /*
  * batch.h
  *    What the files of the bulk insert share: batch.c (when), batch_flush.c (which way), batch_plan.c, batch_merge.c,
- *    batch_merge_write.c and batch_merge_single.c (into a filled index), batch_rows.c (rows in waiting), batch_heap.c (one that may be
- *    taken back), batch_keep.c (a copy of the graph between merges).
+ *    batch_merge_write.c and batch_merge_single.c (into a filled index), batch_rows.c (rows in waiting), batch_heap.c
+ *    (one that may be taken back), batch_keep.c (a copy of the graph between merges).
  */
 #ifndef PHNSW_BATCH_H
 #define PHNSW_BATCH_H
@@ -12,11 +12,11 @@
 #include "access/htup.h"
 #include "storage/fd.h"
 
-/* ---- batch_rows.c ------------------------------------------------------------------------------------------------------ */
+/* ---- batch_rows.c ---------------------------------------------------------------------------- */
 
 /*
- * Rows in the order in which they came: the first in memory, the others in a temporary file whose last rows wait in a buffer.
- * Lives until the end of the transaction, whichever statement or subtransaction opened the file.
+ * Rows in the order in which they came: the first in memory, the others in a temporary file whose last rows wait in a
+ * buffer.  Lives until the end of the transaction, whichever statement or subtransaction opened the file.
  */
 typedef struct PhnswRows
 {
@@ -65,7 +65,7 @@ phnsw_record_vector(char *record)
 	return (float *) (record + MAXALIGN(sizeof(phnsw_tid)));
 }
 
-/* ---- batch_heap.c -------------------------------------------------------------------------------------------------------- */
+/* ---- batch_heap.c ---------------------------------------------------------------------------- */
 
 /* The last row of a batch, if INSERT ... ON CONFLICT may still take it back. */
 typedef struct PhnswDoubt
@@ -88,7 +88,7 @@ extern void phnsw_doubt_begin(PhnswDoubt *doubt, MemoryContext context, Relation
 extern PhnswFate phnsw_doubt_fate(const PhnswDoubt *doubt, Relation heap);
 extern void phnsw_doubt_end(PhnswDoubt *doubt);
 
-/* ---- batch.c --------------------------------------------------------------------------------------------------------------- */
+/* ---- batch.c --------------------------------------------------------------------------------- */
 
 typedef struct PhnswRun
 {
@@ -113,19 +113,20 @@ typedef struct PhnswBatch
 	struct PhnswBatch *next;
 } PhnswBatch;
 
-/* ---- batch_flush.c --------------------------------------------------------------------------------------------------------- */
+/* ---- batch_flush.c --------------------------------------------------------------------------- */
 
 /* Brings all rows of the batch into the index, or raises an error; batch->flushed says how far it came. */
 extern void phnsw_flush_batch(Relation index, PhnswBatch *batch);
 
-/* ---- batch_plan.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- batch_plan.c ---------------------------------------------------------------------------- */
 
 typedef struct PhnswMerging PhnswMerging;
 
 /* What the copy of the nodes knows of one of their pages. */
 typedef struct PhnswKeptPage
 {
-	XLogRecPtr	lsn;			/* the page as it was copied, or as this session has changed it since; or PHNSW_LSN_UNKNOWN */
+	XLogRecPtr	lsn;			/* of the page as it was copied, or as this session has changed it since, or
+								 * PHNSW_LSN_UNKNOWN */
 	uint64		stale;			/* but for these slots */
 } PhnswKeptPage;
 
@@ -135,7 +136,10 @@ typedef struct PhnswKeptPage
 extern bool phnsw_merge_is_likely(PhnswIndex *pi);
 /* How many of the next rows of the batch to merge at once; 0: row by row is cheaper, or there is no memory. */
 extern uint32 phnsw_merge_portion(PhnswIndex *pi, const PhnswBatch *batch);
-/* So few rows that a merge is worth while only with a copy of the nodes that is kept, and if it need not wait for another. */
+/*
+ * So few rows that a merge is worth while only with a copy of the nodes that
+ * is kept, and if it need not wait for another.
+ */
 extern bool phnsw_merge_is_small(PhnswIndex *pi, const PhnswBatch *batch);
 /* Does maintenance_work_mem hold all nodes of a merge of so many rows? */
 extern bool phnsw_merge_fits(const PhnswMerging *merging, uint32 rows);
@@ -144,7 +148,7 @@ extern bool phnsw_merge_place_kept(const PhnswIndex *pi, uint32 rows, phnsw_merg
 /* The same for nodes of the merge's own; makes the file.  false: it gets none.  Interrupts. */
 extern bool phnsw_merge_place(PhnswMerging *merging, uint32 rows, phnsw_merge_spill *spill);
 
-/* ---- batch_merge.c --------------------------------------------------------------------------------------------------------- */
+/* ---- batch_merge.c --------------------------------------------------------------------------- */
 
 /*
  * Merges that many rows.  false: there was no memory for it, and nothing has changed.
@@ -155,7 +159,7 @@ extern bool phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, u
 /* The vector of a row that the core has; until the next call. */
 extern float *phnsw_merge_vector(PhnswMerging *merging, uint32 row);
 
-/* ---- batch_merge_write.c --------------------------------------------------------------------------------------------------- */
+/* ---- batch_merge_write.c --------------------------------------------------------------------- */
 
 struct PhnswMerging
 {
@@ -183,24 +187,26 @@ extern void phnsw_merge_recheck(PhnswMerging *merging);
 /* Right after that, writes what is left: nodes, then the lists that lead to them, then rows with equal codes. */
 extern void phnsw_merge_write(PhnswMerging *merging);
 
-/* ---- batch_keep.c ----------------------------------------------------------------------------------------------------------- */
+/* ---- batch_keep.c ---------------------------------------------------------------------------- */
 
 /* Not an LSN: the page must be read. */
 #define PHNSW_LSN_UNKNOWN PG_UINT64_MAX
 
 /*
- * For a flush that a merge would serve if there were a copy: is it time for one, since there was such a flush just now, and those in
- * a row had as many rows as the copy costs?
+ * For a flush that a merge would serve if there were a copy: is it time for one, since there was such a flush
+ * just now, and those in a row had as many rows as the copy costs?
  */
 extern bool phnsw_keep_wanted(const PhnswIndex *pi, uint64 rows, uint64 cost);
-/* Sets merging->pages; the nodes that the merge is to use, NULL: its own.  phnsw_keep_end() must follow.  Interrupts. */
+/*
+ * Sets merging->pages; the nodes that the merge is to use, NULL: its own.  phnsw_keep_end() must follow.  Interrupts.
+ */
 extern phnsw_merge_nodes *phnsw_keep_begin(PhnswMerging *merging, uint32 rows);
 extern void phnsw_keep_end(const PhnswMerging *merging, bool failed);
 /* All pages must be read again by the next merge. */
 extern void phnsw_keep_forget(void);
 /*
- * Around a change of slots of a locked page, none but the stale ones and those that come back by phnsw_merge_relist(): was the copy up
- * to date, so is it after that.
+ * Around a change of slots of a locked page, none but the stale ones and those that come back by
+ * phnsw_merge_relist(): was the copy up to date, so is it after that.
  */
 extern bool phnsw_keep_before(PhnswMerging *merging, Buffer buffer, uint32 page, uint64 stale);
 extern void phnsw_keep_after(PhnswMerging *merging, Buffer buffer, uint32 page, bool known);
@@ -210,8 +216,8 @@ extern void phnsw_keep_forget_page(const PhnswMerging *merging, uint32 page);
 extern XLogRecPtr phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block, uint32 step);
 
 /*
- * Of pages that nobody is known to have changed since they were copied, one in so many is looked at before a merge; all are once
- * one of them has changed.
+ * Of pages that nobody is known to have changed since they were copied, one in so many is looked
+ * at before a merge; all are once one of them has changed.
  */
 #define PHNSW_KEEP_SHARE 8
 

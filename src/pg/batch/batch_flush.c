@@ -6,9 +6,9 @@
  *    the index has nodes, rows are many enough      merge, a portion at a time (batch_merge.c)
  *    else, what is left, what there is no memory for     row by row (insert.c)
  *
- * Two writers.  An index goes from empty to not empty once in the life of its file, under a tuple lock (block 0, offset 1)
- * that both a bulk build and the insert of a first row hold; who comes second finds the index filled.  Readers take no
- * notice: until the meta page changes the index is empty.
+ * Two writers.  An index goes from empty to not empty once in the life of its file, under a tuple lock (block 0,
+ * offset 1) that both a bulk build and the insert of a first row hold; who comes second finds the index filled.
+ * Readers take no notice: until the meta page changes the index is empty.
  *
  * A flush that fails leaves in the batch the rows that are not in the index yet.
  */
@@ -23,8 +23,8 @@
 #include "utils/memutils.h"
 
 /*
- * Fewer rows go row by row: a bulk build has fixed costs (a thread, calibration, page images).  COMMIT after inserting n rows,
- * best of 9 on 2 cores that had other work (load 9), in ms, bulk / row by row:
+ * Fewer rows go row by row: a bulk build has fixed costs (a thread, calibration, page images).  COMMIT after inserting
+ * n rows, best of 9 on 2 cores that had other work (load 9), in ms, bulk / row by row:
  *
  *    n       8 dims        128 dims      768 dims
  *    100     7.3 / 3.1     4.9 / 3.9     8.5 / 10
@@ -134,8 +134,8 @@ flush_bulk(Relation heap, Relation index, PhnswBatch *batch)
 		}
 		else
 			ereport(phnsw_log_build ? LOG : DEBUG1,
-					(errmsg("phnsw build of " UINT64_FORMAT " rows into index \"%s\" has no memory, they go one by one", batch->rows.n,
-							RelationGetRelationName(index)),
+					(errmsg("phnsw build of " UINT64_FORMAT " rows into index \"%s\" has no memory, they go one by one",
+							batch->rows.n, RelationGetRelationName(index)),
 					 errhidestmt(true)));
 	}
 	unlock_index(index, PHNSW_LOCK_EMPTY);
@@ -143,8 +143,8 @@ flush_bulk(Relation heap, Relation index, PhnswBatch *batch)
 }
 
 /*
- * Merges portions of the rows for as long as that pays; what is left goes row by row.  One session at a time: the rows of two
- * merges side by side would know nothing of each other, and each takes all cores anyway.
+ * Merges portions of the rows for as long as that pays; what is left goes row by row.  One session at a time: the rows
+ * of two merges side by side would know nothing of each other, and each takes all cores anyway.
  */
 static void
 flush_merged(Relation heap, Relation index, PhnswBatch *batch)
@@ -221,9 +221,9 @@ phnsw_flush_batch(Relation index, PhnswBatch *batch)
 	}
 
 	/*
-	 * PostgreSQL has looked for serializable readers of the index when the rows came; who has read it since has missed them.  Not before
-	 * the writes, or a reader could come in between.  Also when a flush before this one has written all: it may have failed here, within a
-	 * savepoint.
+	 * PostgreSQL has looked for serializable readers of the index when the rows came; who has read it since has
+	 * missed them.  Not before the writes, or a reader could come in between.  Also when a flush before this
+	 * one has written all: it may have failed here, within a savepoint.
 	 */
 	CheckForSerializableConflictIn(index, NULL, InvalidBlockNumber);
 }

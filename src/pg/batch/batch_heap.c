@@ -2,22 +2,24 @@
  * batch_heap.c
  *    The row of a bulk insert that its command may still take back.
  *
- * A row that waits in a backend's memory is not in the index, so vacuum does not know that somebody has its TID.  Nevertheless the TID
- * stays the row's own for as long as it waits.  Vacuum and pruning keep a row whose inserter is running, also one that its inserter has
- * deleted or updated; rows of an aborted subtransaction have left the batch, a new file of the table has a batch of its own, and
- * the table's end cannot be cut off, since we hold a lock.  The one exception is INSERT ... ON CONFLICT: it inserts a row,
- * marked as speculative, then into the indexes, and takes it back if a unique index has met another session's row.  Then it is
- * dead at once, vacuum may remove it, and the TID may become that of any other row, also of one of ours that is not in this index
- * or has gone into it by another way.
+ * A row that waits in a backend's memory is not in the index, so vacuum does not know that somebody has its TID.
+ * Nevertheless the TID stays the row's own for as long as it waits.  Vacuum and pruning keep a row whose inserter is
+ * running, also one that its inserter has deleted or updated; rows of an aborted subtransaction have left the batch, a
+ * new file of the table has a batch of its own, and the table's end cannot be cut off, since we hold a lock.  The one
+ * exception is INSERT ... ON CONFLICT: it inserts a row, marked as speculative, then into the indexes, and takes it
+ * back if a unique index has met another session's row.  Then it is dead at once, vacuum may remove it, and the TID may
+ * become that of any other row, also of one of ours that is not in this index or has gone into it by another way.
  *
- * So a speculative row is in doubt until the next call of ours for its index, an insert or a flush.  That call looks at what is at the
- * TID.  The row stays if that is no longer speculative and of the same (sub)transaction and command, inserted (not a new
- * version of another row), and with the same bytes.  It is the row itself then: another one of this command with these bytes
- * would belong in the index just as well, so it would come through aminsert with this TID, and that is the next call; then the row
- * in doubt is gone without a look.  Since the next call comes before another row is kept, at most one is in doubt, the last.
+ * So a speculative row is in doubt until the next call of ours for its index, an insert or a flush.  That call
+ * looks at what is at the TID.  The row stays if that is no longer speculative and of the same (sub)transaction and
+ * command, inserted (not a new version of another row), and with the same bytes.  It is the row itself then:
+ * another one of this command with these bytes would belong in the index just as well, so it would come through
+ * aminsert with this TID, and that is the next call; then the row in doubt is gone without a look.  Since the next
+ * call comes before another row is kept, at most one is in doubt, the last.
  *
- * Still speculative at the next call: another index's expression or predicate has called a function that reads this index or inserts.
- * The row goes into the index, where vacuum will find it.  The token tells it from another speculative row.
+ * Still speculative at the next call: another index's expression or predicate has called a
+ * function that reads this index or inserts.  The row goes into the index, where vacuum will
+ * find it.  The token tells it from another speculative row.
  */
 #include "batch/batch.h"
 

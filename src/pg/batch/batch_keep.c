@@ -2,10 +2,10 @@
  * batch_keep.c
  *    The copy of level 0 that a merge has made, kept for the next merge of this session (README.md).
  *
- * Statements of some hundred rows, one after the other, each end with a merge; copying the whole level for each would cost
- * more than their rows.  A page whose LSN has not moved is as it was when it was copied, so only the others are read again.
- * What is not logged does not move the LSN, and is read again whole.  Nor is every LSN looked at each time: what changes while a merge
- * computes is stale as well, and does no harm.
+ * Statements of some hundred rows, one after the other, each end with a merge; copying the whole level for each would
+ * cost more than their rows.  A page whose LSN has not moved is as it was when it was copied, so only the others are
+ * read again.  What is not logged does not move the LSN, and is read again whole.  Nor is every LSN looked at each
+ * time: what changes while a merge computes is stale as well, and does no harm.
  *
  * One index at a time, the last; from the second merge within a second on.  A second after the last one, or when a
  * transaction aborts, the memory goes back to the system: the timer's handler does nothing else, in a session that may
@@ -142,7 +142,10 @@ wait_anew(const PhnswIndex *pi)
 	kept.limit = pi->meta.nodes.limit;
 }
 
-/* Have others inserted half as many rows as this session while it waited?  Who inserts into reused slots is not seen here. */
+/*
+ * Have others inserted half as many rows as this session while it waited?
+ * Who inserts into reused slots is not seen here.
+ */
 static bool
 is_crowded(const PhnswIndex *pi)
 {
@@ -182,11 +185,13 @@ phnsw_keep_wanted(const PhnswIndex *pi, uint64 rows, uint64 cost)
 static bool
 is_good(const PhnswIndex *pi, uint64 points, const phnsw_merge_spill *spill)
 {
-	if (kept.serial != pi->serial || points > phnsw_merge_nodes_room(kept.nodes) || (kept.file >= 0) != (spill->file_bytes > 0))
+	if (kept.serial != pi->serial || points > phnsw_merge_nodes_room(kept.nodes) ||
+		(kept.file >= 0) != (spill->file_bytes > 0))
 		return false;
 	/* maintenance_work_mem may have become less, and what else a merge needs grows with the index. */
 	return kept.file < 0 ||
-		(!kept.discarded && kept.memory_bytes <= spill->memory_bytes + (uint64) maintenance_work_mem * 1024 / PHNSW_KEEP_SLACK);
+		(!kept.discarded &&
+		 kept.memory_bytes <= spill->memory_bytes + (uint64) maintenance_work_mem * 1024 / PHNSW_KEEP_SLACK);
 }
 
 /* A file for so many rows more, behind the copy's memory.  false: there is none. */
@@ -210,7 +215,8 @@ create(const PhnswIndex *pi, uint64 points, const phnsw_merge_spill *spill)
 	phnsw_error error;
 
 	kept.memory_bytes = spill->memory_bytes;
-	if (phnsw_merge_nodes_create(pi->codec, (uint32) Min(points, PHNSW_NONE - 1), spill, &kept.nodes, &error) != PHNSW_OK)
+	if (phnsw_merge_nodes_create(pi->codec, (uint32) Min(points, PHNSW_NONE - 1), spill, &kept.nodes,
+								 &error) != PHNSW_OK)
 		kept.nodes = NULL;
 }
 
@@ -329,7 +335,10 @@ phnsw_keep_look_wider(void)
 	return true;
 }
 
-/* At a glance if that will do: an LSN that is old by then is that of a page that is about to change, as after a read just now. */
+/*
+ * At a glance if that will do: an LSN that is old by then is that of a page
+ * that is about to change, as after a read just now.
+ */
 XLogRecPtr
 phnsw_keep_lsn(const PhnswMerging *merging, BlockNumber block, uint32 step)
 {

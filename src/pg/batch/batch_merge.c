@@ -4,7 +4,8 @@
  *
  *    copy level 0 into the core's memory, page by page             share locks
  *    hand the rows over, encoded
- *    the core's threads find and choose links                      this thread finds those of higher levels, polls for interrupts
+ *    the core's threads find and choose links                      this thread finds those of higher levels and
+ *                                                                  polls for interrupts
  *    batch_merge_write.c                                           interrupts wait
  *
  * Others read, insert and vacuum all the time.  No thread of the core outlives phnsw_merge_rows(), however it ends
@@ -27,7 +28,7 @@
 #define PHNSW_MERGE_NODES_PER_BLIND_ROW 100
 #define PHNSW_MERGE_SEED          UINT64CONST(0xD1B54A32D192ED03)
 
-/* ---- the graph, the rows ---------------------------------------------------------------------------------------------------- */
+/* ---- the graph, the rows --------------------------------------------------------------------- */
 
 /* Copies slots first ... first + n - 1 of a page; false: they lead beyond the limit. */
 static bool
@@ -37,7 +38,8 @@ load_slots(PhnswMerging *merging, BlockNumber block, Page page, uint32 id, uint3
 	uint32		fault;
 	const char *what;
 
-	if (!phnsw_merge_load(*merging->core, id + first, phnsw_page_slot(merging->pi, page, first), n, &whole, &fault, &what))
+	if (!phnsw_merge_load(*merging->core, id + first, phnsw_page_slot(merging->pi, page, first), n, &whole, &fault,
+						  &what))
 		phnsw_corrupt(merging->index, block, first + fault, what);
 	merging->loaded += n;
 	return whole;
@@ -136,7 +138,7 @@ add_rows(PhnswMerging *merging, uint32 n)
 	}
 }
 
-/* ---- the merge --------------------------------------------------------------------------------------------------------------- */
+/* ---- the merge ------------------------------------------------------------------------------- */
 
 static void
 end_core(PhnswMerging *merging)
@@ -170,7 +172,10 @@ phnsw_merge_vector(PhnswMerging *merging, uint32 row)
 	return phnsw_record_vector(phnsw_rows_get(&merging->batch->rows, merging->row_of[row]));
 }
 
-/* While the core's threads are at work: the links above level 0, which are a tenth of a small merge if they have to wait. */
+/*
+ * While the core's threads are at work: the links above level 0, which are a
+ * tenth of a small merge if they have to wait.
+ */
 static void
 find_upper(PhnswMerging *merging)
 {
@@ -249,7 +254,8 @@ merge_steps(PhnswMerging *merging, Relation heap, uint32 n)
 	RESUME_INTERRUPTS();
 	seconds[2] = phnsw_lap(&mark);
 	ereport(phnsw_log_build ? LOG : DEBUG1,
-			(errmsg("phnsw merge of %u rows into index \"%s\" of %u nodes, " UINT64_FORMAT " copied, %u threads; seconds: load %.3f, links %.3f, write %.3f",
+			(errmsg("phnsw merge of %u rows into index \"%s\" of %u nodes, " UINT64_FORMAT " copied, %u threads; "
+					"seconds: load %.3f, links %.3f, write %.3f",
 					merging->n, RelationGetRelationName(merging->index), params.limit, merging->loaded, params.threads,
 					seconds[0], seconds[1], seconds[2]),
 			 errhidestmt(true)));

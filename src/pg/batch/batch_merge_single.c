@@ -2,15 +2,18 @@
  * batch_merge_single.c
  *    What a merge does node by node and row by row, when its pages are written (batch_merge_write.c, steps 5 to 7).
  *
- * Nodes that no list has a place for find other links; nodes of higher levels are raised; rows join the nodes that have their codes, and
- * those without a slot are inserted.  Each by what an insert does (insert/).
+ * Nodes that no list has a place for find other links; nodes of higher levels are raised; rows join the nodes that have
+ * their codes, and those without a slot are inserted.  Each by what an insert does (insert/).
  */
 #include "batch/batch_merge.h"
 #include "insert/insert.h"
 
 #include "utils/memutils.h"
 
-/* Whatever new nodes the node of the place leads to, by lists as they stand on pages, is not lost.  stack: room for all places. */
+/*
+ * Whatever new nodes the node of the place leads to, by lists as they stand on
+ * pages, is not lost.  stack: room for all places.
+ */
 static void
 follow(PhnswMerging *merging, uint32 place, uint32 *stack)
 {
@@ -48,8 +51,8 @@ phnsw_merge_relink_nodes(PhnswMerging *merging)
 		if (merging->fates[place] != PHNSW_PLACE_LOST)
 			continue;
 		phnsw_merge_fill_place(merging, place, slot);
-		phnsw_insert_relink(merging->index, merging->pi, phnsw_merge_vector(merging, row), slot, merging->claims[place].id,
-							merging->claims[place].version);
+		phnsw_insert_relink(merging->index, merging->pi, phnsw_merge_vector(merging, row), slot,
+							merging->claims[place].id, merging->claims[place].version);
 		merging->fates[place] = PHNSW_PLACE_LINKED;
 		follow(merging, place, stack);
 	}
@@ -75,12 +78,13 @@ phnsw_merge_raise_nodes(PhnswMerging *merging)
 		phnsw_merge_fill_place(merging, place, slot);
 		slot->level = level;
 		phnsw_keep_forget_page(merging, claim->id / pi->slots_per_page);
-		phnsw_insert_raise(merging->index, pi, phnsw_merge_vector(merging, row), slot, merging->upper[row], claim->id, claim->version);
+		phnsw_insert_raise(merging->index, pi, phnsw_merge_vector(merging, row), slot, merging->upper[row], claim->id,
+						   claim->version);
 	}
 	pfree(slot);
 }
 
-/* ---- rows that share a node, rows without a slot ------------------------------------------------------------------------ */
+/* ---- rows that share a node, rows without a slot --------------------------------------------- */
 
 static bool
 join_row(PhnswMerging *merging, uint32 row, uint32 id, uint32 version)
@@ -100,7 +104,8 @@ phnsw_merge_write_one_by_one(PhnswMerging *merging)
 	for (uint32 row = 0; row < merging->n; row++)
 	{
 		phnsw_merge_end_if_told();
-		phnsw_insert_vector(merging->index, merging->pi, phnsw_merge_vector(merging, row), (ItemPointer) &merging->tids[row]);
+		phnsw_insert_vector(merging->index, merging->pi, phnsw_merge_vector(merging, row),
+							(ItemPointer) &merging->tids[row]);
 	}
 }
 
@@ -125,7 +130,8 @@ phnsw_merge_write_others(PhnswMerging *merging)
 		if (done)
 			merging->rows++;
 		else
-			phnsw_insert_vector(merging->index, merging->pi, phnsw_merge_vector(merging, row), (ItemPointer) &merging->tids[row]);
+			phnsw_insert_vector(merging->index, merging->pi, phnsw_merge_vector(merging, row),
+								(ItemPointer) &merging->tids[row]);
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(caller);

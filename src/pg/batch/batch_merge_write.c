@@ -3,19 +3,21 @@
  *    The end of a merge: from what the core has found to pages (README.md).
  *
  *    1. every node page again: nodes that have gone since they were loaded are not linked to
- *    2. free slots for all new nodes, so that their ids are known; others may still take one, then its row goes one by one
+ *    2. free slots for all new nodes, so that their ids are known; others may
+ *       still take one, then its row goes one by one
  *    3. the new nodes, page by page, complete with their links on level 0
- *    4. the lists of old nodes, page by page: "a gives way to b" is applied to the list as it is now, whoever else changed it
+ *    4. the lists of old nodes, page by page: "a gives way to b" is applied to the
+ *       list as it is now, whoever else changed it
  *    5. new nodes that no list has a place for any more find others, as after an insert
- *    6. nodes of higher levels are raised, one by one: they get their upper lists.  Not before, for until then a slot is anybody's, and what
- *       leads to it, or gave way to it, would lead nowhere once somebody has taken it
+ *    6. nodes of higher levels are raised, one by one: they get their upper lists.  Not before, for until then a slot
+ *       is anybody's, and what leads to it, or gave way to it, would lead nowhere once somebody has taken it
  *    7. rows whose code a node has join it
  *
  * Steps 5 to 7 are in batch_merge_single.c.
  *
- * Every record leaves an index that works: links are hints, one to a slot whose node is not written yet leads to a FREE slot, and a
- * node of a higher level is one of level 0 until it is raised.  A crash between the records leaves nodes that only other new ones lead
- * to, which the aborted transaction's rows are anyway: vacuum takes them.
+ * Every record leaves an index that works: links are hints, one to a slot whose node is not written yet leads to a FREE
+ * slot, and a node of a higher level is one of level 0 until it is raised.  A crash between the records leaves nodes
+ * that only other new ones lead to, which the aborted transaction's rows are anyway: vacuum takes them.
  *
  * Locks: ../README.md, Lock order; at most four node pages, ascending, in step 4.
  */
@@ -23,7 +25,7 @@
 
 #include "access/xlog.h"
 
-/* ---- before anything is written ----------------------------------------------------------------------------------------- */
+/* ---- before anything is written -------------------------------------------------------------- */
 
 void
 phnsw_merge_recheck(PhnswMerging *merging)
@@ -42,17 +44,19 @@ phnsw_merge_recheck(PhnswMerging *merging)
 
 		CHECK_FOR_INTERRUPTS();
 		/* The LSN of an unlogged page does not move. */
-		if (RelationNeedsWAL(merging->index) && phnsw_keep_lsn(merging, block, 1) == merging->pages[first / pi->slots_per_page].lsn)
+		if (RelationNeedsWAL(merging->index) &&
+			phnsw_keep_lsn(merging, block, 1) == merging->pages[first / pi->slots_per_page].lsn)
 			continue;
 		phnsw_keep_forget_page(merging, first / pi->slots_per_page);
 		buffer = phnsw_pin(merging->index, pi, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		phnsw_merge_look_again(*merging->core, first, phnsw_page_slot(pi, BufferGetPage(buffer), 0), pi->slots_per_page);
+		phnsw_merge_look_again(*merging->core, first, phnsw_page_slot(pi, BufferGetPage(buffer), 0),
+							   pi->slots_per_page);
 		UnlockReleaseBuffer(buffer);
 	}
 }
 
-/* ---- nodes --------------------------------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 void
 phnsw_merge_fill_place(PhnswMerging *merging, uint32 place, phnsw_slot *slot)
@@ -134,7 +138,7 @@ write_nodes(PhnswMerging *merging)
 	}
 }
 
-/* ---- lists of old nodes ------------------------------------------------------------------------------------------------ */
+/* ---- lists of old nodes ---------------------------------------------------------------------- */
 
 /* One change, to the list as it is now; false: it leads nowhere new. */
 static bool
@@ -210,7 +214,8 @@ keep_lists(PhnswMerging *merging, Page page, const phnsw_merge_change *changes, 
 		if (i > 0 && changes[i].owner == changes[i - 1].owner)
 			continue;
 		phnsw_node_block(merging->index, merging->pi, changes[i].owner, &at);
-		phnsw_merge_relist(*merging->core, changes[i].owner, phnsw_page_slot(merging->pi, page, at), merging->pi->meta.nodes.limit);
+		phnsw_merge_relist(*merging->core, changes[i].owner, phnsw_page_slot(merging->pi, page, at),
+						   merging->pi->meta.nodes.limit);
 	}
 }
 
@@ -289,7 +294,10 @@ phnsw_merge_write(PhnswMerging *merging)
 		if (memchr(merging->fates, PHNSW_PLACE_VOID, n) != NULL)
 			phnsw_keep_forget();
 		write_changes(merging, changes, n_changes);
-		/* Nothing is inserted before the last of these is written: its slot would be taken for a link that leads nowhere. */
+		/*
+		 * Nothing is inserted before the last of these is written: its slot would
+		 * be taken for a link that leads nowhere.
+		 */
 		phnsw_ensure(phnsw_merge_spread(*merging->core, merging->fates, &error), &error);
 		phnsw_merge_relink_nodes(merging);
 		phnsw_merge_raise_nodes(merging);
@@ -297,11 +305,12 @@ phnsw_merge_write(PhnswMerging *merging)
 			phnsw_page_has_room(merging->index, merging->pi, rest, true);
 		for (uint32 place = 0; place < n; place++)
 		{
+			uint32		id = merging->claims[place].id;
 			uint32		at;
 
 			if (merging->fates[place] == PHNSW_PLACE_VOID)
 				phnsw_page_has_room(merging->index, merging->pi,
-									phnsw_node_block(merging->index, merging->pi, merging->claims[place].id, &at), true);
+									phnsw_node_block(merging->index, merging->pi, id, &at), true);
 		}
 	}
 	phnsw_merge_write_others(merging);

@@ -1,7 +1,7 @@
 /*
  * batch_plan.c
- *    Whether rows that wait go into a filled index by a merge, how many at once, and where the merge's copy of level 0 stands:
- *    in memory, or what that does not hold in a temporary file (README.md).
+ *    Whether rows that wait go into a filled index by a merge, how many at once, and where the merge's copy of level 0
+ *    stands: in memory, or what that does not hold in a temporary file (README.md).
  */
 #include "batch/batch.h"
 #include "build/spill.h"
@@ -11,8 +11,8 @@
 #include "utils/guc.h"
 
 /*
- * What a merge costs beyond what each of its rows costs, in rows inserted one by one: threads and arrays, and the copy of the
- * nodes.  See core/merge/README.md.
+ * What a merge costs beyond what each of its rows costs, in rows inserted one by one: threads and
+ * arrays, and the copy of the nodes.  See core/merge/README.md.
  */
 #define PHNSW_MERGE_FIXED_ROWS    50
 #define PHNSW_MERGE_NODES_PER_ROW 400
@@ -24,14 +24,14 @@
 /* The same where some of it is mapped from a file, which is written, and comes page by page. */
 #define PHNSW_MERGE_FILE_NODES_PER_ROW 200
 /*
- * Such a copy is kept for merges of so many rows at most, each of which has memory for that many; and if it has no more bytes than so
- * many times maintenance_work_mem.
+ * Such a copy is kept for merges of so many rows at most, each of which has memory for that many; and if
+ * it has no more bytes than so many times maintenance_work_mem.
  */
 #define PHNSW_KEEP_FILE_ROWS      1024
 #define PHNSW_KEEP_FILE_TIMES     4
 /*
- * Rows of a transaction that are inserted at once before others wait: most transactions have no more.  A session whose last rows
- * were merged goes on that way from the first row.
+ * Rows of a transaction that are inserted at once before others wait: most transactions have no more.  A
+ * session whose last rows were merged goes on that way from the first row.
  */
 #define PHNSW_MERGE_PATIENCE      16
 
@@ -44,7 +44,10 @@ threshold(const PhnswIndex *pi)
 	return PHNSW_MERGE_FIXED_ROWS + pi->meta.nodes.limit / PHNSW_MERGE_NODES_PER_ROW;
 }
 
-/* Rows of a transaction from which on it is cheaper if others like it follow, so that only the first of them copies the nodes. */
+/*
+ * Rows of a transaction from which on it is cheaper if others like it follow,
+ * so that only the first of them copies the nodes.
+ */
 static uint64
 warm_threshold(const PhnswIndex *pi)
 {
@@ -86,7 +89,10 @@ rows_in_memory(const PhnswIndex *pi, uint64 memory)
 	return memory <= nodes ? 0 : (memory - nodes) / (merge_memory(pi, 1) - nodes);
 }
 
-/* Rows that it has memory for with nodes in a file; half of what there is, so that not all nodes are there.  0: no file that large. */
+/*
+ * Rows that it has memory for with nodes in a file; half of what there is, so that
+ * not all nodes are there.  0: no file that large.
+ */
 static uint64
 rows_with_file(const PhnswIndex *pi, uint64 memory)
 {
@@ -132,7 +138,8 @@ phnsw_merge_place_kept(const PhnswIndex *pi, uint32 rows, phnsw_merge_spill *spi
 
 	memset(spill, 0, sizeof(*spill));
 	if (temp_file_limit >= 0 || rows > most ||
-		phnsw_merge_mapped_memory(&pi->meta.codec, pi->meta.nodes.limit) / PHNSW_KEEP_FILE_TIMES > (uint64) maintenance_work_mem * 1024)
+		phnsw_merge_mapped_memory(&pi->meta.codec, pi->meta.nodes.limit) / PHNSW_KEEP_FILE_TIMES >
+		(uint64) maintenance_work_mem * 1024)
 		return false;
 	spill->memory_bytes = memory - Min(memory, rest);
 	spill->file_bytes = phnsw_merge_file_bytes(&pi->meta.codec, pi->meta.nodes.limit, rows, spill->memory_bytes);
@@ -167,7 +174,8 @@ phnsw_merge_is_likely(PhnswIndex *pi)
 	}
 	if (++pi->inserted < (pi->merged ? 1 : Min(PHNSW_MERGE_PATIENCE, least)))
 		return false;
-	return rows_in_memory(pi, memory) >= least || Min(PHNSW_MERGE_PORTION, rows_with_file(pi, memory)) >= file_threshold(pi);
+	return rows_in_memory(pi, memory) >= least ||
+		Min(PHNSW_MERGE_PORTION, rows_with_file(pi, memory)) >= file_threshold(pi);
 }
 
 uint32

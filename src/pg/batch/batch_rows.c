@@ -2,13 +2,14 @@
  * batch_rows.c
  *    Rows of a bulk insert while they wait: in memory, then in a temporary file of PostgreSQL's.
  *
- * All batches of a transaction share half of maintenance_work_mem, a quarter if the index has nodes (the build or the merge
- * has the rest).  Room doubles while the budget has some; after that rows go to the file, through two buffers of some rows, which all batches
- * together have an eighth more for.  So a batch that comes when all is spent (rows for hundreds of partitions) takes three rows.  The file
- * counts for temp_file_limit; a row that it has no room for is refused, and its caller inserts it.
+ * All batches of a transaction share half of maintenance_work_mem, a quarter if the index has nodes (the
+ * build or the merge has the rest).  Room doubles while the budget has some; after that rows go to the file,
+ * through two buffers of some rows, which all batches together have an eighth more for.  So a batch that
+ * comes when all is spent (rows for hundreds of partitions) takes three rows.  The file counts for
+ * temp_file_limit; a row that it has no room for is refused, and its caller inserts it.
  *
- * An error leaves the rows as they were before the call, so that a subtransaction that ends with it loses only its own: file
- * positions are given with every access, and the buffer is emptied after it has been written.
+ * An error leaves the rows as they were before the call, so that a subtransaction that ends with it loses only its own:
+ * file positions are given with every access, and the buffer is emptied after it has been written.
  *
  * Ownership: memory belongs to the context, the file to the transaction's resource owner.  One thread.
  */

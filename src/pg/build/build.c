@@ -2,8 +2,8 @@
  * build.c
  *    CREATE INDEX and REINDEX: the steps of a bulk build, and indexes without rows.
  *
- * The core builds the graph on threads of its own while this backend's thread stays with PostgreSQL: it scans the table,
- * hands over chunks of vectors, polls for interrupts and at the end writes the pages that the threads format.
+ * The core builds the graph on threads of its own while this backend's thread stays with PostgreSQL: it scans the
+ * table, hands over chunks of vectors, polls for interrupts and at the end writes the pages that the threads format.
  *
  *    scan the table; with the first row, start the core       build_feed.c
  *    no more rows: wait for the graph
@@ -11,11 +11,11 @@
  *    calibrates, at last the meta page
  *    join, destroy
  *
- * No thread outlives phnsw_ambuild(), however it ends: PG_ENSURE_ERROR_CLEANUP destroys the core's build, which joins, on
- * ERROR and on FATAL.  The memory context owns it as well, for an error before that.
+ * No thread outlives phnsw_ambuild(), however it ends: PG_ENSURE_ERROR_CLEANUP destroys the core's build, which joins,
+ * on ERROR and on FATAL.  The memory context owns it as well, for an error before that.
  *
- * The same rows in the same order give the same pages, whatever the number of threads: the seed is a constant and the scan
- * does not synchronise with others.  Only build_id differs.
+ * The same rows in the same order give the same pages, whatever the number of threads: the seed is a constant and
+ * the scan does not synchronise with others.  Only build_id differs.
  */
 #include "build/build.h"
 
@@ -29,8 +29,9 @@
 #include "utils/memutils.h"
 
 /*
- * A bulk insert has one thread for so many rows: below, the team's barriers cost more than they save as soon as other
- * backends want the cores (2,000 rows of 128 dimensions on 2 cores at a load of 10: 0.5 s with one thread, 1.4 s with two).
+ * A bulk insert has one thread for so many rows: below, the team's barriers cost more than
+ * they save as soon as other backends want the cores (2,000 rows of 128 dimensions on 2 cores
+ * at a load of 10: 0.5 s with one thread, 1.4 s with two).
  */
 #define PHNSW_BULK_ROWS_PER_THREAD 2000
 
@@ -50,8 +51,9 @@ phnsw_cores(void)
 }
 
 /*
- * As many threads as a parallel build of a b-tree would have processes: this one and max_parallel_maintenance_workers, or
- * the table's own parallel_workers.  They run no SQL, so it does not matter whether the indexed expression is parallel safe.
+ * As many threads as a parallel build of a b-tree would have processes: this one and
+ * max_parallel_maintenance_workers, or the table's own parallel_workers.  They run no SQL, so it does
+ * not matter whether the indexed expression is parallel safe.
  */
 uint32
 phnsw_build_threads(Relation heap)
@@ -115,7 +117,8 @@ phnsw_empty_meta(const phnsw_build_params *params, phnsw_meta *meta)
 	meta->magic = PHNSW_MAGIC;
 	meta->format_version = PHNSW_FORMAT_VERSION;
 	meta->build_id = params->build_id;
-	phnsw_ensure(phnsw_codec_choose(params->metric, params->dims, params->m, params->seed, &meta->codec, &error), &error);
+	phnsw_ensure(phnsw_codec_choose(params->metric, params->dims, params->m, params->seed, &meta->codec, &error),
+				 &error);
 	meta->level_seed = params->seed;
 	meta->ef_construction = params->ef_construction;
 	meta->slot_bytes = phnsw_slot_bytes(meta->codec.code_dims, meta->codec.bits, params->m);
@@ -249,8 +252,8 @@ bool
 phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource source, void *arg, uint64 *written)
 {
 	IndexBuildResult counts;
-	PhnswBuild	build = {.heap = heap, .index = index, .source = source, .source_arg = arg, .replace = true, .rows = rows,
-		.written = written};
+	PhnswBuild	build = {.heap = heap, .index = index, .source = source, .source_arg = arg, .replace = true,
+		.rows = rows, .written = written};
 
 	phnsw_build_describe(heap, index, &build.params);
 	build.params.rows_expected = Min(rows, PG_UINT32_MAX);
@@ -262,7 +265,8 @@ phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, PhnswRowSource so
 }
 
 bool
-phnsw_build_trial(Relation heap, const phnsw_build_params *wanted, PhnswRowSource source, void *arg, phnsw_build_result *result)
+phnsw_build_trial(Relation heap, const phnsw_build_params *wanted, PhnswRowSource source, void *arg,
+				  phnsw_build_result *result)
 {
 	IndexBuildResult counts = {0};
 	PhnswBuild	build = {.heap = heap, .params = *wanted, .source = source, .source_arg = arg, .trial = result};

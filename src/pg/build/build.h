@@ -1,7 +1,7 @@
 /*
  * build.h
- *    What the files of CREATE INDEX share: build.c (steps), build_feed.c (rows in), build_write.c (pages out), build_wal.c (WAL
- *    segments made ahead).
+ *    What the files of CREATE INDEX share: build.c (steps), build_feed.c (rows in),
+ *    build_write.c (pages out), build_wal.c (WAL segments made ahead).
  */
 #ifndef PHNSW_BUILD_H
 #define PHNSW_BUILD_H
@@ -34,7 +34,7 @@ struct PhnswBuild
 	uint64	   *written;		/* `replace` only: set to that as soon as they are the index */
 	phnsw_build_result *trial;	/* wanted instead of an index; NULL: an index is */
 
-	bool		refused;		/* `replace` only: no memory, thread or temporary file; what is left is to end the core */
+	bool		refused;		/* `replace` only: no memory, thread or temporary file; it remains to end the core */
 
 	/* The core's build, NULL until the first row; owned by the context that the build runs in. */
 	phnsw_build **core;
@@ -60,8 +60,8 @@ struct PhnswBuild
 extern uint32 phnsw_build_threads(Relation heap);
 
 /*
- * Builds the rows of `source` into an empty index that is in use.  REQUIRES: a lock that keeps other writers out.  *written
- * is set to their number when they are in the index, whatever error may follow.
+ * Builds the rows of `source` into an empty index that is in use.  REQUIRES: a lock that keeps other writers out.
+ * *written is set to their number when they are in the index, whatever error may follow.
  *
  * false: there was no memory, thread or temporary file for it, and the index is as empty as before.
  */
@@ -69,8 +69,8 @@ extern bool phnsw_bulk_replace(Relation heap, Relation index, uint64 rows, Phnsw
 							   uint64 *written);
 
 /*
- * Builds the rows of `source` in memory, with these metric, dims, m and ef_construction, for what the graph is like; writes
- * nothing.  false: there was no row.
+ * Builds the rows of `source` in memory, with these metric, dims, m and ef_construction, for what
+ * the graph is like; writes nothing.  false: there was no row.
  */
 extern bool phnsw_build_trial(Relation heap, const phnsw_build_params *wanted, PhnswRowSource source, void *arg,
 							  phnsw_build_result *result);
@@ -78,8 +78,8 @@ extern bool phnsw_build_trial(Relation heap, const phnsw_build_params *wanted, P
 /* build_feed.c */
 
 /*
- * What a status of the core means for the build: an error, or go on.  false: it is a bulk insert that has been refused memory; its rows
- * will go one by one, and the caller returns.
+ * What a status of the core means for the build: an error, or go on.  false: it is a bulk insert that has been
+ * refused memory; its rows will go one by one, and the caller returns.
  */
 extern bool phnsw_build_goes_on(PhnswBuild *build, phnsw_status status, const phnsw_error *error);
 /* One row for the core, which starts with the first.  false: refused, and so will the others be. */
@@ -91,15 +91,18 @@ extern double phnsw_build_feed(PhnswBuild *build);
 /* Waits until the graph is complete, or refused. */
 extern void phnsw_build_graph(PhnswBuild *build);
 /*
- * Interrupts, progress, spill file: to be called at least every 50 ms or so.  PHNSW_OK: the graph is complete; PHNSW_OUT_OF_MEMORY:
- * refused.
+ * Interrupts, progress, spill file: to be called at least every 50 ms or so.  PHNSW_OK:
+ * the graph is complete; PHNSW_OUT_OF_MEMORY: refused.
  */
 extern phnsw_status phnsw_build_poll(PhnswBuild *build, uint32 milliseconds);
 extern void phnsw_build_report(PhnswBuild *build, phnsw_build_phase phase, uint64 done, uint64 total);
 
 /* build_wal.c */
 
-/* While the core computes: makes one of the WAL segments that the pages will fill.  Returns how long to wait until the next call. */
+/*
+ * While the core computes: makes one of the WAL segments that the pages will
+ * fill.  Returns how long to wait until the next call.
+ */
 extern uint32 phnsw_build_wal_ahead(PhnswBuild *build);
 /* While pages are logged, now and then: what is complete may be written and synced. */
 extern void phnsw_build_wal_nudge(void);
@@ -108,7 +111,10 @@ extern void phnsw_build_wal_nudge(void);
 
 /* Writes all pages of a complete graph. */
 extern void phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result);
-/* The same into an empty index that others may be reading: the meta page comes last, and not at all if the build is refused. */
+/*
+ * The same into an empty index that others may be reading: the meta page comes
+ * last, and not at all if the build is refused.
+ */
 extern void phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result);
 /* Writes the meta page of an index without rows into an empty fork. */
 extern void phnsw_build_write_empty(Relation index, ForkNumber fork, const phnsw_meta *meta);

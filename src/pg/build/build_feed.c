@@ -2,8 +2,8 @@
  * build_feed.c
  *    The backend's half of a build while the core works: rows in, interrupts, progress, the spill file.
  *
- * Every wait is a poll of at most 50 ms, so a cancel is seen at once; the core's threads see only chunks of floats and the
- * mapped file (spill.c).
+ * Every wait is a poll of at most 50 ms, so a cancel is seen at once; the core's threads
+ * see only chunks of floats and the mapped file (spill.c).
  */
 #include "build/build.h"
 
@@ -20,7 +20,8 @@
 void
 phnsw_build_report(PhnswBuild *build, phnsw_build_phase phase, uint64 done, uint64 total)
 {
-	static const int parameters[] = {PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_CREATEIDX_TUPLES_TOTAL, PROGRESS_CREATEIDX_TUPLES_DONE};
+	static const int parameters[] = {PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_CREATEIDX_TUPLES_TOTAL,
+									 PROGRESS_CREATEIDX_TUPLES_DONE};
 	int64		values[lengthof(parameters)];
 
 	if (build->replace || build->trial != NULL)
@@ -53,7 +54,8 @@ phnsw_build_spill(PhnswBuild *build, uint64 bytes)
 		build->refused = true;
 		return;
 	}
-	phnsw_build_goes_on(build, phnsw_build_map_spill(*build->core, FileGetRawDesc(build->spill), build->spill_bytes, &error),
+	phnsw_build_goes_on(build,
+						phnsw_build_map_spill(*build->core, FileGetRawDesc(build->spill), build->spill_bytes, &error),
 						&error);
 }
 
@@ -185,7 +187,8 @@ double
 phnsw_build_scan(PhnswBuild *build, void *arg)
 {
 	/* No synchronised scan: it would start anywhere, and the order of rows decides about ids. */
-	return table_index_build_scan(build->heap, build->index, (IndexInfo *) arg, false, true, phnsw_build_row, build, NULL);
+	return table_index_build_scan(build->heap, build->index, (IndexInfo *) arg, false, true, phnsw_build_row, build,
+								  NULL);
 }
 
 double

@@ -2,16 +2,18 @@
  * build_wal.c
  *    What the WAL of a build costs beside its bytes, off the way of the backend that logs the pages.
  *
- * Segments.  Where no checkpoint has left old ones to be used again, every segment of WAL begins as a file of zeros that is
- * written and synced by whoever comes to it first: a third of the time of writing an index.  While the team computes the graph,
- * this thread has nothing to do and knows how much it is going to log, so it makes the segments then, with PostgreSQL's own
- * function and as the checkpointer would: a segment that exists already is left alone, one that is not needed after all waits for
- * the WAL to come.  Only as many as may be filled before the next checkpoint (half of max_wal_size from its redo pointer), and
- * none where the server is told not to care (wal_init_zero, wal_recycle: file systems that never write in place).  A full disk is an
+ * Segments.  Where no checkpoint has left old ones to be used again, every segment of WAL begins as a file of
+ * zeros that is written and synced by whoever comes to it first: a third of the time of writing an index.
+ * While the team computes the graph, this thread has nothing to do and knows how much it is going to log, so it
+ * makes the segments then, with PostgreSQL's own function and as the checkpointer would: a segment that exists
+ * already is left alone, one that is not needed after all waits for the WAL to come.  Only as many as may be
+ * filled before the next checkpoint (half of max_wal_size from its redo pointer), and none where the server is
+ * told not to care (wal_init_zero, wal_recycle: file systems that never write in place).  A full disk is an
  * ordinary error here; while a record is inserted it would be a PANIC.
  *
- * Writing.  A backend that logs much fills the WAL buffers and then writes them out page by page, to make room for its next record,
- * and syncs what is left at commit.  The WAL writer does that meanwhile, in large pieces, if it is told that there is something.
+ * Writing.  A backend that logs much fills the WAL buffers and then writes them out page by page, to
+ * make room for its next record, and syncs what is left at commit.  The WAL writer does that
+ * meanwhile, in large pieces, if it is told that there is something.
  */
 #include "build/build.h"
 
@@ -62,7 +64,10 @@ phnsw_build_wal_ahead(PhnswBuild *build)
 		return PHNSW_POLL_MS;
 	if (build->wal_segment < now)
 	{
-		/* It may stand in WAL buffers only: who writes them out must not find a disk that we have filled with those behind it. */
+		/*
+		 * It may stand in WAL buffers only: who writes them out must not find a disk
+		 * that we have filled with those behind it.
+		 */
 		close(XLogFileInit(now, GetWALInsertionTimeLine()));
 		build->wal_segment = now;
 	}

@@ -3,19 +3,19 @@
  *    The end of a build: page images to the file and to the WAL.
  *
  * Pages go through smgr, past the shared buffers, in ascending order; the file is new and nobody else can see it.  Two
- * buffers: while this thread logs, checksums and writes one, the core's threads format the other.  In the time that remains
- * to them they calibrate; the meta page, which has the result, is written last.
+ * buffers: while this thread logs, checksums and writes one, the core's threads format the other.  In the time that
+ * remains to them they calibrate; the meta page, which has the result, is written last.
  *
- * WAL.  Full page images in records of up to 32 pages, where the relation needs any (wal_level = minimal lets a file created
- * in the same transaction do without: PostgreSQL then syncs it at commit by itself).
+ * WAL.  Full page images in records of up to 32 pages, where the relation needs any (wal_level = minimal lets a file
+ * created in the same transaction do without: PostgreSQL then syncs it at commit by itself).
  *
- * Durability.  Replay starts at a checkpoint's redo pointer, so whatever was logged before it must be on disk when that
- * checkpoint ends, but a checkpoint knows only of shared buffers and of files registered for sync.  The last page of every
- * segment is written with registration, after all others of the segment (of the first: the meta page).  If no checkpoint has
- * begun since the first record, then the next one finds the registration and syncs the file, and until it is complete replay
- * covers all of our records.  If one has begun, it may have missed us: the file is synced here and now.  So a build does not wait
- * for the disk unless a checkpoint happened to begin during its last seconds.  (nbtree always syncs; PostgreSQL 17's bulk_write.c
- * does it as here.)
+ * Durability.  Replay starts at a checkpoint's redo pointer, so whatever was logged before it must be on disk when
+ * that checkpoint ends, but a checkpoint knows only of shared buffers and of files registered for sync.  The last
+ * page of every segment is written with registration, after all others of the segment (of the first: the meta page).
+ * If no checkpoint has begun since the first record, then the next one finds the registration and syncs the file, and
+ * until it is complete replay covers all of our records.  If one has begun, it may have missed us: the file is synced
+ * here and now.  So a build does not wait for the disk unless a checkpoint happened to begin during its last seconds.
+ * (nbtree always syncs; PostgreSQL 17's bulk_write.c does it as here.)
  */
 #include "build/build.h"
 
@@ -111,7 +111,8 @@ phnsw_pages_to_format(PhnswBuild *build, uint32 n)
 
 	if (!build->replace)
 		return phnsw_aligned_pages(n);
-	memory = MemoryContextAllocExtended(CurrentMemoryContext, (Size) n * BLCKSZ + PHNSW_WRITE_ALIGN, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	memory = MemoryContextAllocExtended(CurrentMemoryContext, (Size) n * BLCKSZ + PHNSW_WRITE_ALIGN,
+										MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 	return memory == NULL ? NULL : (char *) TYPEALIGN(PHNSW_WRITE_ALIGN, memory);
 }
 
@@ -140,7 +141,8 @@ typedef void (*PhnswPageSink) (PhnswWriter *writer, BlockNumber first, uint32 n,
 
 /* Has the pages from block `first` on formatted, and puts them while the next ones are. */
 static bool
-phnsw_write_pages(PhnswBuild *build, const phnsw_build_result *result, PhnswWriter *writer, BlockNumber first, PhnswPageSink put)
+phnsw_write_pages(PhnswBuild *build, const phnsw_build_result *result, PhnswWriter *writer, BlockNumber first,
+				  PhnswPageSink put)
 {
 	BlockNumber blocks = result->total_blocks;
 	uint32		n = Min(blocks - first, PHNSW_WRITE_PAGES);
@@ -207,7 +209,7 @@ phnsw_build_write(PhnswBuild *build, const phnsw_build_result *result)
 	phnsw_writer_end(&writer);
 }
 
-/* ---- into an index in use --------------------------------------------------------------------------------------------------- */
+/* ---- into an index in use -------------------------------------------------------------------- */
 
 /*
  * Consecutive pages into shared buffers.  Each is logged before it can reach the disk, so that a crash leaves none half
@@ -226,7 +228,8 @@ phnsw_put_buffers(PhnswWriter *writer, BlockNumber first, uint32 n, char *pages)
 		phnsw_page_finish(image, writer->meta);
 		buffer = ReadBufferExtended(writer->index, MAIN_FORKNUM, extend ? P_NEW : block, RBM_ZERO_AND_LOCK, NULL);
 		if (BufferGetBlockNumber(buffer) != block)
-			elog(ERROR, "block %u of index \"%s\" is not where it was expected", block, RelationGetRelationName(writer->index));
+			elog(ERROR, "block %u of index \"%s\" is not where it was expected", block,
+				 RelationGetRelationName(writer->index));
 
 		START_CRIT_SECTION();
 		memcpy(BufferGetPage(buffer), image, BLCKSZ);
@@ -246,8 +249,8 @@ phnsw_put_buffers(PhnswWriter *writer, BlockNumber first, uint32 n, char *pages)
 }
 
 /*
- * Readers see an empty index meanwhile, to which no page but the first belongs.  So all other pages are written and logged
- * first; the meta page makes them the index, in one record.  The caller keeps other writers out.
+ * Readers see an empty index meanwhile, to which no page but the first belongs.  So all other pages are written and
+ * logged first; the meta page makes them the index, in one record.  The caller keeps other writers out.
  */
 void
 phnsw_build_write_over(PhnswBuild *build, const phnsw_build_result *result)

@@ -1,7 +1,8 @@
 /*
  * spill.c
- *    Memory of the core's that is a mapped file: one of PostgreSQL's temporary files, so that it counts for temp_file_limit and
- *    log_temp_files, follows temp_tablespaces, and goes however the transaction ends.  And how to ask for such a file and not fail.
+ *    Memory of the core's that is a mapped file: one of PostgreSQL's temporary files, so that it
+ *    counts for temp_file_limit and log_temp_files, follows temp_tablespaces, and goes however the
+ *    transaction ends.  And how to ask for such a file and not fail.
  */
 #include "build/spill.h"
 
@@ -37,7 +38,9 @@ phnsw_spill_write(File file, char *data, int bytes, off_t offset)
 	return written;
 }
 
-/* The bytes that the last write did, of n; its errors are the caller's, but for that of temp_file_limit unless `tries`. */
+/*
+ * The bytes that the last write did, of n; its errors are the caller's, but for that of temp_file_limit unless `tries`.
+ */
 static int
 extend(File *file, uint64 *size, uint64 bytes, int *n, bool tries)
 {
@@ -55,7 +58,8 @@ extend(File *file, uint64 *size, uint64 bytes, int *n, bool tries)
 	{
 		CHECK_FOR_INTERRUPTS();
 		*n = Min(bytes - *size, PHNSW_ZERO_BYTES);
-		written = tries ? phnsw_spill_write(*file, zeros, *n, *size) : FileWrite(*file, zeros, *n, *size, WAIT_EVENT_BUFFILE_WRITE);
+		written = tries ? phnsw_spill_write(*file, zeros, *n, *size)
+			: FileWrite(*file, zeros, *n, *size, WAIT_EVENT_BUFFILE_WRITE);
 		if (written != *n)
 			return written;		/* errno says why */
 		*size += *n;

@@ -1,7 +1,7 @@
 /*
  * choose.c
- *    Which nodes become links, by HNSW's heuristic (graph/README.md): the new node's own, of what the search of a level found;
- *    the old ones, of a full list that the new node wants to be in.
+ *    Which nodes become links, by HNSW's heuristic (graph/README.md): the new node's own, of what the search of a level
+ *    found; the old ones, of a full list that the new node wants to be in.
  */
 #include "insert/insert.h"
 

@@ -2,9 +2,9 @@
  * duplicates.c
  *    Equal vectors share a node: a further row becomes a TID of the node that has its code.
  *
- * The row joins only where the node's residual covers it, so that head and code of a LIVE slot never change and its bound
- * stays true; of equal vectors that is always so.  A node's first TID stands in its slot, further ones in a chain of aux
- * records that grows at its head (../README.md, Links are hints).
+ * The row joins only where the node's residual covers it, so that head and code of a LIVE slot never change and its
+ * bound stays true; of equal vectors that is always so.  A node's first TID stands in its slot, further ones in a chain
+ * of aux records that grows at its head (../README.md, Links are hints).
  *
  * Locks: the node's page, then one or two aux pages, as ../README.md orders them.
  */

@@ -2,10 +2,10 @@
  * insert.c
  *    One row into the graph (README.md).
  *
- * The search runs without any lock that outlives a page access.  The node is written complete, with its own links, before
- * anything leads to it; back links and a higher entry point follow in records of their own.  So every state between two
- * records, which a crash may leave and a standby shows, is an index that works: at worst a node lacks links to it, which
- * costs some recall until vacuum repairs it.
+ * The search runs without any lock that outlives a page access.  The node is written complete, with its own
+ * links, before anything leads to it; back links and a higher entry point follow in records of their own.  So
+ * every state between two records, which a crash may leave and a standby shows, is an index that works: at worst
+ * a node lacks links to it, which costs some recall until vacuum repairs it.
  *
  * Levels are drawn from a hash of the heap TID, so that the same rows inserted in the same order give the same graph.
  */
@@ -50,7 +50,7 @@ passed_over(const PhnswIndex *pi)
 	return Min(pi->meta.ef_construction / 2, PHNSW_SELECT_MAX - pi->meta.ef_construction);
 }
 
-/* ---- an insert ------------------------------------------------------------------------------------------------------------- */
+/* ---- an insert ------------------------------------------------------------------------------- */
 
 PhnswInsert *
 phnsw_insert_begin(Relation index, PhnswIndex *pi)
@@ -91,9 +91,12 @@ phnsw_insert_end(PhnswInsert *ins)
 	MemoryContextDelete(context);
 }
 
-/* ---- search ---------------------------------------------------------------------------------------------------------------- */
+/* ---- search ---------------------------------------------------------------------------------- */
 
-/* The search of a level begins at the nodes found on the level above.  passed: others than the ef nearest are wanted, too. */
+/*
+ * The search of a level begins at the nodes found on the level above.
+ * passed: others than the ef nearest are wanted, too.
+ */
 static void
 begin_search(PhnswInsert *ins, uint32 ef, bool passed)
 {
@@ -101,7 +104,8 @@ begin_search(PhnswInsert *ins, uint32 ef, bool passed)
 	phnsw_error error;
 
 	phnsw_ensure(phnsw_search_begin(ins->search, ef, ins->pi->meta.nodes.limit, passed, &error), &error);
-	phnsw_ensure(phnsw_search_offer(ins->search, found->ids, found->distances, found->versions, Min(found->n, ef), &error),
+	phnsw_ensure(phnsw_search_offer(ins->search, found->ids, found->distances, found->versions, Min(found->n, ef),
+									&error),
 				 &error);
 }
 
@@ -116,7 +120,10 @@ add_found(PhnswCopies *found, const phnsw_candidate *candidates, uint32 n)
 	}
 }
 
-/* ins->near: copies of the n nearest nodes found at most, then of `passed` more at most that the search has passed over. */
+/*
+ * ins->near: copies of the n nearest nodes found at most, then of `passed`
+ * more at most that the search has passed over.
+ */
 static void
 take_nearest(PhnswInsert *ins, uint32 n, uint32 passed)
 {
@@ -194,8 +201,8 @@ phnsw_insert_search_upper(PhnswInsert *ins)
 }
 
 /*
- * A row whose vector an older version of it has brought into the index: a small search will do, and it ends where it meets
- * the node.  Codes that differ in a unit of a long vector may be that near as well: then the search goes on.
+ * A row whose vector an older version of it has brought into the index: a small search will do, and it ends where it
+ * meets the node.  Codes that differ in a unit of a long vector may be that near as well: then the search goes on.
  */
 static bool
 join_unchanged(PhnswInsert *ins)
@@ -223,11 +230,11 @@ join_unchanged(PhnswInsert *ins)
 	return phnsw_join_equal(ins);
 }
 
-/* ---- the first node ------------------------------------------------------------------------------------------------------ */
+/* ---- the first node -------------------------------------------------------------------------- */
 
 /*
- * The index is empty, or vacuum has freed all that was found.  The node becomes the entry point if there is none; else it is linked with
- * what leads from there.
+ * The index is empty, or vacuum has freed all that was found.  The node becomes the entry point if
+ * there is none; else it is linked with what leads from there.
  */
 static void
 insert_first(PhnswInsert *ins)
@@ -240,7 +247,7 @@ insert_first(PhnswInsert *ins)
 		phnsw_relink(ins);
 }
 
-/* ---- the row ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the row --------------------------------------------------------------------------------- */
 
 static void
 insert_row(PhnswInsert *ins)

@@ -9,7 +9,9 @@
 
 #include "phnsw.h"
 
-/* The links that the new node gets on one level: its neighbours, nearest first, and links that it takes over from them. */
+/*
+ * The links that the new node gets on one level: its neighbours, nearest first, and links that it takes over from them.
+ */
 typedef struct PhnswNewLinks
 {
 	uint32		n;
@@ -59,7 +61,7 @@ phnsw_copy(const PhnswInsert *ins, const PhnswCopies *copies, uint32 i)
 	return (const phnsw_slot *) (copies->slots + i * phnsw_head_bytes(ins->pi));
 }
 
-/* ---- insert.c ----------------------------------------------------------------------------------------------------------- */
+/* ---- insert.c -------------------------------------------------------------------------------- */
 
 /* The highest level of the row's node. */
 extern uint32 phnsw_draw_level(const PhnswIndex *pi, ItemPointer tid);
@@ -75,46 +77,46 @@ extern bool phnsw_insert_search(PhnswInsert *ins);
 /* Chooses the links of a node whose links on level 0 are found otherwise. */
 extern void phnsw_insert_search_upper(PhnswInsert *ins);
 
-/* ---- insert_node.c ------------------------------------------------------------------------------------------------------- */
+/* ---- insert_node.c --------------------------------------------------------------------------- */
 
 /* The node's page, locked in that mode, and the node on it; InvalidBuffer: the node has gone. */
 extern Buffer phnsw_lock_self(PhnswInsert *ins, int mode, phnsw_slot **slot, uint32 *place);
 /* README.md, step 1.  false: the node that was to be raised has gone. */
 extern bool phnsw_write_node(PhnswInsert *ins);
 /*
- * Makes the new node the entry point if it is higher than the present one, or if there is none.  true: it is the entry point,
- * maybe by vacuum's doing.
+ * Makes the new node the entry point if it is higher than the present one, or if there is
+ * none.  true: it is the entry point, maybe by vacuum's doing.
  */
 extern bool phnsw_raise_entry(PhnswInsert *ins);
 
-/* ---- duplicates.c ------------------------------------------------------------------------------------------------------ */
+/* ---- duplicates.c ---------------------------------------------------------------------------- */
 
 /* Adds the row to a node that has its code already; false when there is none. */
 extern bool phnsw_join_equal(PhnswInsert *ins);
 /* Adds it to that node; false when the node is not what it was.  Needs index, pi and slot (TID, head, code) only. */
 extern bool phnsw_join_node(PhnswInsert *ins, uint32 id, uint32 version);
 
-/* ---- choose.c ------------------------------------------------------------------------------------------------------------ */
+/* ---- choose.c -------------------------------------------------------------------------------- */
 
 /* Chooses the new node's links on a level among the copies; live nodes only, unless there are none on level 0. */
 extern void phnsw_choose_links(PhnswInsert *ins, const PhnswCopies *copies, uint32 level);
 
 /*
- * The entry of a full list of n links that gives way to the new node; n: the new node loses.  distance: of the new node from
- * the list's owner; slots and distances: the entries, likewise, with room for one more.  It is the farthest node that a nearer
- * one covers, else the farthest.
+ * The entry of a full list of n links that gives way to the new node; n: the new node loses.  distance: of
+ * the new node from the list's owner; slots and distances: the entries, likewise, with room for one more.  It
+ * is the farthest node that a nearer one covers, else the farthest.
  */
 extern uint32 phnsw_choose_victim(const PhnswInsert *ins, float distance, const phnsw_slot **slots, float *distances,
 								  uint32 n);
 
-/* ---- links.c ------------------------------------------------------------------------------------------------------------- */
+/* ---- links.c --------------------------------------------------------------------------------- */
 
 /* Decides which of its neighbours will link to the new node, and which of their links it takes over. */
 extern void phnsw_plan_back_links(PhnswInsert *ins);
 /* Writes these links; the new node is written by now.  false: no list of level 0 names it. */
 extern bool phnsw_write_back_links(PhnswInsert *ins);
 
-/* ---- relink.c ------------------------------------------------------------------------------------------------------------ */
+/* ---- relink.c -------------------------------------------------------------------------------- */
 
 /* Links the new node, which is written and which nothing leads to, with what is there now. */
 extern void phnsw_relink(PhnswInsert *ins);
@@ -122,7 +124,7 @@ extern void phnsw_relink(PhnswInsert *ins);
 extern void phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,
 								uint32 version);
 
-/* ---- raise.c ------------------------------------------------------------------------------------------------------------- */
+/* ---- raise.c --------------------------------------------------------------------------------- */
 
 /* Links that a node is to have above level 0. */
 typedef struct PhnswUpperLinks
@@ -135,8 +137,9 @@ typedef struct PhnswUpperLinks
 extern PhnswUpperLinks *phnsw_insert_find_upper(Relation index, PhnswIndex *pi, const float *vector, uint32 level);
 
 /*
- * A node that stands on level 0, linked there, and is to have slot->level: finds its links on the levels above, unless they have been found
- * (upper), and writes them.  slot: its TID, head and code, too.  Nothing happens if the node has gone.
+ * A node that stands on level 0, linked there, and is to have slot->level: finds its links on
+ * the levels above, unless they have been found (upper), and writes them.  slot: its TID,
+ * head and code, too.  Nothing happens if the node has gone.
  */
 extern void phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot,
 							   const PhnswUpperLinks *upper, uint32 id, uint32 version);

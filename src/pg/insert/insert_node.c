@@ -2,13 +2,13 @@
  * insert_node.c
  *    The new node on its pages, and the entry point of the index (README.md).
  *
- * The node is written complete, with its own links, before anything leads to it: its slot, and for a node of a higher level its
- * aux records, in one WAL record where they fit.  A bulk insert writes nodes of higher levels as nodes of level 0 first, and they are
- * raised later: the same record, but for what the slot has already.
+ * The node is written complete, with its own links, before anything leads to it: its slot, and for a node of a higher
+ * level its aux records, in one WAL record where they fit.  A bulk insert writes nodes of higher levels as nodes of
+ * level 0 first, and they are raised later: the same record, but for what the slot has already.
  */
 #include "insert/insert.h"
 
-/* ---- the node ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the node -------------------------------------------------------------------------------- */
 
 /* An aux record for the links on one level, and its place. */
 typedef struct UpperRecord
@@ -211,7 +211,10 @@ lock_slot(PhnswInsert *ins, uint32 *place)
 	if (ins->raised)
 		return lock_node(ins, place);
 	buffer = phnsw_alloc_slot(ins->index, ins->pi, &ins->id);
-	/* The slot is the page's first free one; to compute its place might need the meta page, which comes before this one. */
+	/*
+	 * The slot is the page's first free one; to compute its place might need
+	 * the meta page, which comes before this one.
+	 */
 	*place = 0;
 	while (phnsw_page_slot(ins->pi, BufferGetPage(buffer), *place)->state != PHNSW_SLOT_FREE)
 		(*place)++;
@@ -266,7 +269,7 @@ phnsw_write_node(PhnswInsert *ins)
 	return true;
 }
 
-/* ---- entry point ----------------------------------------------------------------------------------------------------------- */
+/* ---- entry point ----------------------------------------------------------------------------- */
 
 bool
 phnsw_raise_entry(PhnswInsert *ins)

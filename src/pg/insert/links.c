@@ -2,19 +2,20 @@
  * links.c
  *    Which of its neighbours link to the new node, and what gives way to it there (README.md).
  *
- * Every back link is decided from a copy of the neighbour's list, without a lock: append while there is room, else the entry
- * that gives way, else nothing.  A list that has changed by the time it is to be written (lists.c) is decided once more and then left
- * alone, for a link is a hint.
+ * Every back link is decided from a copy of the neighbour's list, without a lock: append while there is room,
+ * else the entry that gives way, else nothing.  A list that has changed by the time it is to be written
+ * (lists.c) is decided once more and then left alone, for a link is a hint.
  *
- * Nothing becomes unreachable by an insert: on level 0 the new node takes over every link that gives way to it (its list has
- * room for 2M, it chose M neighbours, and each of them gives up one at most), at least its nearest neighbour links to it, and
- * a new entry point links to the one before.  Without that, clusters that hang on a few long links get lost (README.md).
+ * Nothing becomes unreachable by an insert: on level 0 the new node takes over every link that gives
+ * way to it (its list has room for 2M, it chose M neighbours, and each of them gives up one at most),
+ * at least its nearest neighbour links to it, and a new entry point links to the one before.  Without
+ * that, clusters that hang on a few long links get lost (README.md).
  */
 #include "insert/lists.h"
 
 #include "miscadmin.h"
 
-/* ---- deciding ------------------------------------------------------------------------------------------------------------- */
+/* ---- deciding -------------------------------------------------------------------------------- */
 
 /* The new node takes over a link that gives way to it; false when it has no room. */
 static bool
@@ -24,7 +25,8 @@ take_over(PhnswBackLinks *back, uint32 id)
 	const PhnswNewLinks *kept = back->level == 0 ? back->ins->kept : NULL;
 	uint32		given_up = kept != NULL ? back->neighbours : 0;
 
-	if (phnsw_contains(links->ids + given_up, links->n - given_up, id) || (kept != NULL && phnsw_contains(kept->ids, kept->n, id)))
+	if (phnsw_contains(links->ids + given_up, links->n - given_up, id) ||
+		(kept != NULL && phnsw_contains(kept->ids, kept->n, id)))
 		return true;
 	if (links->n - given_up + (kept != NULL ? kept->n : 0) >= back->capacity || links->n == PHNSW_LINKS_MAX)
 		return false;
@@ -46,8 +48,8 @@ farthest(const float *distances, uint32 n)
 }
 
 /*
- * The entry of the copied list, which is full, that gives way; link->count: the new node loses.  must: it does not lose.  slots: the
- * entries' nodes, with room for one more.  *gone: the entry leads nowhere.
+ * The entry of the copied list, which is full, that gives way; link->count: the new node loses.  must: it does not
+ * lose.  slots: the entries' nodes, with room for one more.  *gone: the entry leads nowhere.
  */
 static uint32
 choose_entry(const PhnswBackLinks *back, const PhnswBackLink *link, bool must, const phnsw_slot **slots, bool *gone)
@@ -90,8 +92,9 @@ choose_in_place(const PhnswBackLinks *back, const PhnswBackLink *link, bool must
 }
 
 /*
- * Which entry of the copied list to write; false when the new node loses.  must: it does not lose.  While the node is being
- * planned (ins->written is false) it takes over what it displaces; later it displaces only what it links to anyway.
+ * Which entry of the copied list to write; false when the new node loses.  must: it does not
+ * lose.  While the node is being planned (ins->written is false) it takes over what it
+ * displaces; later it displaces only what it links to anyway.
  */
 static bool
 decide(PhnswBackLinks *back, PhnswBackLink *link, bool must)
@@ -111,7 +114,7 @@ decide(PhnswBackLinks *back, PhnswBackLink *link, bool must)
 	return take_over(back, link->links[link->at]) || back->level > 0;
 }
 
-/* ---- a level ---------------------------------------------------------------------------------------------------------------- */
+/* ---- a level --------------------------------------------------------------------------------- */
 
 /* Fills back->list with the nodes that the new one links to, as they are now. */
 static void
@@ -144,7 +147,9 @@ list_owners(PhnswBackLinks *back)
 	}
 }
 
-/* Reads and decides the lists that are to be decided; keeps those to be written, and the first of the others in *spare. */
+/*
+ * Reads and decides the lists that are to be decided; keeps those to be written, and the first of the others in *spare.
+ */
 static void
 decide_lists(PhnswBackLinks *back, PhnswBackLink *spare)
 {
@@ -190,7 +195,9 @@ phnsw_plan_back_links(PhnswInsert *ins)
 	}
 }
 
-/* Whether something leads to the new node now, and will when vacuum, which may have passed already, has freed the dead. */
+/*
+ * Whether something leads to the new node now, and will when vacuum, which may have passed already, has freed the dead.
+ */
 static bool
 is_linked(const PhnswBackLinks *back, uint32 n)
 {

@@ -1,10 +1,11 @@
 /*
  * lists.c
- *    The neighbours' lists on their pages: copied before it is decided who gives way, changed when the new node has been written.
+ *    The neighbours' lists on their pages: copied before it is decided who gives
+ *    way, changed when the new node has been written.
  *
- * A list is copied without a lock that outlives the look at it.  When it is to be changed its page is locked, and the change made
- * if the list is still the one that was looked at, or has room; else links.c decides again.  Lists on up to four pages are changed
- * in one WAL record, in block order, so the locks are too.
+ * A list is copied without a lock that outlives the look at it.  When it is to be changed its page is locked, and the
+ * change made if the list is still the one that was looked at, or has room; else links.c decides again.  Lists on up to
+ * four pages are changed in one WAL record, in block order, so the locks are too.
  *
  * Lists of level 0 stand in slots, those above in aux records; "place" is either.
  */
@@ -56,7 +57,10 @@ find_list(const PhnswBackLinks *back, Page page, const PhnswBackLink *link, uint
 	}
 }
 
-/* Copies the list of level 0 without a lock; false when it takes a closer look.  A torn copy is noticed when it is changed. */
+/*
+ * Copies the list of level 0 without a lock; false when it takes a closer
+ * look.  A torn copy is noticed when it is changed.
+ */
 static bool
 glance_at_list(PhnswBackLinks *back, PhnswBackLink *link)
 {
@@ -133,11 +137,11 @@ phnsw_read_list(PhnswBackLinks *back, PhnswBackLink *link)
 	return false;
 }
 
-/* ---- writing -------------------------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /*
- * Looks at the list on the locked page again.  As it was: as decided.  Grown, but with room: takes the link at its new end.
- * Otherwise it is to be decided again.
+ * Looks at the list on the locked page again.  As it was: as decided.  Grown, but with room: takes
+ * the link at its new end.  Otherwise it is to be decided again.
  */
 static PhnswLinkFate
 look_again(const PhnswBackLinks *back, Page page, PhnswBackLink *link)

@@ -43,7 +43,10 @@ typedef struct PhnswBackLinks
 
 /* Finds and copies the neighbour's list on the level; false when it has none. */
 extern bool phnsw_read_list(PhnswBackLinks *back, PhnswBackLink *link);
-/* Changes lists[0 ... n), which are put in order of their pages, as many pages a WAL record as it takes; leaves each with its fate. */
+/*
+ * Changes lists[0 ... n), which are put in order of their pages, as many pages a
+ * WAL record as it takes; leaves each with its fate.
+ */
 extern void phnsw_write_lists(const PhnswBackLinks *back, PhnswBackLink *lists, uint32 n);
 
 #endif							/* PHNSW_LISTS_H */

@@ -2,9 +2,10 @@
  * raise.c
  *    A node of level 0 that gets its upper levels.
  *
- * A bulk insert writes all its nodes as nodes of level 0.  Those of higher levels are raised one by one when it is known what leads
- * to them: links above level 0 are searched for as any insert does, or have been found before there was a node; the upper lists and the
- * slot's level are one change (insert_node.c).  Until then the node is one of level 0, to everybody.
+ * A bulk insert writes all its nodes as nodes of level 0.  Those of higher levels are raised one by one
+ * when it is known what leads to them: links above level 0 are searched for as any insert does, or have
+ * been found before there was a node; the upper lists and the slot's level are one change
+ * (insert_node.c).  Until then the node is one of level 0, to everybody.
  */
 #include "insert/insert.h"
 
@@ -25,8 +26,8 @@ phnsw_insert_find_upper(Relation index, PhnswIndex *pi, const float *vector, uin
 }
 
 /*
- * Links that were found for the node before.  false: a new entry point of a higher level is to be among those of its levels, or it has
- * come to stand in the slot of one that was found.
+ * Links that were found for the node before.  false: a new entry point of a higher level is to be among those of
+ * its levels, or it has come to stand in the slot of one that was found.
  */
 static bool
 take_upper_links(PhnswInsert *ins, const PhnswUpperLinks *upper)
@@ -69,8 +70,8 @@ find_spare(PhnswInsert *ins)
 }
 
 void
-phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, const PhnswUpperLinks *upper,
-				   uint32 id, uint32 version)
+phnsw_insert_raise(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot,
+				   const PhnswUpperLinks *upper, uint32 id, uint32 version)
 {
 	PhnswInsert *ins = phnsw_insert_begin(index, pi);
 

@@ -2,10 +2,10 @@
  * relink.c
  *    A new node that nothing leads to (README.md).
  *
- * Between the search and the back links other backends may have filled every list that was to name the new node, or vacuum may
- * have freed all those neighbours, or be about to; or the node was to be the first of an empty index and is not.  Then it chooses
- * again, among what is there now: a new search, new links of its own, and one list at least that gives way to it.  Only level 0
- * matters, for that is where rows are found.
+ * Between the search and the back links other backends may have filled every list that was to name the new node, or
+ * vacuum may have freed all those neighbours, or be about to; or the node was to be the first of an empty index and is
+ * not.  Then it chooses again, among what is there now: a new search, new links of its own, and one list at least that
+ * gives way to it.  Only level 0 matters, for that is where rows are found.
  *
  * Locks: one page, exclusively, for the node's own links.
  */
@@ -24,9 +24,12 @@ add_link(const PhnswInsert *ins, PhnswNewLinks *links, uint32 id)
 		links->ids[links->n++] = id;
 }
 
-/* Adds what the node has of its list itself, or what others have added; never twice, and as far as there is room for n. */
+/*
+ * Adds what the node has of its list itself, or what others have added; never twice, and as far as there is room for n.
+ */
 static void
-add_links(const PhnswIndex *pi, const phnsw_slot *slot, const PhnswNewLinks *own, bool others, PhnswNewLinks *links, uint32 n)
+add_links(const PhnswIndex *pi, const phnsw_slot *slot, const PhnswNewLinks *own, bool others, PhnswNewLinks *links,
+		  uint32 n)
 {
 	const uint32 *list = phnsw_slot_links_const(slot, pi->code_bytes);
 
@@ -38,8 +41,8 @@ add_links(const PhnswIndex *pi, const phnsw_slot *slot, const PhnswNewLinks *own
 }
 
 /*
- * What others have added to the node's list, having come to it by a list that is gone by now: maybe nothing else leads there.  A place
- * remains for a link that gives way to the node.
+ * What others have added to the node's list, having come to it by a list that is gone by now: maybe nothing else
+ * leads there.  A place remains for a link that gives way to the node.
  */
 static void
 keep_links(PhnswInsert *ins, const PhnswNewLinks *own)
@@ -56,8 +59,8 @@ keep_links(PhnswInsert *ins, const PhnswNewLinks *own)
 }
 
 /*
- * The node's list of level 0: what it takes over, what others have added, the neighbours it has chosen now, what it had before, as far as
- * there is room.  *own: what of it is the node's.
+ * The node's list of level 0: what it takes over, what others have added, the neighbours it has chosen now, what it
+ * had before, as far as there is room.  *own: what of it is the node's.
  */
 static bool
 rewrite_links(PhnswInsert *ins, uint32 neighbours, PhnswNewLinks *own)
@@ -170,7 +173,8 @@ phnsw_relink(PhnswInsert *ins)
 }
 
 void
-phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id, uint32 version)
+phnsw_insert_relink(Relation index, PhnswIndex *pi, const float *vector, const phnsw_slot *slot, uint32 id,
+					uint32 version)
 {
 	PhnswInsert *ins = phnsw_insert_begin(index, pi);
 

@@ -2,20 +2,20 @@
  * check.c
  *    phnsw_check(index regclass, heap_check boolean, strict boolean): is the index what it should be?
  *
- * Every page of the file is read and compared with the place it has, every slot and aux record field by field; then what
- * several pages say together: each chain of aux records belongs to the node that names it, no heap row is named twice, free
- * records are on the free list, the entry point exists, and a walk from there finds every live node.  With heap_check each
- * visible row of the table is looked up and encoded again, and no other visible row may be in the index.
+ * Every page of the file is read and compared with the place it has, every slot and aux record field by
+ * field; then what several pages say together: each chain of aux records belongs to the node that names
+ * it, no heap row is named twice, free records are on the free list, the entry point exists, and a walk
+ * from there finds every live node.  With heap_check each visible row of the table is looked up and
+ * encoded again, and no other visible row may be in the index.
  *
- * Not faults: a link to a node that is free or was reused (links are hints), DEAD nodes and aux records that nobody refers to
- * (a vacuum or insert was interrupted; the space comes back later, or with REINDEX: vacuum/README.md), and live nodes that cannot
- * be reached (a WARNING, since a crash within an insert leaves such a node; an ERROR if the index has not changed since it was
- * built, or with strict).
+ * Not faults: a link to a node that is free or was reused (links are hints), DEAD nodes and aux records that
+ * nobody refers to (a vacuum or insert was interrupted; the space comes back later, or with REINDEX:
+ * vacuum/README.md), and live nodes that cannot be reached (a WARNING, since a crash within an insert leaves such
+ * a node; an ERROR if the index has not changed since it was built, or with strict).
  *
- * Locks: ShareLock on the table, so that nobody writes meanwhile; during recovery, where that cannot be had, AccessShareLock,
- * and faults between pages count only if nothing was replayed meanwhile and recovery has not ended.  Pages are share-locked one at a
- * time and copied.
- * Memory: 12 bytes per row and half a byte per node.
+ * Locks: ShareLock on the table, so that nobody writes meanwhile; during recovery, where that cannot be had,
+ * AccessShareLock, and faults between pages count only if nothing was replayed meanwhile and recovery has not ended.
+ * Pages are share-locked one at a time and copied.  Memory: 12 bytes per row and half a byte per node.
  */
 #include "inspect/check.h"
 
@@ -33,7 +33,7 @@
 
 PG_FUNCTION_INFO_V1(phnsw_check);
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void
 reject_others(Relation rel)
@@ -82,8 +82,9 @@ phnsw_open_to_read(Oid relid, LOCKMODE mode, Relation *heap)
 }
 
 /*
- * Has nobody written to the index since the check began?  A record counts as soon as its replay begins, since it may have been applied
- * before it is counted as replayed.  Recovery is asked about last: while it lasts, replay alone writes.
+ * Has nobody written to the index since the check began?  A record counts as soon as its
+ * replay begins, since it may have been applied before it is counted as replayed.  Recovery
+ * is asked about last: while it lasts, replay alone writes.
  */
 static bool
 is_undisturbed(const PhnswCheck *check)
@@ -98,7 +99,7 @@ phnsw_check_fault(const PhnswCheck *check, BlockNumber block, uint32 offset, con
 		phnsw_corrupt(check->index, block, offset, what);
 }
 
-/* ---- pages -------------------------------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 /* Header and special space, as page.c writes them. */
 static void
@@ -203,7 +204,7 @@ check_block(PhnswCheck *check, BlockNumber block, Buffer buffer)
 		check_unused(check, block);
 }
 
-/* ---- the graph ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the graph ------------------------------------------------------------------------------- */
 
 static void
 check_entry_point(PhnswCheck *check)
@@ -252,7 +253,7 @@ check_reach(PhnswCheck *check, bool strict)
 			 errhint("Searches miss their rows.  A VACUUM that removes rows links them again; so does REINDEX.")));
 }
 
-/* ---- SQL ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- SQL ------------------------------------------------------------------------------------- */
 
 Datum
 phnsw_check(PG_FUNCTION_ARGS)

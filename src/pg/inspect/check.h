@@ -52,14 +52,14 @@ typedef struct PhnswCheck
 /* check.c */
 
 /*
- * Opens a phnsw index for reading pages; raises an error for anything else.  Its table is locked in `mode`; *heap may be
- * left open by the caller until the end of the transaction.
+ * Opens a phnsw index for reading pages; raises an error for anything else.  Its table is locked in `mode`;
+ * *heap may be left open by the caller until the end of the transaction.
  */
 extern Relation phnsw_open_to_read(Oid relid, LOCKMODE mode, Relation *heap);
 
 /*
- * A fault that several pages show together.  Where replay goes on meanwhile, or a standby is promoted and others write, it may be no
- * fault: an error only if nobody has written since the check began.
+ * A fault that several pages show together.  Where replay goes on meanwhile, or a standby is promoted and others write,
+ * it may be no fault: an error only if nobody has written since the check began.
  */
 extern void phnsw_check_fault(const PhnswCheck *check, BlockNumber block, uint32 offset, const char *what);
 

@@ -22,8 +22,8 @@ read_record(PhnswCheck *check, uint32 id, uint32 *place)
 }
 
 /*
- * Notes that a record is referred to.  false: a fault that only replay explains, so the chain is not followed any further.
- * Since no record is noted twice, chains end.
+ * Notes that a record is referred to.  false: a fault that only replay explains, so the chain is not
+ * followed any further.  Since no record is noted twice, chains end.
  */
 static bool
 use_record(PhnswCheck *check, BlockNumber block, uint32 place, uint32 id)
@@ -93,7 +93,8 @@ check_tids(PhnswCheck *check, BlockNumber block, uint32 place, uint32 id, const 
 		aux_block = read_record(check, next, &aux_place);
 		if (!belongs(check, PHNSW_AUX_TIDS, id, slot->version))
 		{
-			phnsw_check_fault(check, aux_block, aux_place, "a chain of heap TIDs is not that of the node that names it");
+			phnsw_check_fault(check, aux_block, aux_place,
+							  "a chain of heap TIDs is not that of the node that names it");
 			return;
 		}
 		if (check->aux->count > phnsw_aux_tids_max(check->pi->m))

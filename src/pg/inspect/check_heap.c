@@ -1,12 +1,13 @@
 /*
  * check_heap.c
- *    The part of phnsw_check that concerns heap rows: each is named once, and with the code of its vector, and no others are.
+ *    The part of phnsw_check that concerns heap rows: each is named once, and
+ *    with the code of its vector, and no others are.
  *
- * The table is read as CREATE INDEX CONCURRENTLY reads it, with an MVCC snapshot, so that partial and expression indexes are
- * evaluated and members of a HOT chain come with the TID of their root.  Entries without a visible row are dead rows that
- * vacuum has not removed yet, or rows that the snapshot does not see.  An entry that leads to a visible row, as a scan of the index
- * would follow it, must have met that row in the table's scan: one without a vector (NULL, zero under cosine) or outside the predicate
- * has none.
+ * The table is read as CREATE INDEX CONCURRENTLY reads it, with an MVCC snapshot, so that partial and expression
+ * indexes are evaluated and members of a HOT chain come with the TID of their root.  Entries without a visible row
+ * are dead rows that vacuum has not removed yet, or rows that the snapshot does not see.  An entry that leads to a
+ * visible row, as a scan of the index would follow it, must have met that row in the table's scan: one without a
+ * vector (NULL, zero under cosine) or outside the predicate has none.
  */
 #include "inspect/check.h"
 
@@ -29,7 +30,8 @@
 static int
 compare_entries(const void *a, const void *b)
 {
-	return ItemPointerCompare((ItemPointer) &((const PhnswEntry *) a)->tid, (ItemPointer) &((const PhnswEntry *) b)->tid);
+	return ItemPointerCompare((ItemPointer) &((const PhnswEntry *) a)->tid,
+							  (ItemPointer) &((const PhnswEntry *) b)->tid);
 }
 
 void
@@ -78,8 +80,8 @@ row_fault(HeapCheck *state, ItemPointer tid, uint32 node, const char *what)
 }
 
 /*
- * Encoding the same vector gives the same code, and the node's residual covers it.  Codes made by other instructions may
- * differ by rounding: then both are as near to the vector as their residuals say.
+ * Encoding the same vector gives the same code, and the node's residual covers it.  Codes made by other instructions
+ * may differ by rounding: then both are as near to the vector as their residuals say.
  */
 static const char *
 compare_codes(const HeapCheck *state)
@@ -161,7 +163,8 @@ check_surplus(HeapCheck *state, Snapshot snapshot)
 		if (ItemPointerGetBlockNumberNoCheck(&tid) >= blocks)
 			row_fault(state, (ItemPointer) &entry->tid, entry->node, "an entry leads beyond the end of the table");
 		else if (table_index_fetch_tuple(fetch, &tid, snapshot, slot, &call_again, NULL))
-			row_fault(state, (ItemPointer) &entry->tid, entry->node, "an entry leads to a row that does not belong in the index");
+			row_fault(state, (ItemPointer) &entry->tid, entry->node,
+					  "an entry leads to a row that does not belong in the index");
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_index_fetch_end(fetch);

@@ -1,11 +1,11 @@
 /*
  * explain.c
- *    EXPLAIN (ANALYZE, PHNSW): what each index scan of the plan did, beside its node.  PostgreSQL 18 and newer; older servers
- *    have no such options, and phnsw_last_scan() only.
+ *    EXPLAIN (ANALYZE, PHNSW): what each index scan of the plan did, beside its node.  PostgreSQL 18 and newer;
+ *    older servers have no such options, and phnsw_last_scan() only.
  *
- * The numbers are the scan's account (stats.c), summed over the node's loops.  The plan is printed while its scans are still
- * open, so the last loop is ended here; it would be ended by amendscan a moment later.  A scan in a parallel worker has its
- * account in the worker: only what the leader did is printed.
+ * The numbers are the scan's account (stats.c), summed over the node's loops.  The plan is printed while its scans are
+ * still open, so the last loop is ended here; it would be ended by amendscan a moment later.  A scan in a parallel
+ * worker has its account in the worker: only what the leader did is printed.
  *
  * EXPLAIN knows the option once the library is loaded.
  */

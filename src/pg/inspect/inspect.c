@@ -2,9 +2,9 @@
  * inspect.c
  *    phnsw_index_info(index regclass): what an index consists of, in one row.
  *
- * Reads every page in use once, under share locks and one at a time, so that nobody is held up.  While others write, the
- * counts are those of slightly different moments.  Faults are phnsw_check's business; here only the page's identity is
- * looked at.
+ * Reads every page in use once, under share locks and one at a time, so that nobody is held up.
+ * While others write, the counts are those of slightly different moments.  Faults are
+ * phnsw_check's business; here only the page's identity is looked at.
  */
 #include "inspect/check.h"
 
@@ -160,7 +160,8 @@ calibration_json(const phnsw_meta *meta)
 		appendStringInfo(&json, "%s{\"ef\": %u, \"recall\": %.4f, \"touches\": %.1f, \"hops\": %.1f",
 						 i > 0 ? ", " : "", c->ef, c->recall, c->touches, c->hops);
 		if (meta->stop[i].slack > 0)
-			appendStringInfo(&json, ", \"stop\": {\"wider\": %.3f, \"slack\": %.4f}", meta->stop[i].wider, meta->stop[i].slack);
+			appendStringInfo(&json, ", \"stop\": {\"wider\": %.3f, \"slack\": %.4f}", meta->stop[i].wider,
+							 meta->stop[i].slack);
 		appendStringInfoChar(&json, '}');
 	}
 	appendStringInfoChar(&json, ']');

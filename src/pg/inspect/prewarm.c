@@ -2,8 +2,9 @@
  * prewarm.c
  *    phnsw_prewarm(): an index into shared buffers, before its first queries pay for that.
  *
- * A search jumps about, so from a cold cache it waits for the disk hundreds of times; reading all pages in order takes as long
- * as the disk needs for so many bytes.  Reads no more pages than there are buffers: more would only push out the first.
+ * A search jumps about, so from a cold cache it waits for the disk hundreds of times; reading
+ * all pages in order takes as long as the disk needs for so many bytes.  Reads no more pages
+ * than there are buffers: more would only push out the first.
  */
 #include "inspect/check.h"
 

@@ -2,8 +2,9 @@
  * recall.c
  *    phnsw_recall(): which share of the true nearest neighbours an index finds.
  *
- * The queries are rows of the table itself, drawn evenly and each without itself among its neighbours, or vectors that the
- * caller gives.  Everything happens under the snapshot of the calling statement, so that both sides see the same rows.
+ * The queries are rows of the table itself, drawn evenly and each without itself among its
+ * neighbours, or vectors that the caller gives.  Everything happens under the snapshot of the
+ * calling statement, so that both sides see the same rows.
  *
  * Cost: two passes over the table (one for given queries), queries x rows distances, and the scans of the index.
  */
@@ -39,7 +40,7 @@ PG_FUNCTION_INFO_V1(phnsw_recall);
 /* The same rows are drawn every time, so that results with different settings can be compared. */
 #define RECALL_SEED        UINT64CONST(0x70686E7377)
 
-/* ---- rows --------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 bool
 phnsw_recall_vector(PhnswRecall *r, Datum *vector)
@@ -78,7 +79,7 @@ phnsw_recall_rows(PhnswRecall *r, PhnswRowVisitor visitor, void *arg)
 	ExecClearTuple(r->slot);
 }
 
-/* ---- queries ------------------------------------------------------------------------------------------------------------------ */
+/* ---- queries --------------------------------------------------------------------------------- */
 
 static void
 add_query(PhnswRecall *r, Datum vector, const ItemPointerData *self)
@@ -173,7 +174,7 @@ take_queries(PhnswRecall *r, ArrayType *array)
 	}
 }
 
-/* ---- the function ------------------------------------------------------------------------------------------------------------- */
+/* ---- the function ---------------------------------------------------------------------------- */
 
 static int
 argument(FunctionCallInfo fcinfo, int number, const char *name, int low, int high)

@@ -1,6 +1,7 @@
 /*
  * recall.h
- *    What the files of phnsw_recall() share: recall.c (the function, its queries), recall_measure.c (truth, answers, recall).
+ *    What the files of phnsw_recall() share: recall.c (the function, its
+ *    queries), recall_measure.c (truth, answers, recall).
  */
 #ifndef PHNSW_RECALL_H
 #define PHNSW_RECALL_H
@@ -50,7 +51,7 @@ typedef struct PhnswRecallEstimate
 	double		high;
 } PhnswRecallEstimate;
 
-/* ---- recall.c --------------------------------------------------------------------------------------------------------------- */
+/* ---- recall.c -------------------------------------------------------------------------------- */
 
 /* The indexed value of the row in r->slot, detoasted; false when the index does not hold it. */
 extern bool phnsw_recall_vector(PhnswRecall *r, Datum *vector);
@@ -65,7 +66,7 @@ phnsw_recall_distance(PhnswRecall *r, Datum a, Datum b)
 	return DatumGetFloat8(FunctionCall2Coll(&r->distance, r->collation, a, b));
 }
 
-/* ---- recall_measure.c ------------------------------------------------------------------------------------------------------- */
+/* ---- recall_measure.c ------------------------------------------------------------------------ */
 
 /* What the index finds of the queries' nearest neighbours; of no query if none has any. */
 extern void phnsw_recall_measure(PhnswRecall *r, PhnswRecallEstimate *estimate);

@@ -2,15 +2,15 @@
  * recall_measure.c
  *    The truth, what the index finds of it, and how far that can be relied on.
  *
- * The truth comes from one pass over the table that computes the distance of every row to every query with the operator's own
- * function; the answers come from the index, forced, and put in order as the executor would.  A row counts as found when it is
- * no farther than the k-th true neighbour: of rows at equal distance any will do.
+ * The truth comes from one pass over the table that computes the distance of every row to every query with the
+ * operator's own function; the answers come from the index, forced, and put in order as the executor would.  A row
+ * counts as found when it is no farther than the k-th true neighbour: of rows at equal distance any will do.
  *
- * A row's own node names its nearest neighbours, so a search that came through it would find them too easily: such a query is
- * searched as if its node were not in the graph.
+ * A row's own node names its nearest neighbours, so a search that came through it would find them too
+ * easily: such a query is searched as if its node were not in the graph.
  *
- * The interval is Wilson's, for as many independent trials as explain the spread of the queries' recalls: neighbours of one
- * query are found or missed together, so there are fewer than k for each query, and at least one.
+ * The interval is Wilson's, for as many independent trials as explain the spread of the queries' recalls: neighbours of
+ * one query are found or missed together, so there are fewer than k for each query, and at least one.
  */
 #include "inspect/recall.h"
 #include "scan/scan.h"
@@ -55,7 +55,8 @@ begin_query(PhnswRecall *r, IndexScanDesc scan, PhnswRecallQuery *query)
 }
 
 /*
- * The node of a query that is a row of the table; PHNSW_NONE where it has more rows, which are neighbours, or is not found.
+ * The node of a query that is a row of the table; PHNSW_NONE where it has
+ * more rows, which are neighbours, or is not found.
  */
 static uint32
 own_node(PhnswRecall *r, IndexScanDesc scan, PhnswRecallQuery *query)
@@ -74,8 +75,8 @@ own_node(PhnswRecall *r, IndexScanDesc scan, PhnswRecallQuery *query)
 }
 
 /*
- * Rows that the index returns among the k nearest, and that are no farther than the k-th true neighbour.  The scan's bounds
- * tell when no nearer row can come, as they tell the executor.
+ * Rows that the index returns among the k nearest, and that are no farther than the k-th true neighbour.  The
+ * scan's bounds tell when no nearer row can come, as they tell the executor.
  */
 static uint32
 count_found(PhnswRecall *r, IndexScanDesc scan, PhnswRecallQuery *query, Nearest *answer)

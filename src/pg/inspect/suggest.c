@@ -2,10 +2,10 @@
  * suggest.c
  *    phnsw_suggest(): what an index on a column would cost, before it is built.
  *
- * The size follows from the format (capi/phnsw_format.h), to the page; equal vectors would make it smaller.  Memory adds up
- * the large arrays of the bulk build (core/build), per row.  Time is an estimate from measurements: docs/monitoring.md says
- * which, and on what machine.  The options follow from how hard the vectors are, which a build on a sample of them measures
- * (suggest_trial.c); without a sample they are the defaults.
+ * The size follows from the format (capi/phnsw_format.h), to the page; equal vectors would make it smaller.  Memory
+ * adds up the large arrays of the bulk build (core/build), per row.  Time is an estimate from measurements:
+ * docs/monitoring.md says which, and on what machine.  The options follow from how hard the vectors are, which a build
+ * on a sample of them measures (suggest_trial.c); without a sample they are the defaults.
  */
 #include "inspect/suggest.h"
 
@@ -43,9 +43,9 @@ PG_FUNCTION_INFO_V1(phnsw_suggest);
 #define SAMPLE_MAX 1000000
 
 /*
- * Options by the ef that the defaults need.  Up to 100 nothing else pays: the same queries compare as many vectors with more links,
- * at twice the build time.  Above, lists of 24 or 32 links need 0.6 or 0.5 times the ef for the same recall, 15 % fewer distances
- * and half the hops; above 400 the default graph does not reach high targets at all.
+ * Options by the ef that the defaults need.  Up to 100 nothing else pays: the same queries compare as many vectors with
+ * more links, at twice the build time.  Above, lists of 24 or 32 links need 0.6 or 0.5 times the ef for the same
+ * recall, 15 % fewer distances and half the hops; above 400 the default graph does not reach high targets at all.
  */
 #define EF_OF_DEFAULTS 100
 #define EF_OF_24_LINKS 400
@@ -66,7 +66,7 @@ typedef struct BuildPlan
 	double		seconds;
 } BuildPlan;
 
-/* ---- what there is ------------------------------------------------------------------------------------------------------------ */
+/* ---- what there is --------------------------------------------------------------------------- */
 
 static AttrNumber
 find_column(Relation table, const char *name, uint32 *dims)
@@ -83,14 +83,16 @@ find_column(Relation table, const char *name, uint32 *dims)
 	if (!OidIsValid(GetDefaultOpClass(column->atttypid, get_index_am_oid("phnsw", false))))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" has type %s, which phnsw does not index", name, format_type_be(column->atttypid))));
+				 errmsg("column \"%s\" has type %s, which phnsw does not index", name,
+						format_type_be(column->atttypid))));
 	typmod = column->atttypmod;
 	getBaseTypeAndTypmod(column->atttypid, &typmod);
 	if (typmod < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column \"%s\" does not have dimensions", name),
-				 errhint("Declare the column as %s(n).", phnsw_element_sql_type(phnsw_type_element(column->atttypid)))));
+				 errhint("Declare the column as %s(n).",
+						 phnsw_element_sql_type(phnsw_type_element(column->atttypid)))));
 	*dims = typmod;
 	return number;
 }
@@ -122,7 +124,7 @@ indexed_rows(Relation table, AttrNumber number)
 	return rint(tuples * (1 - null_share(table, number)));
 }
 
-/* ---- what it costs -------------------------------------------------------------------------------------------------------------- */
+/* ---- what it costs --------------------------------------------------------------------------- */
 
 static double
 pages_for(double entries, double per_page)
@@ -168,7 +170,7 @@ plan_build(BuildPlan *plan, Relation table)
 		(1 + BUILD_THREAD_GAIN * (plan->threads - 1));
 }
 
-/* ---- the function ------------------------------------------------------------------------------------------------------------- */
+/* ---- the function ---------------------------------------------------------------------------- */
 
 static uint32
 option(FunctionCallInfo fcinfo, int number, const char *name, int otherwise, int low, int high)

@@ -25,8 +25,8 @@ typedef struct PhnswTrial
 } PhnswTrial;
 
 /*
- * Builds a sample of the table in memory and measures it.  false: there are too few rows for that, or the caller may not read
- * them; nothing is set then.
+ * Builds a sample of the table in memory and measures it.  false: there are too few rows for
+ * that, or the caller may not read them; nothing is set then.
  */
 extern bool phnsw_trial(PhnswTrial *trial);
 

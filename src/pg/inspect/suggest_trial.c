@@ -2,13 +2,13 @@
  * suggest_trial.c
  *    How hard a table's vectors are, measured: an index on a sample of the rows, built in memory and thrown away.
  *
- * The build calibrates (core/build), so it tells which ef finds the wanted share of the neighbours among the sample's rows.  More
- * rows need a larger ef, about in proportion to a power of their number that differs between data sets: from 0.1 (images) over
- * 0.4 (words) to 0.8 (noise of 256 dimensions), docs/monitoring.md says how good the forecast is.  A second build, on an eighth of the
- * sample, gives this power.
+ * The build calibrates (core/build), so it tells which ef finds the wanted share of the neighbours among the
+ * sample's rows.  More rows need a larger ef, about in proportion to a power of their number that differs between
+ * data sets: from 0.1 (images) over 0.4 (words) to 0.8 (noise of 256 dimensions), docs/monitoring.md says how good
+ * the forecast is.  A second build, on an eighth of the sample, gives this power.
  *
- * The sample is TABLESAMPLE SYSTEM, so whole pages, the same ones every time; it is read through SPI with the caller's rights, and
- * row-level security applies.
+ * The sample is TABLESAMPLE SYSTEM, so whole pages, the same ones every time; it is read through
+ * SPI with the caller's rights, and row-level security applies.
  */
 #include "inspect/suggest.h"
 
@@ -31,7 +31,10 @@
 /* The power is measured when the smaller sample has so many rows. */
 #define TRIAL_PART_MIN 1000
 #define TRIAL_POWER    0.35
-/* Where the smallest ef of the calibration suffices the power seems to be 0; more rows have cost at least this much on all data. */
+/*
+ * Where the smallest ef of the calibration suffices the power seems to be 0;
+ * more rows have cost at least this much on all data.
+ */
 #define TRIAL_POWER_MIN 0.2
 #define TRIAL_POWER_MAX 1.0
 #define TRIAL_FETCH    500
@@ -51,8 +54,8 @@ sample_query(const PhnswTrial *trial)
 	/* A few pages more than needed on average. */
 	double		percent = Min(100.0, 105.0 * trial->sample / Max(trial->table_rows, 1.0));
 
-	return psprintf("SELECT %s FROM ONLY %s TABLESAMPLE pg_catalog.system (%.6f) REPEATABLE (1) WHERE %s IS NOT NULL", column,
-					quote_qualified_identifier(get_namespace_name(RelationGetNamespace(trial->table)),
+	return psprintf("SELECT %s FROM ONLY %s TABLESAMPLE pg_catalog.system (%.6f) REPEATABLE (1) WHERE %s IS NOT NULL",
+					column, quote_qualified_identifier(get_namespace_name(RelationGetNamespace(trial->table)),
 											   RelationGetRelationName(trial->table)),
 					Max(percent, 1e-6), column);
 }
@@ -114,7 +117,8 @@ measure(PhnswTrial *trial, uint32 step, double *rows, double *ef)
 	phnsw_build_result result;
 
 	trial->params.rows_expected = Min(trial->sample / step, trial->table_rows);
-	if (!phnsw_build_trial(trial->table, &trial->params, feed_sample, &source, &result) || result.nodes < TRIAL_ROWS_MIN / step)
+	if (!phnsw_build_trial(trial->table, &trial->params, feed_sample, &source, &result) ||
+		result.nodes < TRIAL_ROWS_MIN / step)
 		return false;
 	*rows = result.tids;
 	*ef = phnsw_target_ef(&result.meta);
@@ -139,8 +143,8 @@ phnsw_trial(PhnswTrial *trial)
 	double		part_rows;
 	double		part_ef;
 
-	if (trial->sample == 0 || trial->table_rows < TRIAL_ROWS_MIN || !RELKIND_HAS_TABLE_AM(trial->table->rd_rel->relkind) ||
-		!may_read(trial) || !measure(trial, 1, &rows, &ef))
+	if (trial->sample == 0 || trial->table_rows < TRIAL_ROWS_MIN ||
+		!RELKIND_HAS_TABLE_AM(trial->table->rd_rel->relkind) || !may_read(trial) || !measure(trial, 1, &rows, &ef))
 		return false;
 	if (trial->index_rows <= rows)
 		power = 0;

@@ -2,7 +2,8 @@
  * alloc_aux.c
  *    Free aux records, in a list that starts in the meta page.
  *
- * A record that is off the list and not yet in use names no node, so one that a crash leaves like that stays lost until REINDEX.
+ * A record that is off the list and not yet in use names no node, so one that a
+ * crash leaves like that stays lost until REINDEX.
  *
  * Locks: the meta page, then one aux page.
  */
@@ -17,7 +18,10 @@ wal_aux_free(PhnswWal *wal, Buffer meta_buffer)
 	return phnsw_wal_part(wal, &meta->aux_free, sizeof(meta->aux_free));
 }
 
-/* Takes as many records as lie on the page of the list's head, at most n.  REQUIRES: the list is not empty, meta locked. */
+/*
+ * Takes as many records as lie on the page of the list's head, at most n.
+ * REQUIRES: the list is not empty, meta locked.
+ */
 static uint32
 pop_aux(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_aux_kind kind, uint32 n, uint32 *ids)
 {

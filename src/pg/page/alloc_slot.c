@@ -2,8 +2,8 @@
  * alloc_slot.c
  *    Free slots for new nodes.
  *
- * They are found through PostgreSQL's free space map, which names pages: a hint, every answer is verified under the page's lock.
- * A page is in the map for as long as it has room, also while a backend fills it.
+ * They are found through PostgreSQL's free space map, which names pages: a hint, every answer is verified under the
+ * page's lock.  A page is in the map for as long as it has room, also while a backend fills it.
  *
  * Locks: one node page, or the meta page and then a new one (grow.c).
  */
@@ -12,12 +12,15 @@
 #include "storage/freespace.h"
 #include "storage/indexfsm.h"
 
-/* So many pages that others hold are passed over before a row takes a new page.  As many as there are writers come into use. */
+/*
+ * So many pages that others hold are passed over before a row takes a new
+ * page.  As many as there are writers come into use.
+ */
 #define PHNSW_BUSY_PAGES 2
 
 /*
- * Enters a page into the free space map.  A search of the map goes down from its root, which PostgreSQL updates in VACUUM only: without
- * the second call every new session would take a new page for its first row.
+ * Enters a page into the free space map.  A search of the map goes down from its root, which PostgreSQL updates in
+ * VACUUM only: without the second call every new session would take a new page for its first row.
  */
 static void
 offer_page(Relation index, BlockNumber block)
@@ -89,8 +92,9 @@ try_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id, PageStat
 }
 
 /*
- * A page stays in the free space map for as long as it has room, so that no backend's end loses free slots.  Hence backends come to share
- * one; who finds it locked takes another page, for whoever holds the lock may have lost its processor to us.
+ * A page stays in the free space map for as long as it has room, so that no backend's end loses
+ * free slots.  Hence backends come to share one; who finds it locked takes another page, for
+ * whoever holds the lock may have lost its processor to us.
  */
 static Buffer
 open_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 *id, PageState *state)
@@ -124,7 +128,10 @@ phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id)
 		buffer = open_page(index, pi, pi->open_page, id, &state);
 		if (buffer != InvalidBuffer)
 			return buffer;
-		/* From here on whatever the map names, perhaps this page again, is entered again: the map forgets what it names. */
+		/*
+		 * From here on whatever the map names, perhaps this page again, is
+		 * entered again: the map forgets what it names.
+		 */
 		pi->open_page = InvalidBlockNumber;
 	}
 	for (int busy = 0; busy < PHNSW_BUSY_PAGES && (block = GetFreeIndexPage(index)) != InvalidBlockNumber;)
@@ -148,12 +155,13 @@ phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id)
 }
 
 /*
- * Adds the page's free slots to the claims; *partial: it has more of them than are wanted.  Nobody sees what is claimed, so vacuum, or who fills
- * the page as well, enters it in the map again while we look for more: *pages are those that we have had.
+ * Adds the page's free slots to the claims; *partial: it has more of them than are wanted.
+ * Nobody sees what is claimed, so vacuum, or who fills the page as well, enters it in the map
+ * again while we look for more: *pages are those that we have had.
  */
 static void
-claim_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 wanted, PhnswClaim *claims, uint32 *n, bool *partial,
-		   Bitmapset **pages)
+claim_page(Relation index, PhnswIndex *pi, BlockNumber block, uint32 wanted, PhnswClaim *claims, uint32 *n,
+		   bool *partial, Bitmapset **pages)
 {
 	uint32		first = first_id_of(index, pi, block);
 	Buffer		buffer;

@@ -5,8 +5,8 @@
  * Nothing but bytes here, so that a unit test can drive it: no buffers, no WAL, no PostgreSQL header.
  *
  * Pages are compared by words of four bytes, and fragments consist of whole words.  So a reader without a lock, on the
- * primary or on a standby that replays, sees an aligned 4-byte field as it was or as it will be, never half of each.  Two
- * changed words with one unchanged word between them go into one fragment, for a header is as long as a word.
+ * primary or on a standby that replays, sees an aligned 4-byte field as it was or as it will be, never half of each.
+ * Two changed words with one unchanged word between them go into one fragment, for a header is as long as a word.
  */
 #ifndef PHNSW_DELTA_H
 #define PHNSW_DELTA_H

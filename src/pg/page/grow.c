@@ -2,20 +2,20 @@
  * grow.c
  *    The growth of the index, page by page.
  *
- * Node ids and aux ids are dense; pages are put into use in the order of their ids, and `limit` moves in the WAL record that
- * initialises a page.  Blocks are reserved for each kind in extents that grow with the index, so the list stays short; a
- * reservation is only arithmetic, the file itself grows when a page is initialised.
+ * Node ids and aux ids are dense; pages are put into use in the order of their ids, and `limit` moves in the WAL record
+ * that initialises a page.  Blocks are reserved for each kind in extents that grow with the index, so the list stays
+ * short; a reservation is only arithmetic, the file itself grows when a page is initialised.
  *
- * Locks: the meta page, then the new one.  The relation extension lock is taken under the meta page's lock and nothing is locked
- * under it.
+ * Locks: the meta page, then the new one.  The relation extension lock is taken under
+ * the meta page's lock and nothing is locked under it.
  */
 #include "phnsw.h"
 
 #include "storage/lmgr.h"
 
 /*
- * An extent grows an id space by a 32nd, between 1 page and 8 MB.  The list of extents has an end, so the more of it is used,
- * the larger they get: up to a quarter, and 1 GB.
+ * An extent grows an id space by a 32nd, between 1 page and 8 MB.  The list of extents has an end, so the
+ * more of it is used, the larger they get: up to a quarter, and 1 GB.
  */
 #define PHNSW_EXTENT_SHARE     32
 #define PHNSW_EXTENT_PAGES_MAX 1024
@@ -84,7 +84,9 @@ reserve(Relation index, PhnswIndex *pi, phnsw_meta *meta, phnsw_page_kind kind)
 	space->extents++;
 }
 
-/* Makes the file reach `block` and returns it pinned and locked exclusively; its content is whatever it was, or zeros. */
+/*
+ * Makes the file reach `block` and returns it pinned and locked exclusively; its content is whatever it was, or zeros.
+ */
 static Buffer
 materialise(Relation index, BlockNumber block)
 {

@@ -12,7 +12,8 @@ phnsw_corrupt(Relation index, BlockNumber block, uint32 offset, const char *what
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INDEX_CORRUPTED),
-			 errmsg("index \"%s\" is corrupted at block %u, offset %u: %s", RelationGetRelationName(index), block, offset, what),
+			 errmsg("index \"%s\" is corrupted at block %u, offset %u: %s", RelationGetRelationName(index), block,
+					offset, what),
 			 errhint("REINDEX the index; its table is not affected.")));
 }
 
@@ -88,7 +89,8 @@ locate(Relation index, PhnswIndex *pi, bool node, uint32 id, uint32 *place)
 	if (id < space->limit)
 		block = phnsw_locate(space, per_page, id, place);
 	if (block == 0)
-		phnsw_corrupt(index, 0, id, node ? "a node id beyond the end of the index" : "an aux id beyond the end of the index");
+		phnsw_corrupt(index, 0, id,
+					  node ? "a node id beyond the end of the index" : "an aux id beyond the end of the index");
 	return block;
 }
 

@@ -15,7 +15,7 @@
 
 #include "index_cache.h"
 
-/* ---- page.c: pages ----------------------------------------------------------------------------------------------------- */
+/* ---- page.c: pages --------------------------------------------------------------------------- */
 
 /* Initialises an 8 kB image: header, special space, pd_lower behind `content` bytes. */
 extern void phnsw_page_init(Page page, phnsw_page_kind kind, uint16 count, Size content);
@@ -86,7 +86,10 @@ phnsw_aux_tids(phnsw_aux *aux)
 extern BlockNumber phnsw_new_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index);
 extern BlockNumber phnsw_aux_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *aux_index);
 
-/* As phnsw_locate(), but a search asks this a thousand times: the finder leads to the extent, or to one shortly before it. */
+/*
+ * As phnsw_locate(), but a search asks this a thousand times: the finder
+ * leads to the extent, or to one shortly before it.
+ */
 static inline BlockNumber
 phnsw_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index)
 {
@@ -107,25 +110,28 @@ phnsw_node_block(Relation index, PhnswIndex *pi, uint32 id, uint32 *slot_index)
 /* The first id of a node page or aux page; PHNSW_NONE when the block is none. */
 extern uint32 phnsw_first_id(const phnsw_space *space, uint32 per_page, BlockNumber block);
 
-/* ---- grow.c: more pages --------------------------------------------------------------------------------------------------- */
+/* ---- grow.c: more pages ---------------------------------------------------------------------- */
 
 /* The meta page, pinned and locked exclusively. */
 extern Buffer phnsw_lock_meta(Relation index);
 /*
- * Puts the next page of a kind into use.  REQUIRES: the meta page is locked exclusively.  Returns the new page, pinned and
- * locked exclusively, and its first id.
+ * Puts the next page of a kind into use.  REQUIRES: the meta page is locked exclusively.  Returns
+ * the new page, pinned and locked exclusively, and its first id.
  */
 extern Buffer phnsw_add_page(Relation index, PhnswIndex *pi, Buffer meta_buffer, phnsw_page_kind kind, uint32 *first);
 
-/* ---- alloc_slot.c: free slots --------------------------------------------------------------------------------------------- */
+/* ---- alloc_slot.c: free slots ---------------------------------------------------------------- */
 
 /*
- * A page with a FREE slot, pinned and locked exclusively; *id is the first free slot's.  Tries the backend's open page, the
- * free space map, then a new page.  The caller fills the slot in a WAL record of its own.
+ * A page with a FREE slot, pinned and locked exclusively; *id is the first free slot's.  Tries the backend's open page,
+ * the free space map, then a new page.  The caller fills the slot in a WAL record of its own.
  */
 extern Buffer phnsw_alloc_slot(Relation index, PhnswIndex *pi, uint32 *id);
 
-/* A free slot that a bulk insert means to fill.  Others may still be faster: it is looked at again under its page's lock. */
+/*
+ * A free slot that a bulk insert means to fill.  Others may still be faster:
+ * it is looked at again under its page's lock.
+ */
 typedef struct PhnswClaim
 {
 	uint32		id;
@@ -133,21 +139,21 @@ typedef struct PhnswClaim
 } PhnswClaim;
 
 /*
- * Claims n free slots, ascending by id, and takes their pages out of the free space map.  Returns the one page that has more
- * free slots, to be put back when the claims are filled (phnsw_page_has_room), or InvalidBlockNumber.
+ * Claims n free slots, ascending by id, and takes their pages out of the free space map.  Returns the one page that has
+ * more free slots, to be put back when the claims are filled (phnsw_page_has_room), or InvalidBlockNumber.
  */
 extern BlockNumber phnsw_claim_slots(Relation index, PhnswIndex *pi, uint32 n, PhnswClaim *claims);
 /* Vacuum: tells the free space map whether a page has room.  Inserts need not: alloc_slot.c keeps the map true. */
 extern void phnsw_page_has_room(Relation index, PhnswIndex *pi, BlockNumber block, bool room);
 
-/* ---- alloc_aux.c: free aux records ------------------------------------------------------------------------------------------- */
+/* ---- alloc_aux.c: free aux records ----------------------------------------------------------- */
 
 /* n aux records off the free list (or from new pages), marked as `kind` with node PHNSW_NONE, WAL-logged. */
 extern void phnsw_alloc_aux(Relation index, PhnswIndex *pi, phnsw_aux_kind kind, uint32 n, uint32 *ids);
 /* Puts aux records of one block back on the free list; marks them FREE.  No locks held by the caller. */
 extern void phnsw_free_aux(Relation index, PhnswIndex *pi, BlockNumber block, const uint32 *ids, uint32 n);
 
-/* ---- wal.c: changes of pages, logged ------------------------------------------------------------------------------------ */
+/* ---- wal.c: changes of pages, logged --------------------------------------------------------- */
 
 /* Pages of one record, as many as PostgreSQL replays at once. */
 #define PHNSW_WAL_PAGES MAX_GENERIC_XLOG_PAGES
@@ -164,9 +170,10 @@ typedef struct PhnswWal PhnswWal;
 /* A record begins; one at a time.  If it is not finished nothing has happened. */
 extern PhnswWal *phnsw_wal_start(Relation index);
 /*
- * The image of a page, for the caller to change: a private copy, of which PHNSW_WAL_PARTS leaves everything undefined that
- * phnsw_wal_part() has not been asked for.  The same buffer again: the same image.  REQUIRES: pinned, locked exclusively
- * until phnsw_wal_finish().  An unchanged page of a record that changes others is part of it, and replay locks it.
+ * The image of a page, for the caller to change: a private copy, of which PHNSW_WAL_PARTS leaves
+ * everything undefined that phnsw_wal_part() has not been asked for.  The same buffer again: the same
+ * image.  REQUIRES: pinned, locked exclusively until phnsw_wal_finish().  An unchanged page of a
+ * record that changes others is part of it, and replay locks it.
  */
 extern Page phnsw_wal_register(PhnswWal *wal, Buffer buffer, PhnswWalMode mode);
 /* Copies what stands at `at` in an image from the page, to be read and changed; returns `at`.  Once more: no effect. */

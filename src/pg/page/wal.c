@@ -2,10 +2,10 @@
  * wal.c
  *    Changes of pages, logged: one record for up to four pages.
  *
- * The records are PostgreSQL's generic ones, byte for byte what generic_redo() replays, so that a standby and crash recovery
- * need no module of ours.  What makes them is ours, because GenericXLogFinish() copies every page twice and compares it byte
- * by byte: here a caller says which parts of a page it is going to change, and only their 64-byte blocks are copied, compared and
- * written back (README.md, WAL, has the numbers).
+ * The records are PostgreSQL's generic ones, byte for byte what generic_redo() replays, so that a standby and crash
+ * recovery need no module of ours.  What makes them is ours, because GenericXLogFinish() copies every page twice and
+ * compares it byte by byte: here a caller says which parts of a page it is going to change, and only their 64-byte
+ * blocks are copied, compared and written back (README.md, WAL, has the numbers).
  *
  *    wal = phnsw_wal_start(index)
  *    image = phnsw_wal_register(wal, buffer, PHNSW_WAL_PARTS)     # buffer: pinned, locked exclusively
@@ -13,9 +13,9 @@
  *    change *slot                                                 # errors are still allowed
  *    phnsw_wal_finish(wal)                                        # page and WAL, in a critical section
  *
- * Nothing has happened to a page until phnsw_wal_finish(); a record that is not finished, because of an error or because the
- * caller thought better of it, is forgotten.  One record is under construction at a time; it lives in static memory, since
- * the images would otherwise be allocated and freed for every change.
+ * Nothing has happened to a page until phnsw_wal_finish(); a record that is not finished, because of an error or
+ * because the caller thought better of it, is forgotten.  One record is under construction at a time; it lives in
+ * static memory, since the images would otherwise be allocated and freed for every change.
  */
 #include "phnsw.h"
 
@@ -118,7 +118,8 @@ phnsw_wal_part(PhnswWal *wal, void *at, Size bytes)
 
 	Assert(place / BLCKSZ < wal->n && bytes > 0);
 	if (first + bytes > ((PageHeader) page)->pd_lower && entry->mode != PHNSW_WAL_FRESH)
-		phnsw_corrupt(wal->index, BufferGetBlockNumber(entry->buffer), first, "a change behind the end of a page's content");
+		phnsw_corrupt(wal->index, BufferGetBlockNumber(entry->buffer), first,
+					  "a change behind the end of a page's content");
 	for (uint32 block = first / PHNSW_DELTA_BLOCK; block <= (first + bytes - 1) / PHNSW_DELTA_BLOCK; block++)
 	{
 		if (is_copied(entry, block))

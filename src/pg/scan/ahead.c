@@ -2,10 +2,10 @@
  * ahead.c
  *    The rows of the next hits, on their way into the processor's caches before the executor asks for them.
  *
- * A row that is rechecked costs a chain of cache misses, each of which has to be waited for before the next one is known: the
- * buffer's descriptor, the line pointer, the tuple, the leaf of the TOAST index, the chunks' line pointers, the chunks. The scan knows the
- * next rows, so it walks the chains of several of them side by side, step by step; what a step needs was asked for in the
- * step before.
+ * A row that is rechecked costs a chain of cache misses, each of which has to be waited for before the next one
+ * is known: the buffer's descriptor, the line pointer, the tuple, the leaf of the TOAST index, the chunks' line
+ * pointers, the chunks. The scan knows the next rows, so it walks the chains of several of them side by side,
+ * step by step; what a step needs was asked for in the step before.
  *
  * Everything is read at a glance (glance.h), nothing is pinned, locked or read from disk, and nothing that is read
  * here is believed: whatever is wrong makes the executor wait as it would have anyway.  The chunks' places are left
@@ -23,7 +23,9 @@
 #include "toast/detoast.h"
 #include "toast/toast_tree.h"
 
-/* Rows that are looked at together: a query for ten reads a dozen or so, and those that it does not need are a waste. */
+/*
+ * Rows that are looked at together: a query for ten reads a dozen or so, and those that it does not need are a waste.
+ */
 #define PHNSW_AHEAD_ROWS 8
 
 /* Every so many pages are left to the heap's fetch, by which they count as used. */
@@ -178,9 +180,13 @@ ask_for_leaves(PhnswScan *so, Row *rows, uint32 n, AttrNumber number)
 		memcpy(&copy, vector, VARHDRSZ_EXTERNAL + sizeof(varatt_external));
 		pg_read_barrier();
 
-		/* The page may be compacted while it is looked at, and anything be taken for the vector: only its own TOAST table is opened. */
+		/*
+		 * The page may be compacted while it is looked at, and anything be taken for the
+		 * vector: only its own TOAST table is opened.
+		 */
 		VARATT_EXTERNAL_GET_POINTER(pointer, &copy);
-		row->out_of_line = phnsw_glance_holds(&row->glance) && pointer.va_toastrelid == so->heap->rd_rel->reltoastrelid &&
+		row->out_of_line = phnsw_glance_holds(&row->glance) &&
+			pointer.va_toastrelid == so->heap->rd_rel->reltoastrelid &&
 			phnsw_ahead_leaf((const struct varlena *) &copy, &row->look);
 	}
 	for (uint32 i = 0; i < n; i++)
@@ -203,7 +209,8 @@ ask_for_chunk_pages(Row *rows, uint32 n)
 		rows[i].out_of_line = phnsw_ahead_places(look);
 		for (uint32 j = 0; rows[i].out_of_line && j < look->n; j++)
 		{
-			Buffer		buffer = phnsw_buffer_map_look(&look->source->table, ItemPointerGetBlockNumberNoCheck(&look->places[j]));
+			Buffer		buffer = phnsw_buffer_map_look(&look->source->table,
+													   ItemPointerGetBlockNumberNoCheck(&look->places[j]));
 
 			if (buffer > InvalidBuffer)
 				ask_for_item(buffer, ItemPointerGetOffsetNumberNoCheck(&look->places[j]));
@@ -261,8 +268,9 @@ phnsw_look_ahead_rows(PhnswScan *so)
 }
 
 /*
- * The heap's fetch keeps the page of the last row pinned, and reads another one by way of the buffer table: a lock, and a chain of
- * cache misses.  Here the page's buffer is known; the fetch finds the page where it would have left it itself.
+ * The heap's fetch keeps the page of the last row pinned, and reads another one by way of the
+ * buffer table: a lock, and a chain of cache misses.  Here the page's buffer is known; the
+ * fetch finds the page where it would have left it itself.
  */
 void
 phnsw_pin_row(PhnswScan *so, IndexScanDesc scan)

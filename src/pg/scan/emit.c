@@ -5,10 +5,11 @@
  * A node is believed only under its page's share lock and only while it is LIVE with the version that the search saw
  * (search/README.md).  A TID that is added to a node after that belongs to a row that the scan's snapshot cannot see.
  *
- * A chain is read in batches, each under the share lock of the node's page, which keeps the chain as it is.  Between two
- * batches vacuum may take records out, and an insert may put them in again at the head, with TIDs too new for this scan.  So
- * the scan remembers which records it has read; it goes on where it stopped or, when that record has left the chain, from the
- * head, and skips the ones it knows.  Memory: a batch of TIDs and 8 bytes or so per record, which holds ten TIDs or more.
+ * A chain is read in batches, each under the share lock of the node's page, which keeps the chain as it is.
+ * Between two batches vacuum may take records out, and an insert may put them in again at the head, with
+ * TIDs too new for this scan.  So the scan remembers which records it has read; it goes on where it stopped
+ * or, when that record has left the chain, from the head, and skips the ones it knows.  Memory: a batch of
+ * TIDs and 8 bytes or so per record, which holds ten TIDs or more.
  */
 #include "scan/scan.h"
 
@@ -41,7 +42,7 @@ typedef struct VisitedRecord
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-/* ---- heap ------------------------------------------------------------------------------------------------------------ */
+/* ---- heap ------------------------------------------------------------------------------------ */
 
 void
 phnsw_hits_reserve(PhnswScan *so, uint32 n)
@@ -114,7 +115,7 @@ phnsw_hits_heapify(PhnswScan *so)
 		sift_down(so, i, so->hits[i]);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 bool
 phnsw_hit_read(const PhnswScan *so, const phnsw_slot *slot, uint32 id, PhnswHit *hit)
@@ -190,7 +191,7 @@ phnsw_look_at(PhnswScan *so, const phnsw_candidate *candidates, uint32 n)
 	}
 }
 
-/* ---- rows -------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 uint32
 phnsw_hits_nearest(const PhnswScan *so, const PhnswHit **nearest, uint32 max)
@@ -240,7 +241,9 @@ typedef enum RecordResult
 	RECORD_GONE					/* not in this chain any more */
 } RecordResult;
 
-/* Copies the TIDs of one record; *next: the record behind it.  REQUIRES: the node's page is locked, room for a record. */
+/*
+ * Copies the TIDs of one record; *next: the record behind it.  REQUIRES: the node's page is locked, room for a record.
+ */
 static RecordResult
 read_record(PhnswScan *so, uint32 record, uint32 *next)
 {
@@ -276,8 +279,8 @@ read_record(PhnswScan *so, uint32 record, uint32 *next)
 }
 
 /*
- * Walks the chain until a batch is full.  REQUIRES: the node's page is locked.  Returns a record beyond the limit that the
- * backend knows, or PHNSW_NONE.
+ * Walks the chain until a batch is full.  REQUIRES: the node's page is locked.  Returns a
+ * record beyond the limit that the backend knows, or PHNSW_NONE.
  */
 static uint32
 walk_chain(PhnswScan *so, const phnsw_slot *slot)

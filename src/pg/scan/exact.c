@@ -2,11 +2,12 @@
  * exact.c
  *    A row's distance, computed by the scan itself: for hits that are found late, and for phnsw.check_bounds.
  *
- * A hit is late when a farther bound has been returned before it.  Where rows lie closer together than their codes can tell apart
- * (near-duplicates, dense clusters far from each other) most hits of a cluster are, and hardly any of them is really nearer than what
- * the executor may have passed on, which is nothing beyond the last bound.  So the row's distance is looked up: when it is not below the last
- * bound, that bound is one of this row as well, and the order stays exact.  Of a node that several rows share (equal vectors; versions of a row that
- * was updated) all have to be such.
+ * A hit is late when a farther bound has been returned before it.  Where rows lie closer together than
+ * their codes can tell apart (near-duplicates, dense clusters far from each other) most hits of a cluster
+ * are, and hardly any of them is really nearer than what the executor may have passed on, which is nothing
+ * beyond the last bound.  So the row's distance is looked up: when it is not below the last bound, that
+ * bound is one of this row as well, and the order stays exact.  Of a node that several rows share (equal
+ * vectors; versions of a row that was updated) all have to be such.
  *
  * The row is fetched through a fetch state of its own, so that the executor's is left alone.
  */
@@ -17,7 +18,10 @@
 #include "executor/executor.h"
 #include "utils/float.h"
 
-/* Looks in vain, one after the other, until most late hits are taken for what they seem: the search began in the wrong cluster. */
+/*
+ * Looks in vain, one after the other, until most late hits are taken for what
+ * they seem: the search began in the wrong cluster.
+ */
 #define PHNSW_LATE_LOOKS 32
 /* From then on so many hits per look. */
 #define PHNSW_LATE_PERIOD 16
@@ -64,7 +68,8 @@ phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, dou
 
 		result = null ? PHNSW_ROW_NULL : PHNSW_ROW_FOUND;
 		if (!null)
-			*distance = DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, value, orderby->sk_argument));
+			*distance = DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, value,
+														 orderby->sk_argument));
 		if (estate != NULL)
 			FreeExecutorState(estate);
 	}
@@ -74,8 +79,9 @@ phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, dou
 }
 
 /*
- * Is no row of the node, whose TIDs are at hand, nearer than the last bound?  Rows with an equal code may have different distances, so each is
- * looked at, up to the first that does not fit.  One that nobody here sees says nothing, and if there are only such, they may wait.
+ * Is no row of the node, whose TIDs are at hand, nearer than the last bound?  Rows with an equal code may
+ * have different distances, so each is looked at, up to the first that does not fit.  One that nobody
+ * here sees says nothing, and if there are only such, they may wait.
  */
 static bool
 rows_fit(IndexScanDesc scan, PhnswScan *so)
@@ -109,8 +115,8 @@ rows_fit(IndexScanDesc scan, PhnswScan *so)
 }
 
 /*
- * A node's rows come together, or wait together.  What an insert adds to its chain between the look and their return is not seen by the
- * scan's snapshot (emit.c).
+ * A node's rows come together, or wait together.  What an insert adds to its chain between the look
+ * and their return is not seen by the scan's snapshot (emit.c).
  */
 bool
 phnsw_late_fits(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit)

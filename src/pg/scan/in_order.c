@@ -2,10 +2,10 @@
  * in_order.c
  *    Rows in exact order, where a row that passes through the executor's queue would lose its TID (row_place.c).
  *
- * EvalPlanQual runs a copy of the plan.  Rows of the tables that are locked or updated are fetched by TID there, but a correlated subquery is
- * scanned again, and no hook tells of its nodes.  FOR UPDATE in such a subquery would lock a row that does not exist.  So the scan has the
- * queue itself: it computes the distances and returns them, exact and ascending, and the executor passes each row on as it comes.  Each is
- * fetched twice; these scans are few.
+ * EvalPlanQual runs a copy of the plan.  Rows of the tables that are locked or updated are fetched by TID there, but a
+ * correlated subquery is scanned again, and no hook tells of its nodes.  FOR UPDATE in such a subquery would lock a row
+ * that does not exist.  So the scan has the queue itself: it computes the distances and returns them, exact and
+ * ascending, and the executor passes each row on as it comes.  Each is fetched twice; these scans are few.
  */
 #include "scan/scan.h"
 

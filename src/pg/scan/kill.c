@@ -2,23 +2,27 @@
  * kill.c
  *    Rows that are gone, taken out of the index by the scan that has come across them (README.md).
  *
- * The executor says that the row it was given last is dead to everybody (kill_prior_tuple).  When pruning has left a dead line
- * pointer of it, the scan does for this TID what vacuum's first pass would: the TID leaves its slot or its record in the chain.
- * The node stays LIVE, a waypoint like any other, until vacuum comes, even if no TID is left to it.
+ * The executor says that the row it was given last is dead to everybody (kill_prior_tuple).  When
+ * pruning has left a dead line pointer of it, the scan does for this TID what vacuum's first pass
+ * would: the TID leaves its slot or its record in the chain.  The node stays LIVE, a waypoint like
+ * any other, until vacuum comes, even if no TID is left to it.
  *
- * That the TID is still that row's: who sees it in the index, under the exclusive lock of the node's page, and a dead line pointer
- * in the table meanwhile, sees an entry of a row that is gone.  For a line pointer is used again only after a vacuum has taken
- * every entry with this TID out of the index, for which it needs that lock.
+ * That the TID is still that row's: who sees it in the index, under the exclusive lock of the node's page, and a dead
+ * line pointer in the table meanwhile, sees an entry of a row that is gone.  For a line pointer is used again only
+ * after a vacuum has taken every entry with this TID out of the index, for which it needs that lock.
  *
- * Locks: node page, then aux page, then the table's page (share); the first is only taken if nobody has it.  Errors: those of
- * damaged pages.
+ * Locks: node page, then aux page, then the table's page (share); the first is only
+ * taken if nobody has it.  Errors: those of damaged pages.
  */
 #include "scan/scan.h"
 
 #include "access/heapam.h"
 #include "catalog/pg_am_d.h"
 
-/* The table's page on which the executor has just looked for that TID, pinned by its fetch; InvalidBuffer: it is not at hand. */
+/*
+ * The table's page on which the executor has just looked for that TID, pinned
+ * by its fetch; InvalidBuffer: it is not at hand.
+ */
 static Buffer
 page_of_row(IndexScanDesc scan, const PhnswScan *so)
 {
@@ -31,7 +35,10 @@ page_of_row(IndexScanDesc scan, const PhnswScan *so)
 	return fetch->xs_cbuf;
 }
 
-/* The row has been pruned.  REQUIRES: its page is pinned; the answer holds while it is locked, or while the TID is in the index. */
+/*
+ * The row has been pruned.  REQUIRES: its page is pinned; the answer holds while
+ * it is locked, or while the TID is in the index.
+ */
 static bool
 is_pruned(Buffer buffer, const ItemPointerData *tid)
 {
@@ -66,11 +73,13 @@ kill_in_slot(PhnswScan *so, Buffer node_buffer, uint32 place, Buffer row_page)
 {
 	const phnsw_slot *slot = phnsw_page_slot(so->pi, BufferGetPage(node_buffer), place);
 	PhnswWal   *wal;
+	Page		page;
 
 	if (!same_tid(&slot->tid, &so->last_tid) || !is_gone(row_page, &so->last_tid))
 		return;
 	wal = phnsw_wal_start(so->index);
-	phnsw_wal_slot_head(wal, so->pi, phnsw_wal_register(wal, node_buffer, PHNSW_WAL_PARTS), place)->tid = phnsw_tid_gone();
+	page = phnsw_wal_register(wal, node_buffer, PHNSW_WAL_PARTS);
+	phnsw_wal_slot_head(wal, so->pi, page, place)->tid = phnsw_tid_gone();
 	phnsw_wal_finish(wal);
 	phnsw_counters.killed++;
 }

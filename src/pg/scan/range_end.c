@@ -2,16 +2,18 @@
  * range_end.c
  *    WHERE v <-> q < r ORDER BY v <-> q: a scan that ends at r.
  *
- * PostgreSQL does not tell an access method of the condition: it filters the rows that come, and where LIMIT asks for more than meet it, the
- * rest of the index would be looked through for another one.  But the rows come in the order of their distance.  So when one is out because of
- * its distance, no later one can meet the condition, and the scan is over.  What it has not found by then is missing, as behind
- * any LIMIT.  In relaxed order rows come late, and the scan goes on.
+ * PostgreSQL does not tell an access method of the condition: it filters the rows that come, and where
+ * LIMIT asks for more than meet it, the rest of the index would be looked through for another one.  But
+ * the rows come in the order of their distance.  So when one is out because of its distance, no later one
+ * can meet the condition, and the scan is over.  What it has not found by then is missing, as behind any
+ * LIMIT.  In relaxed order rows come late, and the scan goes on.
  *
- * Which conditions are such is found in distance_range.c.  Their q need not be that of the order by its form: a statement whose client
- * numbers each of its question marks, or that repeats a subquery, has two parameters, which are compared when they have values.
+ * Which conditions are such is found in distance_range.c.  Their q need not be that of the order by
+ * its form: a statement whose client numbers each of its question marks, or that repeats a subquery,
+ * has two parameters, which are compared when they have values.
  *
- * The condition is evaluated once more, for rows that all conditions together have rejected, a policy's among them.  Nobody gets to see
- * these: what it computes of a row is our distance and arithmetic that raises no error.
+ * The condition is evaluated once more, for rows that all conditions together have rejected, a policy's among them.
+ * Nobody gets to see these: what it computes of a row is our distance and arithmetic that raises no error.
  */
 #include "scan/scan.h"
 
@@ -80,7 +82,8 @@ compare_queries(IndexScanState *scan, PhnswRange *range)
 		if (condition->query == NULL)
 			continue;
 		query = ExecEvalExprSwitchContext(condition->query, scan->ss.ps.ps_ExprContext, &null);
-		condition->of_order = !null && (order->sk_flags & SK_ISNULL) == 0 && datum_image_eq(query, order->sk_argument, false, -1);
+		condition->of_order = !null && (order->sk_flags & SK_ISNULL) == 0 &&
+			datum_image_eq(query, order->sk_argument, false, -1);
 	}
 	range->compared = true;
 }

@@ -2,15 +2,15 @@
  * row_place.c
  *    The ctid of rows that come out of the executor's reorder queue.
  *
- * A scan whose bounds are not the distances has its rows pass through a queue of the executor's, which puts copies of them into the
- * scan's slot.  PostgreSQL 17 and 18 (and older minor releases of others) forget the slot's TID there, as no access method of their own
- * seems to need it: FOR UPDATE then locks, UPDATE or DELETE by ctid, or WHERE CURRENT OF, looks for a row that does not exist, without an
- * error at best.  The copy itself still knows.  So each of our scans runs under a function that puts the TID back before anything of the
- * row is evaluated: ExecScan() without conditions and projection, then what ExecScan() would do.  Where PostgreSQL remembers, nothing
- * changes.
+ * A scan whose bounds are not the distances has its rows pass through a queue of the executor's, which puts copies of
+ * them into the scan's slot.  PostgreSQL 17 and 18 (and older minor releases of others) forget the slot's TID there, as
+ * no access method of their own seems to need it: FOR UPDATE then locks, UPDATE or DELETE by ctid, or WHERE CURRENT OF,
+ * looks for a row that does not exist, without an error at best.  The copy itself still knows.  So each of our scans
+ * runs under a function that puts the TID back before anything of the row is evaluated: ExecScan() without conditions
+ * and projection, then what ExecScan() would do.  Where PostgreSQL remembers, nothing changes.
  *
- * Plans of EvalPlanQual do not come here.  Most of their rows are fetched by TID; a scan that they, or anybody else, begin without this
- * function returns exact distances, which pass the queue by (in_order.c).
+ * Plans of EvalPlanQual do not come here.  Most of their rows are fetched by TID; a scan that they, or anybody else,
+ * begin without this function returns exact distances, which pass the queue by (in_order.c).
  */
 #include "scan/scan.h"
 

@@ -2,15 +2,16 @@
  * scan.c
  *    ORDER BY scans: the access method's callbacks and the graph phase.
  *
- * A scan hands the executor rows with a lower bound of their distance (xs_recheckorderby), in the order of these bounds; the
- * executor computes the distances and returns the rows in exact order.  Bounds must not be above the distance (it raises an
- * error) and must not go down: a hit that is found after a farther one was returned is "late".  In strict order it is returned if its
- * distance fits behind that one all the same (exact.c), and at the very end of the scan if not; in relaxed order at once
- * (phnsw.iterative_scan).  Therefore the scan looks ahead: it returns a hit only while enough others, all farther, are known, and goes on with the search
- * before these run out.
+ * A scan hands the executor rows with a lower bound of their distance (xs_recheckorderby), in the order of these
+ * bounds; the executor computes the distances and returns the rows in exact order.  Bounds must not be above the
+ * distance (it raises an error) and must not go down: a hit that is found after a farther one was returned is "late".
+ * In strict order it is returned if its distance fits behind that one all the same (exact.c), and at the very end of
+ * the scan if not; in relaxed order at once (phnsw.iterative_scan).  Therefore the scan looks ahead: it returns a hit
+ * only while enough others, all farther, are known, and goes on with the search before these run out.
  *
- * The graph phase ends in a sweep over all pages (sweep.c) when the graph has no more to give, when its memory exceeds
- * work_mem, or when it has returned so many rows that the sweep is cheaper; a small index is swept at once, and exactly.
+ * The graph phase ends in a sweep over all pages (sweep.c) when the graph has no more to
+ * give, when its memory exceeds work_mem, or when it has returned so many rows that the sweep
+ * is cheaper; a small index is swept at once, and exactly.
  *
  * Locks: one page at a time, none across calls or while the core works (../README.md).  Memory: scan.h.
  */
@@ -31,12 +32,16 @@
 #define PHNSW_SWEEP_NODES_EF   10
 /* The share of all nodes behind which a sweep is cheaper than the graph. */
 #define PHNSW_GRAPH_SHARE      16
-/* Hits to have at hand, whatever ef is, and per hit that was returned: near the end of a long scan bounds lie closer. */
+/*
+ * Hits to have at hand, whatever ef is, and per hit that was returned: near the end of a long scan bounds lie closer.
+ */
 #define PHNSW_AHEAD_MIN        32
 #define PHNSW_AHEAD_SHARE      2
 /* Rows of a query for ten, with those that it rechecks: for them the share is enough (README.md). */
 #define PHNSW_FIRST_ROWS       16
-/* Of the disk are asked, when so many of the nearest candidates are expanded, the rows of so many (search_for_rows()). */
+/*
+ * Of the disk are asked, when so many of the nearest candidates are expanded, the rows of so many (search_for_rows()).
+ */
 #define PHNSW_ASK_SETTLED      6
 #define PHNSW_ASK_CANDIDATES   12
 /* Rows, none of which came from disk, until they are taken to be in memory. */
@@ -87,7 +92,7 @@ phnsw_amendscan(IndexScanDesc scan)
 	scan->opaque = NULL;
 }
 
-/* ---- start --------------------------------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 /* The query of the scan's ORDER BY, prepared for scoring. */
 static void
@@ -144,8 +149,9 @@ search_window(PhnswScan *so)
 }
 
 /*
- * The first part of a search, while rows come from disk: as soon as a few of the nearest candidates are expanded the nearest are asked
- * for, most of which will remain so, and the disk reads their rows while the search goes on.  It takes the same hops as in one piece.
+ * The first part of a search, while rows come from disk: as soon as a few of the nearest candidates are
+ * expanded the nearest are asked for, most of which will remain so, and the disk reads their rows while
+ * the search goes on.  It takes the same hops as in one piece.
  */
 static void
 search_for_rows(PhnswScan *so)
@@ -173,7 +179,8 @@ enter_graph(PhnswScan *so)
 	phnsw_search_trim(so->search, (Size) work_mem * 1024 / 2);
 	if (phnsw_descend(so->index, so->pi, so->search, so->query, 0, &entry) == 0)
 		return false;
-	phnsw_ensure(phnsw_search_begin(so->search, phnsw_stop_ef(so->ef, &so->stop), so->pi->meta.nodes.limit, true, &error), &error);
+	phnsw_ensure(phnsw_search_begin(so->search, phnsw_stop_ef(so->ef, &so->stop), so->pi->meta.nodes.limit, true,
+									&error), &error);
 	if (so->left_out == PHNSW_NONE)
 		phnsw_ensure(phnsw_search_offer(so->search, &entry.id, &entry.score, &entry.version, 1, &error), &error);
 	else
@@ -188,8 +195,8 @@ enter_graph(PhnswScan *so)
 }
 
 /*
- * A scan that went on for long has left arrays of up to work_mem.  The next one of a rescan would count them as its own, and sweep the index
- * as soon as it wants a second window.
+ * A scan that went on for long has left arrays of up to work_mem.  The next one of a rescan would count them as
+ * its own, and sweep the index as soon as it wants a second window.
  */
 static void
 forget_long_scan(PhnswScan *so)
@@ -260,7 +267,7 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 		phnsw_sweep_begin(so);
 }
 
-/* ---- graph phase ----------------------------------------------------------------------------------------------------------- */
+/* ---- graph phase ----------------------------------------------------------------------------- */
 
 static void
 remember_emitted(PhnswScan *so, uint32 id)
@@ -279,8 +286,8 @@ remember_emitted(PhnswScan *so, uint32 id)
 }
 
 /*
- * What was calibrated is a search for ten rows.  Who wants more gets a search with ef candidates, those that have been taken
- * being of the first ef: with slack 0 a search is over when so many as its rank are expanded.
+ * What was calibrated is a search for ten rows.  Who wants more gets a search with ef candidates, those that have been
+ * taken being of the first ef: with slack 0 a search is over when so many as its rank are expanded.
  */
 static void
 next_window(PhnswScan *so)
@@ -319,10 +326,10 @@ resume_search(PhnswScan *so)
 }
 
 /*
- * Makes enough hits available that the first may be returned, or begins the sweep.  Candidates become hits in the order of
- * their scores, a few at a time, since most scans end early: a score says approximately what the bound will be, so a
- * smaller lookahead will do between scores and bounds than between the search and its window.  A window that is used up is a
- * reason to go on with the search only for the latter: what bounds want is a wish.
+ * Makes enough hits available that the first may be returned, or begins the sweep.  Candidates become hits in the order
+ * of their scores, a few at a time, since most scans end early: a score says approximately what the bound will be, so a
+ * smaller lookahead will do between scores and bounds than between the search and its window.  A window that is used up
+ * is a reason to go on with the search only for the latter: what bounds want is a wish.
  */
 static void
 look_ahead(PhnswScan *so)
@@ -397,7 +404,7 @@ next_hit(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit)
 	}
 }
 
-/* ---- rows -------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* The next row, and a bound of its distance. */
 static bool

@@ -1,12 +1,12 @@
 /*
  * scan.h
- *    What the files of an ORDER BY scan share: scan.c (callbacks, graph phase), sweep.c (linear phase), emit.c (from nodes to
- *    heap TIDs), cold_rows.c and ahead.c (rows to come), exact.c (hits that come late), kill.c (rows that are gone), in_order.c (a queue of
- *    the scan's own), range_end.c (rows that are too far away).
+ *    What the files of an ORDER BY scan share: scan.c (callbacks, graph phase), sweep.c (linear phase), emit.c (from
+ *    nodes to heap TIDs), cold_rows.c and ahead.c (rows to come), exact.c (hits that come late), kill.c (rows that are
+ *    gone), in_order.c (a queue of the scan's own), range_end.c (rows that are too far away).
  *
  * A scan turns nodes into hits (a node, and a lower bound of the distance of its rows), keeps the hits in a heap and
- * returns them in the order of their bounds.  The graph finds the hits first; when it ends, or when going on with it would
- * cost more than it brings, a sweep over all pages finds whatever is left.
+ * returns them in the order of their bounds.  The graph finds the hits first; when it ends, or when going on with it
+ * would cost more than it brings, a sweep over all pages finds whatever is left.
  *
  * Everything is owned by PhnswScan.context, a child of the executor's context of the query.
  */
@@ -126,10 +126,10 @@ typedef struct PhnswScan
 	struct phnsw_visited_hash *visited; /* records read so far */
 
 	PhnswWaiting *waiting;	/* in order: rows, with their distances */
-	PhnswRange *range;			/* conditions that end the scan; NULL until a row is rejected; for the life of the scan */
+	PhnswRange *range;			/* conditions that end the scan; NULL until a row is rejected; lives as long as it */
 } PhnswScan;
 
-/* ---- emit.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- emit.c ---------------------------------------------------------------------------------- */
 
 /* Room for n more hits; to be called before content locks are taken. */
 extern void phnsw_hits_reserve(PhnswScan *so, uint32 n);
@@ -149,12 +149,15 @@ extern uint32 phnsw_hits_nearest(const PhnswScan *so, const PhnswHit **nearest, 
 /* The rows of one hit, one by one; false when there are no more. */
 extern void phnsw_emit_begin(PhnswScan *so, const PhnswHit *hit);
 extern bool phnsw_emit_next(PhnswScan *so, ItemPointer tid);
-/* Begins, with all TIDs of the hit at hand in `current` and `tids`; false when they are more than `max`, or in too many records. */
+/*
+ * Begins, with all TIDs of the hit at hand in `current` and `tids`; false when
+ * they are more than `max`, or in too many records.
+ */
 extern bool phnsw_emit_all(PhnswScan *so, const PhnswHit *hit, uint32 max);
 /* No row of the node is wanted any more. */
 extern void phnsw_emit_end(PhnswScan *so);
 
-/* ---- cold_rows.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- cold_rows.c ----------------------------------------------------------------------------- */
 
 /* Have rows come from disk lately, and can their pages be asked for? */
 extern bool phnsw_rows_cold(const PhnswScan *so);
@@ -163,7 +166,7 @@ extern void phnsw_ask_for_candidates(PhnswScan *so, const phnsw_candidate *candi
 /* Asks for those of the next rows, if those of the last ones came from disk.  The heap has hits. */
 extern void phnsw_ask_for_rows(PhnswScan *so);
 
-/* ---- ahead.c --------------------------------------------------------------------------------------------------------- */
+/* ---- ahead.c --------------------------------------------------------------------------------- */
 
 /* Gets the rows of the next hits on their way into the processor's caches; returns of how many hits. */
 extern uint32 phnsw_look_ahead_rows(PhnswScan *so);
@@ -171,7 +174,7 @@ extern uint32 phnsw_look_ahead_rows(PhnswScan *so);
 /* Pins the table's page of the row that is about to be returned, where the executor's fetch looks for it. */
 extern void phnsw_pin_row(PhnswScan *so, IndexScanDesc scan);
 
-/* ---- exact.c --------------------------------------------------------------------------------------------------------- */
+/* ---- exact.c --------------------------------------------------------------------------------- */
 
 typedef enum PhnswRowResult
 {
@@ -183,31 +186,39 @@ typedef enum PhnswRowResult
 /* The distance that the executor will compute for a row. */
 extern PhnswRowResult phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distance);
 
-/* May a hit be returned though its bound is below the last one?  Then the last one is its bound, too, and *hit says so. */
+/*
+ * May a hit be returned though its bound is below the last one?  Then the last one is its bound, too, and *hit says so.
+ */
 extern bool phnsw_late_fits(IndexScanDesc scan, PhnswScan *so, PhnswHit *hit);
 
 /* phnsw.check_bounds: compares the bound of the row that is about to be returned with its distance. */
 extern void phnsw_check_bound(IndexScanDesc scan, PhnswScan *so);
 
-/* ---- in_order.c ------------------------------------------------------------------------------------------------------- */
+/* ---- in_order.c ------------------------------------------------------------------------------ */
 
 extern void phnsw_in_order_begin(PhnswScan *so);
 /* The next row of a scan whose rows, as next_row() sets them, have bounds. */
-extern bool phnsw_in_order_next(IndexScanDesc scan, PhnswScan *so, bool (*next_row) (IndexScanDesc scan, PhnswScan *so));
+extern bool phnsw_in_order_next(IndexScanDesc scan, PhnswScan *so,
+								bool (*next_row) (IndexScanDesc scan, PhnswScan *so));
 
-/* ---- range_end.c ------------------------------------------------------------------------------------------------------ */
+/* ---- range_end.c ----------------------------------------------------------------------------- */
 
 /* A scan begins, perhaps with another query than before. */
 extern void phnsw_range_begin(PhnswScan *so);
-/* The plan's conditions have rejected a row, which its expression context holds: for its distance, so that all later ones are out, too? */
+/*
+ * The plan's conditions have rejected a row, which its expression context holds: for
+ * its distance, so that all later ones are out, too?
+ */
 extern bool phnsw_range_passed(IndexScanState *scan);
 
-/* ---- kill.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- kill.c ---------------------------------------------------------------------------------- */
 
-/* The row returned last is dead to everybody: takes its TID out of the index, if that is safe and nobody is in the way. */
+/*
+ * The row returned last is dead to everybody: takes its TID out of the index, if that is safe and nobody is in the way.
+ */
 extern void phnsw_kill_last(IndexScanDesc scan, PhnswScan *so);
 
-/* ---- sweep.c --------------------------------------------------------------------------------------------------------- */
+/* ---- sweep.c --------------------------------------------------------------------------------- */
 
 /* Enters the sweep phase: rows that the graph phase has not returned, in the order of their bounds. */
 extern void phnsw_sweep_begin(PhnswScan *so);

@@ -2,10 +2,11 @@
  * sweep.c
  *    The linear phase of a scan: every node page in block order, the nearest hits kept.
  *
- * Complete where the graph is not: small indexes, rows that no link leads to, rows far beyond what a graph search reaches in
- * reasonable time or memory, queries that have no order at all.  One pass keeps the nearest hits that lie behind the last one
- * returned, as many as fit in half of work_mem; when they are used up the next pass finds the ones behind them.  The bound of
- * a LIVE node never changes (its head and code never do), so the passes neither repeat a node nor leave one out.
+ * Complete where the graph is not: small indexes, rows that no link leads to, rows far beyond what a graph
+ * search reaches in reasonable time or memory, queries that have no order at all.  One pass keeps the
+ * nearest hits that lie behind the last one returned, as many as fit in half of work_mem; when they are
+ * used up the next pass finds the ones behind them.  The bound of a LIVE node never changes (its head and
+ * code never do), so the passes neither repeat a node nor leave one out.
  *
  * Nodes that the graph phase has returned are skipped by their ids, which PhnswScan.emitted lists in order.
  */
@@ -106,8 +107,8 @@ read_page(PhnswScan *so, uint32 id)
 }
 
 /*
- * Appends the wanted hits of the page that starts with `id`, in `buffer`, to `hits`, unsorted: those not before `start`, but
- * before *last.  Releases the buffer, returns the first id behind the page.
+ * Appends the wanted hits of the page that starts with `id`, in `buffer`, to `hits`, unsorted: those not before
+ * `start`, but before *last.  Releases the buffer, returns the first id behind the page.
  */
 static uint32
 sweep_page(PhnswScan *so, uint32 id, Buffer buffer, const PhnswHit *last)
@@ -170,8 +171,8 @@ sweep_nearest(PhnswScan *so)
 }
 
 /*
- * What strict order has left out comes last, when there is nothing else: nodes before the bound at which the sweep began that
- * the graph phase found late or not at all.  So a scan that is read to its end returns every row.
+ * What strict order has left out comes last, when there is nothing else: nodes before the bound at which the sweep
+ * began that the graph phase found late or not at all.  So a scan that is read to its end returns every row.
  */
 static bool
 begin_stragglers(PhnswScan *so)

@@ -12,7 +12,10 @@
 #include "storage/lockdefs.h"
 #include "utils/memutils.h"
 
-/* How far behind the buffer of a block that of the next one is looked for: pages of the table, its TOAST table and its index come together. */
+/*
+ * How far behind the buffer of a block that of the next one is looked for: pages of the
+ * table, its TOAST table and its index come together.
+ */
 #define PHNSW_MAP_NEIGHBOURS 6
 
 /* Every so many pins go through ReadBuffer, whose usage count keeps hot pages in the cache. */

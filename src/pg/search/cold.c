@@ -2,9 +2,10 @@
  * cold.c
  *    Blocks of the index are asked of the disk before they are waited for: those of the hops to come.
  *
- * A disk takes about as long for a dozen reads at once as for two or three in turns, so they are asked for as early, and as many at a
- * time, as is known what will be wanted (README.md).  Each ask is a call of the system, a third of what the read costs
- * where the operating system has the block after all: nothing is asked for twice.  In memory none of this runs.
+ * A disk takes about as long for a dozen reads at once as for two or three in turns, so they are
+ * asked for as early, and as many at a time, as is known what will be wanted (README.md).  Each ask
+ * is a call of the system, a third of what the read costs where the operating system has the block
+ * after all: nothing is asked for twice.  In memory none of this runs.
  */
 #include "phnsw.h"
 

@@ -2,18 +2,19 @@
  * glance.h
  *    Reading a shared buffer without a pin.
  *
- * A pin costs two atomic operations on the buffer's descriptor and two entries in the backend's books, about as much as the
- * distance it is taken for, and at many clients the descriptors of popular pages travel from core to core.  A glance costs
- * two looks at the descriptor.  Afterwards the buffer must be valid and its tag must name the block; before the bytes are read
- * it must be valid (nobody is filling it), and a caller that would act on a wrong page compares the tag as well.
+ * A pin costs two atomic operations on the buffer's descriptor and two entries in the backend's books,
+ * about as much as the distance it is taken for, and at many clients the descriptors of popular pages
+ * travel from core to core.  A glance costs two looks at the descriptor.  Afterwards the buffer must be
+ * valid and its tag must name the block; before the bytes are read it must be valid (nobody is filling it),
+ * and a caller that would act on a wrong page compares the tag as well.
  *
- * What a glance sees may still be wrong: the buffer can lose and regain the block between the two looks while the bytes are
- * read.  So it serves only what is a hint anyway (README.md): scores and versions, which are looked at again under
+ * What a glance sees may still be wrong: the buffer can lose and regain the block between the two looks while the bytes
+ * are read.  So it serves only what is a hint anyway (README.md): scores and versions, which are looked at again under
  * a lock before a row is returned, and links, any of which is safe to follow.  Leaf kernels bear any bytes.
  *
- * Glances do not count as use of a buffer: every so many times a page is pinned the ordinary way, and touch.c, which reads most,
- * minds the usage counts that it sees, so that PostgreSQL keeps popular pages.  They count as hits, in EXPLAIN (BUFFERS) and in the
- * index's statistics; of other relations' pages the caller counts them.
+ * Glances do not count as use of a buffer: every so many times a page is pinned the ordinary way, and touch.c, which
+ * reads most, minds the usage counts that it sees, so that PostgreSQL keeps popular pages.  They count as hits, in
+ * EXPLAIN (BUFFERS) and in the index's statistics; of other relations' pages the caller counts them.
  */
 #ifndef PHNSW_GLANCE_H
 #define PHNSW_GLANCE_H
@@ -38,8 +39,8 @@ static inline bool
 phnsw_buffer_holds(BufferDesc *buffer, const BufferTag *tag)
 {
 	/*
-	 * The tag first.  A buffer gets its new tag under its header's lock, and is valid again when the page has been read: who sees the
-	 * tag, and then a valid buffer that is not locked, sees the page.
+	 * The tag first.  A buffer gets its new tag under its header's lock, and is valid again when the page has been
+	 * read: who sees the tag, and then a valid buffer that is not locked, sees the page.
 	 */
 	uint32		state;
 
@@ -51,7 +52,9 @@ phnsw_buffer_holds(BufferDesc *buffer, const BufferTag *tag)
 	return (state & (BM_VALID | BM_LOCKED)) == BM_VALID;
 }
 
-/* The shared buffer that the index's map names for a block; InvalidBuffer: none, or a local one, which must be pinned. */
+/*
+ * The shared buffer that the index's map names for a block; InvalidBuffer: none, or a local one, which must be pinned.
+ */
 static inline Buffer
 phnsw_glance_where(const PhnswIndex *pi, BlockNumber block)
 {

@@ -1,12 +1,13 @@
 /*
  * pass.c
- *    Blocks whose order is known before they are used, in step with the disk: sweeps, phnsw_check, phnsw_index_info, prewarming.
+ *    Blocks whose order is known before they are used, in step with the disk:
+ *    sweeps, phnsw_check, phnsw_index_info, prewarming.
  *
- * From PostgreSQL 17 on a pass is a read stream, which joins neighbouring blocks to one read and, on 18, reads while we work.
- * Before, blocks are announced with PrefetchBuffer PHNSW_PASS_AHEAD ahead of their use.
+ * From PostgreSQL 17 on a pass is a read stream, which joins neighbouring blocks to one read and, on 18, reads while we
+ * work.  Before, blocks are announced with PrefetchBuffer PHNSW_PASS_AHEAD ahead of their use.
  *
- * Hops of a search announce their blocks themselves on every version (touch.c): a stream has `effective_io_concurrency` reads
- * under way, 1 by default on 17, where a hop wants all of its twenty at once.
+ * Hops of a search announce their blocks themselves on every version (touch.c): a stream has `effective_io_concurrency`
+ * reads under way, 1 by default on 17, where a hop wants all of its twenty at once.
  */
 #include "phnsw.h"
 

@@ -2,8 +2,8 @@
  * search.c
  *    The search of one level over shared buffers: lists of links, the loop of hops, the descent to a level.
  *
- * The core's machine decides what is expanded (core/graph/README.md), touch.c reads and scores.  A list of level 0 is read at a
- * glance (glance.h); those of upper levels, which a warm backend has copies of (upper.c), under a lock.
+ * The core's machine decides what is expanded (core/graph/README.md), touch.c reads and scores.  A list of level 0 is
+ * read at a glance (glance.h); those of upper levels, which a warm backend has copies of (upper.c), under a lock.
  */
 #include "phnsw.h"
 
@@ -12,8 +12,8 @@
 #include "utils/float.h"
 
 /*
- * What a hop should ask memory for at once.  A hop with less expands the next candidate as well: it is likely to be expanded
- * anyway, and the loads of both overlap.
+ * What a hop should ask memory for at once.  A hop with less expands the next candidate as well: it is
+ * likely to be expanded anyway, and the loads of both overlap.
  */
 #define PHNSW_HOP_BYTES 4096
 /* Lists of a hop, besides its first, that are asked for before the first is read. */
@@ -142,8 +142,8 @@ phnsw_links(Relation index, PhnswIndex *pi, uint32 id, uint32 level, uint32 *lin
 }
 
 /*
- * Asks for the lists of the candidates that are likely to join this hop.  Their codes came with an earlier one, their lists did not:
- * read one after the other, each would be waited for.
+ * Asks for the lists of the candidates that are likely to join this hop.  Their codes came with an earlier one,
+ * their lists did not: read one after the other, each would be waited for.
  */
 static inline void
 ask_for_lists(const phnsw_search *search, Relation index, PhnswIndex *pi)
@@ -157,14 +157,15 @@ ask_for_lists(const phnsw_search *search, Relation index, PhnswIndex *pi)
 		Buffer		buffer = phnsw_glance_where(pi, phnsw_node_block(index, pi, nodes[i], &place));
 
 		if (buffer != InvalidBuffer)
-			phnsw_prefetch((const char *) phnsw_slot_links_const(phnsw_page_slot(pi, BufferGetPage(buffer), place), pi->code_bytes),
+			phnsw_prefetch((const char *) phnsw_slot_links_const(phnsw_page_slot(pi, BufferGetPage(buffer), place),
+																 pi->code_bytes),
 						   2 * pi->m * sizeof(uint32));
 	}
 }
 
 /*
- * Asks the disk for the nodes of a hop and, behind them, for those that the next candidates lead to: they are likely to be wanted in
- * the hops to come, and a disk is kept busy by several hops better than by one.
+ * Asks the disk for the nodes of a hop and, behind them, for those that the next candidates lead to: they are likely to
+ * be wanted in the hops to come, and a disk is kept busy by several hops better than by one.
  */
 static pg_noinline void
 ask_for_nodes(const phnsw_search *search, Relation index, PhnswIndex *pi, const uint32 *fresh, uint32 n)
@@ -186,11 +187,12 @@ ask_for_nodes(const phnsw_search *search, Relation index, PhnswIndex *pi, const 
 }
 
 /*
- * Scores the nodes of a hop and offers them; those that cannot enter the window need no whole score.  Returns how many have one: they
- * come to the front of fresh.
+ * Scores the nodes of a hop and offers them; those that cannot enter the window need no whole score.
+ * Returns how many have one: they come to the front of fresh.
  */
 static inline uint32
-score_hop(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 *fresh, uint32 n, float *scores)
+score_hop(Relation index, PhnswIndex *pi, phnsw_search *search, const phnsw_query *query, uint32 *fresh, uint32 n,
+		  float *scores)
 {
 	uint32		versions[PHNSW_LINKS_MAX];
 	uint32		scored = n;
@@ -272,10 +274,11 @@ phnsw_search_level(Relation index, PhnswIndex *pi, phnsw_search *search, const p
 	phnsw_search_until(index, pi, search, query, level, -get_float4_infinity());
 }
 
-/* ---- descent ----------------------------------------------------------------------------------------------------------------- */
+/* ---- descent --------------------------------------------------------------------------------- */
 
 void
-phnsw_descent_begin(phnsw_search *search, const phnsw_query *query, uint32 id_limit, const phnsw_candidate *entries, uint32 n)
+phnsw_descent_begin(phnsw_search *search, const phnsw_query *query, uint32 id_limit, const phnsw_candidate *entries,
+					uint32 n)
 {
 	uint32		ids[PHNSW_DESCENT_EF];
 	float		scores[PHNSW_DESCENT_EF];

@@ -2,14 +2,15 @@
  * touch.c
  *    The hop: from node ids to scores over shared buffers.
  *
- * A page touch is what a search costs, so this file is about making it cheap: descriptors and code lines of a whole hop are
- * prefetched through the backend's block-to-buffer map before the first is used, and slots are read at a glance where the map
- * leads to them (glance.h) and pinned where not.  The steps of a hop are loops over all its nodes: find and prefetch, is the
- * buffer valid, score, copy, is it still the same.  Codes are read without a content lock: those of a live slot never change,
- * and a slot that is reused meanwhile has another version, which the caller checks before it believes anything
- * (README.md).
+ * A page touch is what a search costs, so this file is about making it cheap: descriptors and code lines of a
+ * whole hop are prefetched through the backend's block-to-buffer map before the first is used, and slots are
+ * read at a glance where the map leads to them (glance.h) and pinned where not.  The steps of a hop are loops
+ * over all its nodes: find and prefetch, is the buffer valid, score, copy, is it still the same.  Codes are
+ * read without a content lock: those of a live slot never change, and a slot that is reused meanwhile has
+ * another version, which the caller checks before it believes anything (README.md).
  *
- * While the pages of hops are not in shared buffers, all those of a hop are asked for before the first is waited for (cold.c).
+ * While the pages of hops are not in shared buffers, all those of a hop are
+ * asked for before the first is waited for (cold.c).
  */
 #include "phnsw.h"
 
@@ -19,9 +20,10 @@
 #include "utils/float.h"
 
 /*
- * Neither a glance nor ReadRecentBuffer() counts as use of a buffer, but PostgreSQL must keep popular pages.  So a glance at a
- * buffer that the clock sweep has brought down to less than this usage count reads it the ordinary way, once in so many times.
- * While nothing is evicted no count goes down, and no descriptor is written to: other cores keep theirs.
+ * Neither a glance nor ReadRecentBuffer() counts as use of a buffer, but PostgreSQL must keep
+ * popular pages.  So a glance at a buffer that the clock sweep has brought down to less than this
+ * usage count reads it the ordinary way, once in so many times.  While nothing is evicted no count
+ * goes down, and no descriptor is written to: other cores keep theirs.
  */
 #define PHNSW_USAGE_WANTED 3
 #define PHNSW_USAGE_PERIOD 32
@@ -123,8 +125,8 @@ touch_pinned(Relation index, PhnswIndex *pi, const phnsw_query *query, const Phn
 
 /* Scores slots at a glance; seen[]: where they stand in the caller's arrays.  limit and beyond: touch(). */
 static pg_attribute_always_inline void
-score_seen(const phnsw_query *query, const phnsw_slot *const *slots, const uint16 *seen, uint32 n, float limit, bool *beyond,
-		   float *scores, uint32 *versions, uint8 *states)
+score_seen(const phnsw_query *query, const phnsw_slot *const *slots, const uint16 *seen, uint32 n, float limit,
+		   bool *beyond, float *scores, uint32 *versions, uint8 *states)
 {
 	float		slot_scores[PHNSW_LINKS_MAX];
 	uint32		within[PHNSW_LINKS_MAX];	/* positions in slots[] */
@@ -156,7 +158,8 @@ score_seen(const phnsw_query *query, const phnsw_slot *const *slots, const uint1
 }
 
 /*
- * What scores less than `limit`; with beyond NULL, all.  beyond[i]: the i-th node is farther and has no score; false to begin with.
+ * What scores less than `limit`; with beyond NULL, all.  beyond[i]: the i-th node
+ * is farther and has no score; false to begin with.
  *
  * Pages are not checked: a page below the limit is initialised; its identity was checked when it was written and by
  * phnsw_check.
@@ -177,7 +180,8 @@ touch(Relation index, PhnswIndex *pi, const phnsw_query *query, const uint32 *id
 	BufferTag	tag;
 
 	Assert(n <= PHNSW_LINKS_MAX);
-	find_hop(index, pi, ids, n, beyond == NULL ? phnsw_head_bytes(pi) : offsetof(phnsw_slot, code) + phnsw_query_part(query), &hop);
+	find_hop(index, pi, ids, n,
+			 beyond == NULL ? phnsw_head_bytes(pi) : offsetof(phnsw_slot, code) + phnsw_query_part(query), &hop);
 	phnsw_counters.touches += n;
 
 	for (uint32 i = 0; i < n; i++)

@@ -2,16 +2,17 @@
  * upper.c
  *    The upper levels of the graph, copied into the backend.
  *
- * Every search starts with a descent through the upper levels: some 150 nodes, the same few thousand over and over.
- * After a few descents through pages a backend begins to copy the levels that fit its budget (codes and lists; one node in M has
- * any), some nodes behind each descent (upper_copy.c), and when it has them descends in its own memory, several times faster.
+ * Every search starts with a descent through the upper levels: some 150 nodes, the same few thousand
+ * over and over.  After a few descents through pages a backend begins to copy the levels that fit its
+ * budget (codes and lists; one node in M has any), some nodes behind each descent (upper_copy.c), and
+ * when it has them descends in its own memory, several times faster.
  *
- * The copy is a hint like every link: it may be older than the pages, so the node where a descent ends is looked up on its
- * page before it is used, and the copy is dropped when that node is gone, when the entry point has moved, or when the index
- * has grown by a quarter.
+ * The copy is a hint like every link: it may be older than the pages, so the node where a descent ends
+ * is looked up on its page before it is used, and the copy is dropped when that node is gone, when the
+ * entry point has moved, or when the index has grown by a quarter.
  *
- * Making it touches every page that it comes from.  After a start of the server these are on disk, and a query must not wait
- * for thousands of them: so only descents count that found (nearly) all their pages in shared buffers.
+ * Making it touches every page that it comes from.  After a start of the server these are on disk, and a query must not
+ * wait for thousands of them: so only descents count that found (nearly) all their pages in shared buffers.
  *
  * Owner: a child of the description's memory context.  No locks are held across calls.
  */
@@ -22,7 +23,10 @@
 
 /* A short-lived connection does not earn the copy back. */
 #define PHNSW_UPPER_AFTER_DESCENTS 12
-/* A descent that had to read more blocks does not count.  With some 150 touches it says that one block in 40 is missing. */
+/*
+ * A descent that had to read more blocks does not count.  With some 150
+ * touches it says that one block in 40 is missing.
+ */
 #define PHNSW_UPPER_COLD_BLOCKS    4
 
 /* A node's list of the level; another node's, or behind all of them, where it has none. */
@@ -40,8 +44,8 @@ end_of_lists(const PhnswUpper *upper, uint32 i)
 
 /* Searches one level; entries[] are indexes into the arrays.  Returns how many it found. */
 static uint32
-descend_level(const PhnswIndex *pi, const PhnswUpper *upper, phnsw_search *search, const phnsw_query *query, uint32 level,
-			  phnsw_candidate *entries, uint32 n)
+descend_level(const PhnswIndex *pi, const PhnswUpper *upper, phnsw_search *search, const phnsw_query *query,
+			  uint32 level, phnsw_candidate *entries, uint32 n)
 {
 	static const uint32 versions[PHNSW_M_MAX];
 	const phnsw_slot *slots[PHNSW_M_MAX];
@@ -66,7 +70,8 @@ descend_level(const PhnswIndex *pi, const PhnswUpper *upper, phnsw_search *searc
 		for (uint32 i = 0; i < n; i++)
 		{
 			slots[i] = phnsw_upper_slot(upper, fresh[i]);
-			phnsw_prefetch(slots[i], limit < get_float4_infinity() ? offsetof(phnsw_slot, code) + part : upper->slot_stride);
+			phnsw_prefetch(slots[i],
+						   limit < get_float4_infinity() ? offsetof(phnsw_slot, code) + part : upper->slot_stride);
 			__builtin_prefetch(list_of(upper, pi, fresh[i], level));
 		}
 		if (limit < get_float4_infinity())

@@ -9,7 +9,10 @@
 
 struct UpperPlaces_hash;
 
-/* Nodes stand in the order in which a breadth-first walk from the entry point has found them: the entry point is the first. */
+/*
+ * Nodes stand in the order in which a breadth-first walk from the entry point
+ * has found them: the entry point is the first.
+ */
 struct PhnswUpper
 {
 	MemoryContext context;

@@ -2,9 +2,10 @@
  * upper_copy.c
  *    How the upper levels get into the backend: a few nodes behind each descent.
  *
- * A breadth-first walk from the entry point: a node that is found gets the next place in the arrays; when it is its turn, its head, code and lists are
- * copied, the ids in these translated to places, which finds further nodes.  Each descent through pages pays for some nodes, so no query pays for
- * all: 21,000 nodes of a GloVe with 340,000 rows.  A step ends early when it has to wait for the disk, and asks for the pages of the next one.
+ * A breadth-first walk from the entry point: a node that is found gets the next place in the arrays; when it is its
+ * turn, its head, code and lists are copied, the ids in these translated to places, which finds further nodes.  Each
+ * descent through pages pays for some nodes, so no query pays for all: 21,000 nodes of a GloVe with 340,000 rows.  A
+ * step ends early when it has to wait for the disk, and asks for the pages of the next one.
  *
  * What one step has copied may be out of date when the last one is done: the copy is a hint anyway (upper.c).
  */
@@ -53,7 +54,10 @@ lowest_level(const PhnswIndex *pi, Size bytes_per_node, double *nodes)
 	return 0;
 }
 
-/* The place of a node, a new one if it has none; PHNSW_NONE: there are more nodes than the levels' distribution promises. */
+/*
+ * The place of a node, a new one if it has none; PHNSW_NONE: there are more
+ * nodes than the levels' distribution promises.
+ */
 static uint32
 place_of(PhnswUpper *upper, uint32 id)
 {
@@ -194,5 +198,6 @@ phnsw_upper_go_on(Relation index, PhnswIndex *pi)
 	else if (upper->n_copied == upper->n)
 		complete_copy(upper);
 	else if (unlikely(pgBufferUsage.shared_blks_read != read_before))
-		phnsw_ask_for_nodes(index, pi, upper->ids + upper->n_copied, Min(upper->n - upper->n_copied, PHNSW_UPPER_STEP_NODES));
+		phnsw_ask_for_nodes(index, pi, upper->ids + upper->n_copied,
+							Min(upper->n - upper->n_copied, PHNSW_UPPER_STEP_NODES));
 }

@@ -10,7 +10,7 @@
 #include "portability/instr_time.h"
 #include "utils/palloc.h"
 
-/* ---- stats.c: what scans, inserts and vacuums have done ---------------------------------------------------------------- */
+/* ---- stats.c: what scans, inserts and vacuums have done -------------------------------------- */
 
 /* Only uint64 fields: sums and differences are taken over the struct as an array. */
 typedef struct PhnswCounters
@@ -58,8 +58,8 @@ phnsw_lap(instr_time *mark)
 }
 
 /*
- * One scan, from its first row to its end, and again after every rescan.  Lives in the scan; its memory context ends it when
- * nobody else does, so that a scan that was cancelled counts too.
+ * One scan, from its first row to its end, and again after every rescan.  Lives in the scan; its memory context ends
+ * it when nobody else does, so that a scan that was cancelled counts too.
  */
 typedef struct PhnswAccount
 {

@@ -2,10 +2,11 @@
  * stats.c
  *    Counting: what this backend's scans, inserts and vacuums have done, per index.
  *
- * The hot paths increment one global, phnsw_counters.  Whose work that is, phnsw_charged says: whenever another scan goes on,
- * or an insert begins, the difference since the last change is added to the account that was charged until then.  A scan's
- * account is closed at its end and added to the index's statistics in this backend; a hash table in TopMemoryContext holds
- * them, a few hundred bytes per index.  From there they go to the server's sums, if there are any (stats_shared.c).
+ * The hot paths increment one global, phnsw_counters.  Whose work that is, phnsw_charged says: whenever
+ * another scan goes on, or an insert begins, the difference since the last change is added to the account
+ * that was charged until then.  A scan's account is closed at its end and added to the index's statistics
+ * in this backend; a hash table in TopMemoryContext holds them, a few hundred bytes per index.  From there
+ * they go to the server's sums, if there are any (stats_shared.c).
  *
  * Cost: two or three readings of the clock, and some forty additions per scan; nothing per row but the comparison in
  * phnsw_stats_charge().  No memory is allocated at the end of a scan, which may be the abort of its transaction.
@@ -25,7 +26,7 @@ static HTAB *table = NULL;
 static PhnswLocalStats *last = NULL;	/* entry used last */
 static uint64 uses = 0;
 
-/* ---- statistics of an index ------------------------------------------------------------------------------------------------- */
+/* ---- statistics of an index ------------------------------------------------------------------ */
 
 static void
 forget_oldest(void)
@@ -109,7 +110,7 @@ phnsw_stats_forget(Oid relid)
 	phnsw_stats_visit(forget_entry, &relid);
 }
 
-/* ---- accounts of scans ------------------------------------------------------------------------------------------------------ */
+/* ---- accounts of scans ----------------------------------------------------------------------- */
 
 void
 phnsw_stats_switch(PhnswAccount *account)

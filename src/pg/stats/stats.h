@@ -31,7 +31,7 @@ phnsw_stats_add_difference(void *sum, const void *after, const void *before, Siz
 		s[i] += a[i] - b[i];
 }
 
-/* ---- stats.c --------------------------------------------------------------------------------------------------------- */
+/* ---- stats.c --------------------------------------------------------------------------------- */
 
 /* What this backend has counted of one index. */
 typedef struct PhnswLocalStats
@@ -59,7 +59,7 @@ extern void phnsw_stats_visit(PhnswLocalVisitor visitor, void *arg);
 /* Forgets what was counted of an index; InvalidOid: of all. */
 extern void phnsw_stats_forget(Oid relid);
 
-/* ---- stats_shared.c ---------------------------------------------------------------------------------------------------- */
+/* ---- stats_shared.c -------------------------------------------------------------------------- */
 
 typedef struct PhnswSharedRow
 {
@@ -71,7 +71,10 @@ typedef struct PhnswSharedRow
 extern void phnsw_shared_init(void);	/* from _PG_init, when the postmaster loads the library */
 /* The library was loaded by the postmaster, so that there are sums for the whole server. */
 extern bool phnsw_shared_exists(void);
-/* To be called once, before anything is counted: sends what is counted after a transaction and at the end of the session. */
+/*
+ * To be called once, before anything is counted: sends what is counted after
+ * a transaction and at the end of the session.
+ */
 extern void phnsw_shared_enlist(void);
 /* Brings everything that this backend has counted into the sums.  Raises no errors. */
 extern void phnsw_shared_send(void);

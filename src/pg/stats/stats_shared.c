@@ -2,13 +2,13 @@
  * stats_shared.c
  *    The server's sums of the statistics: a hash table in shared memory.
  *
- * It exists only when shared_preload_libraries names the library, for only the postmaster can ask for shared memory of that
- * kind.  A backend adds what it has counted after a transaction, at most once a second, and when it ends; so a sum lacks at
- * most what happened since the last transaction of each session.
+ * It exists only when shared_preload_libraries names the library, for only the postmaster can ask for shared memory of
+ * that kind.  A backend adds what it has counted after a transaction, at most once a second, and when it ends; so a sum
+ * lacks at most what happened since the last transaction of each session.
  *
- * Lock: an LWLock, shared to find entries, exclusive to make or remove them; a spinlock per entry for its numbers.  The
- * table has a fixed size: a new index takes the place of the one that was not used for longest.  The sums start at zero with
- * the server.
+ * Lock: an LWLock, shared to find entries, exclusive to make or remove them; a spinlock per entry
+ * for its numbers.  The table has a fixed size: a new index takes the place of the one that was not
+ * used for longest.  The sums start at zero with the server.
  *
  * phnsw_shared_send() runs where a transaction ends and may not fail: it allocates nothing and raises nothing.
  */
@@ -48,7 +48,7 @@ static TimestampTz last_sent = 0;
 static shmem_request_hook_type next_shmem_request = NULL;
 static shmem_startup_hook_type next_shmem_startup = NULL;
 
-/* ---- start of the server --------------------------------------------------------------------------------------------------- */
+/* ---- start of the server --------------------------------------------------------------------- */
 
 static void
 request_memory(void)
@@ -90,7 +90,7 @@ phnsw_shared_exists(void)
 	return table != NULL;
 }
 
-/* ---- from a backend ------------------------------------------------------------------------------------------------------- */
+/* ---- from a backend -------------------------------------------------------------------------- */
 
 /* REQUIRES: the lock, exclusive. */
 static void

@@ -117,7 +117,10 @@ phnsw_last_scan(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
-/* Everybody may forget what the own session counted; the server's sums belong to the index's owner, all of them to superusers. */
+/*
+ * Everybody may forget what the own session counted; the server's sums belong
+ * to the index's owner, all of them to superusers.
+ */
 static void
 require_reset_privilege(Oid relid)
 {

@@ -2,21 +2,22 @@
  * detoast.c
  *    Vectors as functions read them.
  *
- * A vector of 500 dimensions or more is stored out of line, in chunks of 1,996 bytes.  Every row that a scan rechecks costs such a read,
- * which in PostgreSQL opens and locks two relations, sets up a scan of the TOAST index and goes through it with all the
- * machinery of an index scan, for two tuples.  Here the tree is only asked where the chunks might be (toast_tree.c), and the chunks
- * are read there.
+ * A vector of 500 dimensions or more is stored out of line, in chunks of 1,996 bytes.  Every row that a scan
+ * rechecks costs such a read, which in PostgreSQL opens and locks two relations, sets up a scan of the TOAST
+ * index and goes through it with all the machinery of an index scan, for two tuples.  Here the tree is only asked
+ * where the chunks might be (toast_tree.c), and the chunks are read there.
  *
- * What is found is proved by the chunk itself, under its page's share lock: it says whose it is and which, its length is the one it
- * has to be, and it passes SnapshotToast, PostgreSQL's own test.  A value has one chunk of each number (ids are given out
- * again only when no chunk has them), so a chunk that says all this is the right one, whatever led there.  A pin keeps its bytes in
- * place while they are copied.
+ * What is found is proved by the chunk itself, under its page's share lock: it says whose it is and which, its
+ * length is the one it has to be, and it passes SnapshotToast, PostgreSQL's own test.  A value has one chunk of
+ * each number (ids are given out again only when no chunk has them), so a chunk that says all this is the right
+ * one, whatever led there.  A pin keeps its bytes in place while they are copied.
  *
- * A build, which wants every value once and in order, has the coordinates put straight into its own memory, and the pages to come
- * asked for.
+ * A build, which wants every value once and in order, has the coordinates put straight
+ * into its own memory, and the pages to come asked for.
  *
- * Everything else is left to PostgreSQL's detoast_attr(): compressed values, TOAST tables in local buffers or of another access method,
- * snapshots that may expire, and every value whose chunks are not found, so that errors are PostgreSQL's own.
+ * Everything else is left to PostgreSQL's detoast_attr(): compressed values, TOAST tables in
+ * local buffers or of another access method, snapshots that may expire, and every value whose
+ * chunks are not found, so that errors are PostgreSQL's own.
  */
 #include "postgres.h"
 
@@ -60,7 +61,7 @@ space_of(int space, Size bytes)
 	return spaces[space];
 }
 
-/* ---- chunks -------------------------------------------------------------------------------------------------------------- */
+/* ---- chunks ---------------------------------------------------------------------------------- */
 
 /* The data of a chunk, if the tuple is chunk `seq` of the value and has that many bytes; NULL otherwise. */
 static const char *
@@ -128,15 +129,19 @@ copy_chunk(const Target *target, char *to, const char *data, int32 size, bool fi
 		data += target->head_bytes;
 		size -= target->head_bytes;
 	}
-	/* Of a size that it knows to be small gcc copies with a string instruction, which takes a third longer than the library. */
+	/*
+	 * Of a size that it knows to be small gcc copies with a string instruction,
+	 * which takes a third longer than the library.
+	 */
 	__asm__("":"+r"(size));
 	memcpy(to, data, size);
 	return to + size;
 }
 
 /*
- * Asks for the whole of the page behind this one.  What reads pages in order waits for each of their lines otherwise: tuples stand
- * from a page's end to its beginning, and the processor looks ahead in one direction, and not into another page.
+ * Asks for the whole of the page behind this one.  What reads pages in order waits for each of
+ * their lines otherwise: tuples stand from a page's end to its beginning, and the processor
+ * looks ahead in one direction, and not into another page.
  */
 static void
 ask_next_page(PhnswToastSource *source, BlockNumber block)
@@ -153,7 +158,8 @@ ask_next_page(PhnswToastSource *source, BlockNumber block)
 
 /* Reads n chunks, which make up `bytes` bytes, from where they might be.  false: not all of them are there. */
 static bool
-read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, uint32 n, const Target *target, int32 bytes)
+read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, uint32 n, const Target *target,
+			int32 bytes)
 {
 	static BlockNumber asked = InvalidBlockNumber;	/* the page behind this one */
 	char	   *to = target->rest;
@@ -198,7 +204,7 @@ read_chunks(PhnswToastSource *source, Oid value, const ItemPointerData *places, 
 	return i == n;
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* Places of chunks that were looked up ahead: a hint as those from the tree are. */
 typedef struct Ahead
@@ -250,7 +256,8 @@ phnsw_ahead_places(PhnswAhead *look)
 
 	entry->relid = look->pointer.va_toastrelid;
 	entry->value = look->pointer.va_valueid;
-	entry->n = phnsw_toast_find(&look->source->tree, look->pointer.va_valueid, look->n, entry->places, look->leaf, true);
+	entry->n = phnsw_toast_find(&look->source->tree, look->pointer.va_valueid, look->n, entry->places, look->leaf,
+								true);
 	look->places = entry->places;
 	return entry->n == look->n;
 }
@@ -301,7 +308,8 @@ phnsw_detoast_run(const struct varlena *datum, uint32 dims, float *to)
 	varatt_external pointer;
 	PhnswToastSource *source;
 	Vector		header;
-	Target		target = {.head = VARDATA(&header),.head_bytes = offsetof(Vector, x) - VARHDRSZ,.rest = (char *) to,.run = true};
+	Target		target = {.head = VARDATA(&header), .head_bytes = offsetof(Vector, x) - VARHDRSZ, .rest = (char *) to,
+		.run = true};
 	uint32		n;
 
 	if (!VARATT_IS_EXTERNAL_ONDISK(datum))
@@ -313,7 +321,7 @@ phnsw_detoast_run(const struct varlena *datum, uint32 dims, float *to)
 	return source != NULL && read_value(&pointer, source, n, &target) && header.dim == dims;
 }
 
-/* ---- vectors ------------------------------------------------------------------------------------------------------------- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 const Vector *
 phnsw_detoast_extended(Datum datum, int space)

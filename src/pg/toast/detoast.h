@@ -1,6 +1,7 @@
 /*
  * detoast.h
- *    Vectors as functions read them: detoasted, without a copy where none is needed and without an allocation where one is.
+ *    Vectors as functions read them: detoasted, without a copy where none is
+ *    needed and without an allocation where one is.
  */
 #ifndef PHNSW_DETOAST_H
 #define PHNSW_DETOAST_H
@@ -17,8 +18,9 @@
 extern const Vector *phnsw_detoast_extended(Datum datum, int space);
 
 /*
- * The vector itself, or a copy in one of the spaces, where it stays until the next vector is read into that space.  So
- * nothing may be called that could read vectors (a function of another module, an error handler) between this and the last use.
+ * The vector itself, or a copy in one of the spaces, where it stays until the next vector is read
+ * into that space.  So nothing may be called that could read vectors (a function of another
+ * module, an error handler) between this and the last use.
  */
 static inline const Vector *
 phnsw_detoast(Datum datum, int space)
@@ -29,8 +31,9 @@ phnsw_detoast(Datum datum, int space)
 }
 
 /*
- * A vector's coordinates, if it is out of line, has so many and can be read here; false: the vector has to be asked for as above, and
- * `to` may have been written to.  For whoever reads a table from its beginning to its end: pages are asked for ahead.
+ * A vector's coordinates, if it is out of line, has so many and can be read here; false: the
+ * vector has to be asked for as above, and `to` may have been written to.  For whoever reads a
+ * table from its beginning to its end: pages are asked for ahead.
  */
 extern bool phnsw_detoast_run(const struct varlena *datum, uint32 dims, float *to);
 

@@ -2,14 +2,16 @@
  * toast_source.c
  *    The TOAST tables that a backend reads, and the locks that make it safe to remember things of them.
  *
- * PostgreSQL opens and locks a TOAST table and its index for every value and lets go of them again.  Here both are locked once in a
- * transaction, until its end, as the table that they belong to is; and nothing is held open: no relation is pinned, no buffer,
- * no scan, so there is nothing that an error, a savepoint or a cursor could leave behind.  While the locks are held the files
- * stay what they are unless this transaction itself changes them (TRUNCATE, CLUSTER), which the relation cache tells us.
+ * PostgreSQL opens and locks a TOAST table and its index for every value and lets go of them again.  Here both
+ * are locked once in a transaction, until its end, as the table that they belong to is; and nothing is held
+ * open: no relation is pinned, no buffer, no scan, so there is nothing that an error, a savepoint or a cursor
+ * could leave behind.  While the locks are held the files stay what they are unless this transaction itself
+ * changes them (TRUNCATE, CLUSTER), which the relation cache tells us.
  *
- * The locks belong to the subtransaction that took them, like those of the table: if a savepoint that is rolled back let go of the
- * table but not of its TOAST table, whoever locks the table next (TRUNCATE) would wait for us to let go of the latter, and we for
- * the former.  A rollback to a savepoint forgets all locks, and "locked" remains one comparison of transaction ids.
+ * The locks belong to the subtransaction that took them, like those of the table: if a savepoint that is
+ * rolled back let go of the table but not of its TOAST table, whoever locks the table next (TRUNCATE)
+ * would wait for us to let go of the latter, and we for the former.  A rollback to a savepoint forgets
+ * all locks, and "locked" remains one comparison of transaction ids.
  */
 #include "postgres.h"
 
@@ -111,7 +113,10 @@ describe(PhnswToastSource *source, Oid relid, Oid treeid)
 	relation_close(table, NoLock);
 }
 
-/* Frees what is known of tables that have changed and that this transaction does not use: most of them have been dropped. */
+/*
+ * Frees what is known of tables that have changed and that this transaction
+ * does not use: most of them have been dropped.
+ */
 static void
 sweep_sources(void)
 {

@@ -17,8 +17,8 @@ typedef struct PhnswToastSource
 } PhnswToastSource;
 
 /*
- * The TOAST table, locked with its index until the end of the subtransaction; NULL: use PostgreSQL's functions.  Valid until
- * the transaction ends, though what it says may change.
+ * The TOAST table, locked with its index until the end of the subtransaction; NULL: use PostgreSQL's functions.
+ * Valid until the transaction ends, though what it says may change.
  */
 extern PhnswToastSource *phnsw_toast_source(Oid relid);
 

@@ -1,11 +1,12 @@
 /*
  * toast_tree.c
- *    A descent of a TOAST table's btree that costs little: no scan key, no scan descriptor, no pins (detoast.h says what for).
+ *    A descent of a TOAST table's btree that costs little: no scan key, no scan
+ *    descriptor, no pins (detoast.h says what for).
  *
- * The key is (chunk_id, chunk_seq), so an index tuple is 8 bytes of header and two integers.  Pages are read at a glance
- * (glance.h), without a lock: a page may be split or compacted while it is read.  Therefore nothing read here is believed.
- * Offsets are kept inside the page, the number of steps is bounded, and what is found is a hint, which the caller holds
- * against the chunks themselves.  Whatever is unusual ends the search: PostgreSQL's own is always there.
+ * The key is (chunk_id, chunk_seq), so an index tuple is 8 bytes of header and two integers.  Pages are read at a
+ * glance (glance.h), without a lock: a page may be split or compacted while it is read.  Therefore nothing read here is
+ * believed.  Offsets are kept inside the page, the number of steps is bounded, and what is found is a hint, which the
+ * caller holds against the chunks themselves.  Whatever is unusual ends the search: PostgreSQL's own is always there.
  *
  * Lehman and Yao's right links are followed as nbtree does: a key above a page's high key has moved right.
  */
@@ -42,8 +43,8 @@ typedef struct Search
 } Search;
 
 /*
- * The tuple of an item, or NULL when the bytes cannot be one.  The item is read once, for it may change while we look; one that was
- * marked dead keeps its tuple and its place in the order.
+ * The tuple of an item, or NULL when the bytes cannot be one.  The item is read once, for it may change while we
+ * look; one that was marked dead keeps its tuple and its place in the order.
  */
 static inline const IndexTupleData *
 tuple_at(const char *page, uint32 offset, bool *dead)
@@ -60,8 +61,8 @@ tuple_at(const char *page, uint32 offset, bool *dead)
 }
 
 /*
- * Is the key looked for above the tuple's?  A pivot tuple's attributes that were cut off are less than anything, and so is the heap
- * TID of one that is equal.
+ * Is the key looked for above the tuple's?  A pivot tuple's attributes that were cut off are less
+ * than anything, and so is the heap TID of one that is equal.
  */
 static inline bool
 key_above(const Search *search, const IndexTupleData *tuple, bool pivot)
@@ -85,8 +86,9 @@ key_above(const Search *search, const IndexTupleData *tuple, bool pivot)
 }
 
 /*
- * Does the value go on behind its last chunk?  Then two values have this id: an id is given out again when all index tuples that have
- * it are marked dead, but such marks are lost in a crash, and not believed on a standby.  The chunks could not tell which is which.
+ * Does the value go on behind its last chunk?  Then two values have this id: an id is given out again
+ * when all index tuples that have it are marked dead, but such marks are lost in a crash, and not
+ * believed on a standby.  The chunks could not tell which is which.
  */
 static bool
 more_of_it(const Search *search, const char *page, uint32 offset, uint32 n_items)
@@ -129,8 +131,8 @@ take_chunks(Search *search, const char *page, uint32 offset, uint32 n_items, Blo
 }
 
 /*
- * Where on a page the value might begin, if ids rise evenly from item `first` to item `last`, as they do where rows were loaded
- * together: one probe there instead of a search by halves saves most of the cache misses.
+ * Where on a page the value might begin, if ids rise evenly from item `first` to item `last`, as they do where rows
+ * were loaded together: one probe there instead of a search by halves saves most of the cache misses.
  */
 static uint32
 guess(const Search *search, const char *page, uint32 first, uint32 last, uint32 n_items)
@@ -290,7 +292,7 @@ phnsw_toast_find(PhnswBufferMap *tree, Oid value, uint32 n, ItemPointerData *pla
 	return search.found;
 }
 
-/* ---- ahead --------------------------------------------------------------------------------------------------------------- */
+/* ---- ahead ----------------------------------------------------------------------------------- */
 
 BlockNumber
 phnsw_toast_ask_leaf(PhnswBufferMap *tree, Oid value)

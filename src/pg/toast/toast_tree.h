@@ -10,9 +10,9 @@
 #include "storage/itemptr.h"
 
 /*
- * The places of chunks 0 ... n - 1 of a value; returns how many of them were found, from the first on.  A hint: the places may
- * hold anything, and chunks that exist may not be found.  leaf: where to begin, or InvalidBlockNumber.  cached_only: pages that the
- * map does not lead to are not read.
+ * The places of chunks 0 ... n - 1 of a value; returns how many of them were found, from the first on.  A hint:
+ * the places may hold anything, and chunks that exist may not be found.  leaf: where to begin, or
+ * InvalidBlockNumber.  cached_only: pages that the map does not lead to are not read.
  */
 extern uint32 phnsw_toast_find(PhnswBufferMap *tree, Oid value, uint32 n, ItemPointerData *places, BlockNumber leaf,
 							   bool cached_only);

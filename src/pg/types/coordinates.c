@@ -1,8 +1,10 @@
 /*
  * coordinates.c
- *    What the SQL types vector and halfvec share: dimensions, type modifiers, and coordinates as float32 on their way in.
+ *    What the SQL types vector and halfvec share: dimensions, type modifiers,
+ *    and coordinates as float32 on their way in.
  *
- * Text is read by the core (core/text).  Nothing comes in that is NaN or infinite, or whose number of dimensions is outside 1 ... 16,000.
+ * Text is read by the core (core/text).  Nothing comes in that is NaN or infinite, or
+ * whose number of dimensions is outside 1 ... 16,000.
  */
 #include "postgres.h"
 
@@ -16,7 +18,7 @@
 #include "capi/phnsw_core.h"
 #include "types/coordinates.h"
 
-/* ---- checks ------------------------------------------------------------------------------------------------------------ */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 void
 phnsw_dims_differ(const char *type, int a, int b)
@@ -72,7 +74,7 @@ phnsw_check_elements(const char *type, const float *x, int n)
 	}
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* Raises the error that the core's parser found. */
 static void
@@ -187,7 +189,7 @@ phnsw_typmod(const char *type, ArrayType *modifiers)
 	return values[0];
 }
 
-/* ---- arrays ---------------------------------------------------------------------------------------------------------------- */
+/* ---- arrays ---------------------------------------------------------------------------------- */
 
 int
 phnsw_array_dims(const char *type, const ArrayType *array, int32 typmod)
@@ -266,7 +268,7 @@ phnsw_float4_array(int n, float4 **values)
 	return result;
 }
 
-/* ---- messages -------------------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 int16
 phnsw_recv_head(const char *type, StringInfo message, int32 typmod)

@@ -1,7 +1,7 @@
 /*
  * coordinates.h
- *    What the SQL types vector and halfvec share: dimensions, type modifiers, and coordinates as float32 on their way in from text,
- *    arrays of numbers and messages.  `type` is the name of the type in error messages.
+ *    What the SQL types vector and halfvec share: dimensions, type modifiers, and coordinates as float32 on their way
+ *    in from text, arrays of numbers and messages.  `type` is the name of the type in error messages.
  */
 #ifndef PHNSW_COORDINATES_H
 #define PHNSW_COORDINATES_H

@@ -2,8 +2,8 @@
  * type_halfvec.c
  *    Input, output, type modifier and binary form of the SQL type halfvec.
  *
- * Coordinates come in as float32 (coordinates.c) and are rounded to the nearest half, ties to even, as pgvector does; what
- * rounds to infinity is an error.
+ * Coordinates come in as float32 (coordinates.c) and are rounded to the nearest half, ties to
+ * even, as pgvector does; what rounds to infinity is an error.
  */
 #include "postgres.h"
 

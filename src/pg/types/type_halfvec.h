@@ -2,8 +2,8 @@
  * type_halfvec.h
  *    The SQL type halfvec: its bytes.
  *
- * Coordinates are IEEE 754 binary16, as bits.  The layout is pgvector's, byte for byte.  A HalfVector that came through halfvec_in,
- * halfvec_recv, a cast or a function of this module has 1 ... 16,000 finite coordinates.
+ * Coordinates are IEEE 754 binary16, as bits.  The layout is pgvector's, byte for byte.  A HalfVector that came through
+ * halfvec_in, halfvec_recv, a cast or a function of this module has 1 ... 16,000 finite coordinates.
  */
 #ifndef PHNSW_TYPE_HALFVEC_H
 #define PHNSW_TYPE_HALFVEC_H

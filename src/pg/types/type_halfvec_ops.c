@@ -2,9 +2,9 @@
  * type_halfvec_ops.c
  *    Distances, comparison and arithmetic of the SQL type halfvec.
  *
- * Everything is computed from the widened coordinates: distances as float64 sums (core/capi/phnsw_half.h; the bounds of the access
- * method are proved against these, core/codec/README.md), sums and products in float32 and then rounded, which for two halves is the same
- * as rounding once (a float32 has more than twice a half's bits, and two).
+ * Everything is computed from the widened coordinates: distances as float64 sums (core/capi/phnsw_half.h; the bounds of
+ * the access method are proved against these, core/codec/README.md), sums and products in float32 and then rounded,
+ * which for two halves is the same as rounding once (a float32 has more than twice a half's bits, and two).
  */
 #include "postgres.h"
 
@@ -44,7 +44,7 @@ PG_FUNCTION_INFO_V1(phnsw_halfvec_cmp);
 #define HALF_SIGN 0x8000
 #define HALF_INFINITY 0x7C00
 
-/* ---- distances ------------------------------------------------------------------------------------------------------- */
+/* ---- distances ------------------------------------------------------------------------------- */
 
 typedef double (*distance_kernel) (const uint16_t *a, const uint16_t *b, uint32_t n);
 
@@ -113,7 +113,7 @@ phnsw_halfvec_l1_distance(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(call_kernel(fcinfo, phnsw_half_l1));
 }
 
-/* ---- norm ---------------------------------------------------------------------------------------------------------------- */
+/* ---- norm ------------------------------------------------------------------------------------ */
 
 static double
 halfvec_norm(const HalfVector *halves)
@@ -142,7 +142,7 @@ phnsw_halfvec_l2_normalize(PG_FUNCTION_ARGS)
 	PG_RETURN_HALFVEC_P(phnsw_halfvec_from(x, halves->dim));
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 typedef float (*combiner) (float a, float b);
 
@@ -270,7 +270,7 @@ phnsw_halfvec_binary_quantize(PG_FUNCTION_ARGS)
 	PG_RETURN_VARBIT_P(result);
 }
 
-/* ---- comparison -------------------------------------------------------------------------------------------------------- */
+/* ---- comparison ------------------------------------------------------------------------------ */
 
 /* A number that orders as the half does; both zeros have 0. */
 static inline int

@@ -1,6 +1,7 @@
 /*
  * type_vector.c
- *    Input, output, type modifier and binary form of the SQL type vector.  What it shares with halfvec is in coordinates.c.
+ *    Input, output, type modifier and binary form of the SQL type vector.  What
+ *    it shares with halfvec is in coordinates.c.
  */
 #include "postgres.h"
 

@@ -2,8 +2,8 @@
  * type_vector.h
  *    The SQL type vector: its bytes.
  *
- * The layout is pgvector's, byte for byte (binary COPY files and dumps move between the two).  A Vector that came through
- * vector_in, vector_recv, a cast or a function of this module has 1 ... 16,000 finite coordinates.
+ * The layout is pgvector's, byte for byte (binary COPY files and dumps move between the two).  A Vector that came
+ * through vector_in, vector_recv, a cast or a function of this module has 1 ... 16,000 finite coordinates.
  */
 #ifndef PHNSW_TYPE_VECTOR_H
 #define PHNSW_TYPE_VECTOR_H

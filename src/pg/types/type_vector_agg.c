@@ -1,11 +1,11 @@
 /*
  * type_vector_agg.c
- *    The aggregates avg(vector) and avg(halfvec): transition, combine and final functions.  (sum(vector) is vector_add, sum(halfvec)
- *    halfvec_add.)
+ *    The aggregates avg(vector) and avg(halfvec): transition, combine and final functions.
+ *    (sum(vector) is vector_add, sum(halfvec) halfvec_add.)
  *
  * The state is a float8 array {count, sum of x[0], sum of x[1], ...}: an ordinary type, so that parallel plans need no
- * serialisation and partial sums keep float64 precision.  A state without sums, {0}, has seen nothing.  When called as an
- * aggregate the state is ours and changed in place; called by hand it is copied.
+ * serialisation and partial sums keep float64 precision.  A state without sums, {0}, has seen nothing.  When called as
+ * an aggregate the state is ours and changed in place; called by hand it is copied.
  */
 #include "postgres.h"
 

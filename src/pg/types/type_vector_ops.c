@@ -39,7 +39,7 @@ PG_FUNCTION_INFO_V1(phnsw_vector_ge);
 PG_FUNCTION_INFO_V1(phnsw_vector_gt);
 PG_FUNCTION_INFO_V1(phnsw_vector_cmp);
 
-/* ---- distances ------------------------------------------------------------------------------------------------------- */
+/* ---- distances ------------------------------------------------------------------------------- */
 
 typedef double (*distance_kernel) (const float *a, const float *b, uint32_t n);
 
@@ -107,7 +107,7 @@ phnsw_vector_l1_distance(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(call_kernel(fcinfo, phnsw_l1));
 }
 
-/* ---- dimensions and norm ----------------------------------------------------------------------------------------------- */
+/* ---- dimensions and norm --------------------------------------------------------------------- */
 
 /* vector_dims(vector) */
 Datum
@@ -148,7 +148,7 @@ phnsw_vector_l2_normalize(PG_FUNCTION_ARGS)
 	PG_RETURN_VECTOR_P(result);
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 /* The operands are finite, so whatever is not finite in the result has overflowed. */
 static void
@@ -262,7 +262,7 @@ phnsw_vector_binary_quantize(PG_FUNCTION_ARGS)
 	PG_RETURN_VARBIT_P(result);
 }
 
-/* ---- comparison -------------------------------------------------------------------------------------------------------- */
+/* ---- comparison ------------------------------------------------------------------------------ */
 
 /* Lexicographic, then the shorter one first.  A comparison must not leak: sorts and btrees call it without a reset. */
 static int

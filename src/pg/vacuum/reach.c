@@ -2,10 +2,10 @@
  * reach.c
  *    Which nodes a walk over level 0 finds.
  *
- * Not breadth first but page by page: a sweep over the node pages follows the links of every node that has been reached and
- * not yet expanded, staying on a page until it has nothing left; sweeps go on until one finds nothing.  Two bits of memory per
- * node and pages in order, where a queue would cost 4 bytes and read pages at random; pages without work are not read.
- * Slots lie in an order in which neighbours share pages, so about ten sweeps do.
+ * Not breadth first but page by page: a sweep over the node pages follows the links of every node that has been reached
+ * and not yet expanded, staying on a page until it has nothing left; sweeps go on until one finds nothing.  Two bits of
+ * memory per node and pages in order, where a queue would cost 4 bytes and read pages at random; pages without work are
+ * not read.  Slots lie in an order in which neighbours share pages, so about ten sweeps do.
  *
  * phnsw_reach_count() of the core does the same on lists in memory, for unit tests.
  */

@@ -2,12 +2,13 @@
  * vacuum.c
  *    ambulkdelete and amvacuumcleanup: dead rows out of the graph, in three passes over the pages (README.md).
  *
- * Every pass reads pages in block order and holds one node page's lock at a time (vacuum_chain.c: that and aux pages).  A
- * page is looked at under a share lock first; the TID callback, which may be anything, runs without a lock; the exclusive
- * lock is taken only when something has to change, and what was seen is verified again under it.
+ * Every pass reads pages in block order and holds one node page's lock at a time (vacuum_chain.c: that and aux pages).
+ * A page is looked at under a share lock first; the TID callback, which may be anything, runs without a lock; the
+ * exclusive lock is taken only when something has to change, and what was seen is verified again under it.
  *
- * A crash or cancel between any two records leaves DEAD nodes, which the next vacuum takes up, and at worst aux records that
- * nothing refers to.  Only one vacuum of a table runs at a time (ShareUpdateExclusiveLock), so nobody else frees slots.
+ * A crash or cancel between any two records leaves DEAD nodes, which the next vacuum takes up,
+ * and at worst aux records that nothing refers to.  Only one vacuum of a table runs at a time
+ * (ShareUpdateExclusiveLock), so nobody else frees slots.
  */
 #include "vacuum/vacuum.h"
 
@@ -34,7 +35,7 @@ phnsw_vacuum_page(PhnswVacuum *v, BlockNumber block)
 	return ReadBufferExtended(v->index, MAIN_FORKNUM, block, RBM_NORMAL, v->info->strategy);
 }
 
-/* ---- pass 1: dead TIDs ------------------------------------------------------------------------------------------------------ */
+/* ---- pass 1: dead TIDs ----------------------------------------------------------------------- */
 
 static void
 mark_dead(PhnswVacuum *v, uint32 id)
@@ -192,7 +193,7 @@ drop_tids(PhnswVacuum *v)
 	phnsw_vacuum_flush_aux(v);
 }
 
-/* ---- callbacks ------------------------------------------------------------------------------------------------------------------ */
+/* ---- callbacks ------------------------------------------------------------------------------- */
 
 /* Pages whose slots were all free at the first look. */
 static BlockNumber

@@ -2,9 +2,9 @@
  * vacuum.h
  *    What the files of vacuum share, and the walk over level 0 that the checker uses too.
  *
- * One vacuum is one PhnswVacuum, which lives with its arrays in a memory context of their own.  Bit arrays have
- * one bit per node id below `limit`, which is the number of ids at the start: a node inserted later can be neither dead nor
- * missed.
+ * One vacuum is one PhnswVacuum, which lives with its arrays in a memory context of their
+ * own.  Bit arrays have one bit per node id below `limit`, which is the number of ids at the
+ * start: a node inserted later can be neither dead nor missed.
  */
 #ifndef PHNSW_VACUUM_H
 #define PHNSW_VACUUM_H
@@ -17,7 +17,7 @@
 #define PHNSW_SLOTS_MAX (PHNSW_PAGE_CONTENT / 60)
 #define PHNSW_AUX_MAX   (PHNSW_PAGE_CONTENT / 80)
 
-/* ---- bits.  n bits, all zero; may be larger than 1 GB ------------------------------------------------------------------ */
+/* ---- bits.  n bits, all zero; may be larger than 1 GB ---------------------------------------- */
 
 static inline uint64 *
 phnsw_bits_make(uint32 n)
@@ -37,7 +37,7 @@ phnsw_bit_set(uint64 *bits, uint32 i)
 	bits[i / 64] |= UINT64CONST(1) << (i % 64);
 }
 
-/* ---- vacuum.c ------------------------------------------------------------------------------------------------------------ */
+/* ---- vacuum.c -------------------------------------------------------------------------------- */
 
 /* Aux records that nothing refers to any more, freed page by page when there are many. */
 #define PHNSW_AUX_BATCH 1024
@@ -75,15 +75,15 @@ phnsw_is_dead(const PhnswVacuum *v, uint32 id)
 /* A node page for a pass in block order: pinned, not locked. */
 extern Buffer phnsw_vacuum_page(PhnswVacuum *v, BlockNumber block);
 
-/* ---- vacuum_chain.c ------------------------------------------------------------------------------------------------------ */
+/* ---- vacuum_chain.c -------------------------------------------------------------------------- */
 
 /*
- * Removes the dead TIDs of a node that has a chain.  The caller holds a pin of the node's page, no lock.  Returns false when
- * the node is DEAD now.
+ * Removes the dead TIDs of a node that has a chain.  The caller holds a pin of the node's
+ * page, no lock.  Returns false when the node is DEAD now.
  */
 extern bool phnsw_vacuum_chain(PhnswVacuum *v, Buffer buffer, uint32 place, uint32 id, uint32 version);
 
-/* ---- vacuum_pool.c ------------------------------------------------------------------------------------------------------- */
+/* ---- vacuum_pool.c --------------------------------------------------------------------------- */
 
 typedef struct PhnswPool
 {
@@ -118,22 +118,22 @@ phnsw_pool_slot(const PhnswPool *pool, uint32 index)
 	return (phnsw_slot *) (pool->slots + (Size) index * pool->pi->slot_bytes);
 }
 
-/* ---- vacuum_repair.c ------------------------------------------------------------------------------------------------------- */
+/* ---- vacuum_repair.c ------------------------------------------------------------------------- */
 
 /* Every list that names a dead node is chosen anew; aux records of freed nodes are reclaimed on the way. */
 extern void phnsw_vacuum_repair(PhnswVacuum *v);
 
-/* ---- vacuum_entry.c -------------------------------------------------------------------------------------------------------- */
+/* ---- vacuum_entry.c -------------------------------------------------------------------------- */
 
 /* Replaces a dead entry point. */
 extern void phnsw_vacuum_entry(PhnswVacuum *v);
 
-/* ---- vacuum_attach.c ------------------------------------------------------------------------------------------------------- */
+/* ---- vacuum_attach.c ------------------------------------------------------------------------- */
 
 /* Gives live nodes that no walk from the entry point finds a link that leads to them. */
 extern void phnsw_vacuum_attach(PhnswVacuum *v);
 
-/* ---- vacuum_free.c --------------------------------------------------------------------------------------------------------- */
+/* ---- vacuum_free.c --------------------------------------------------------------------------- */
 
 /* Remembers an aux record that nothing refers to any more, to be freed together with others of its page. */
 extern void phnsw_vacuum_free_aux(PhnswVacuum *v, uint32 aux);
@@ -141,12 +141,12 @@ extern void phnsw_vacuum_flush_aux(PhnswVacuum *v);
 /* The slots of all dead nodes, and what they refer to.  REQUIRES: lists are repaired, and so is the entry point. */
 extern void phnsw_vacuum_free_slots(PhnswVacuum *v);
 
-/* ---- vacuum_calibrate.c ---------------------------------------------------------------------------------------------------- */
+/* ---- vacuum_calibrate.c ---------------------------------------------------------------------- */
 
 /* Measures ef against recall anew when the index has grown a lot since that was done. */
 extern void phnsw_vacuum_calibrate(IndexVacuumInfo *info);
 
-/* ---- reach.c ----------------------------------------------------------------------------------------------------------------- */
+/* ---- reach.c --------------------------------------------------------------------------------- */
 
 typedef struct PhnswReach
 {

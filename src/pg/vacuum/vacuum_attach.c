@@ -2,14 +2,14 @@
  * vacuum_attach.c
  *    After repair: a way to every live node.
  *
- * Repair looks at one list at a time and may drop the last link to a node; so may an insert that was cut short by a crash.
- * One walk over level 0 (reach.c) finds the nodes that no search can find any more.  Each is searched for, with its own code
- * as the query; whatever the search meets can be reached, so a link from there back to the lost node makes it reachable too,
- * and everything that it leads to.
+ * Repair looks at one list at a time and may drop the last link to a node; so may an insert that was cut short by
+ * a crash.  One walk over level 0 (reach.c) finds the nodes that no search can find any more.  Each is searched
+ * for, with its own code as the query; whatever the search meets can be reached, so a link from there back to the
+ * lost node makes it reachable too, and everything that it leads to.
  *
- * The link goes into the nearest list with room.  If none of the nearest has room, it replaces a link p -> v for which p has
- * another link p -> w with w -> v, so that v stays reachable; failing that the farthest of the nearest list, whose owner has
- * the most to offer around itself, and the lost node leads on to that.
+ * The link goes into the nearest list with room.  If none of the nearest has room, it replaces a link p -> v for which
+ * p has another link p -> w with w -> v, so that v stays reachable; failing that the farthest of the nearest list,
+ * whose owner has the most to offer around itself, and the lost node leads on to that.
  */
 #include "vacuum/vacuum.h"
 
@@ -20,7 +20,7 @@
 #include "miscadmin.h"
 #include "utils/float.h"
 
-/* ---- search with a node's own code ---------------------------------------------------------------------------------------------- */
+/* ---- search with a node's own code ----------------------------------------------------------- */
 
 /* Nodes that the search may choose from. */
 #define ATTACH_EF_MIN 32
@@ -121,7 +121,7 @@ search(Attach *a)
 	return true;
 }
 
-/* ---- writing one list --------------------------------------------------------------------------------------------------------------- */
+/* ---- writing one list ------------------------------------------------------------------------ */
 
 /* Replaces a node's list if it is still the copy's. */
 static bool
@@ -189,8 +189,8 @@ victim(Attach *a, const phnsw_slot *owner, bool any)
 }
 
 /*
- * A link from the lost node to one that is about to lose its own: in a free place, in place of a node that has been reached without the lost
- * one, or of one that another of its links leads to.
+ * A link from the lost node to one that is about to lose its own: in a free place, in place of a node that has been
+ * reached without the lost one, or of one that another of its links leads to.
  */
 static bool
 lead_on(Attach *a, uint32 lost, uint32 node)
@@ -341,9 +341,9 @@ find_lost(Attach *a, uint32 first, uint32 count, uint32 *lost)
 }
 
 /*
- * Where the walk starts: not at the entry point itself but some steps away from it, among nodes that have nodes before them.
- * A search meets level 0 somewhere else every time, so a node that only the entry point leads to is as good as lost; and the
- * entry point too needs a link that leads to it.
+ * Where the walk starts: not at the entry point itself but some steps away from it, among nodes that have nodes
+ * before them.  A search meets level 0 somewhere else every time, so a node that only the entry point leads to is as
+ * good as lost; and the entry point too needs a link that leads to it.
  */
 static uint32
 walk_away(PhnswVacuum *v, uint32 node)
@@ -381,8 +381,8 @@ phnsw_vacuum_attach(PhnswVacuum *v)
 	a.list = palloc((Size) PHNSW_LINKS_MAX * pi->slot_bytes);
 	start = walk_away(v, pi->meta.entry);
 	/*
-	 * Not only nodes of the first look: an insert may have found nothing but dead ones meanwhile.  After walk_away(), which
-	 * may learn of more nodes and end at one of them.
+	 * Not only nodes of the first look: an insert may have found nothing but dead ones meanwhile.  After
+	 * walk_away(), which may learn of more nodes and end at one of them.
 	 */
 	limit = pi->meta.nodes.limit;
 	phnsw_reach_init(&a.reach, limit, v->dead, v->limit);

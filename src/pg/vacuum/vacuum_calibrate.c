@@ -2,13 +2,14 @@
  * vacuum_calibrate.c
  *    ef against recall, measured again when an index has grown.
  *
- * A build measures what recall each ef gives, and a scan chooses its ef by that (cost.c).  Rows inserted one by one make the
- * graph larger and other than it was, so at the end of a vacuum an index that is a fifth larger than when it was measured is
- * measured again: as in the build, nodes drawn evenly are the queries, each searched as if it were not in the graph, and the
- * distances are those between codes.  Inner products are asked for with the vector that a node's code stands for.
+ * A build measures what recall each ef gives, and a scan chooses its ef by that (cost.c).  Rows inserted
+ * one by one make the graph larger and other than it was, so at the end of a vacuum an index that is a
+ * fifth larger than when it was measured is measured again: as in the build, nodes drawn evenly are the
+ * queries, each searched as if it were not in the graph, and the distances are those between codes.  Inner
+ * products are asked for with the vector that a node's code stands for.
  *
- * Everything is read as a search reads it, one page at a time and without locks across pages; the result is one record of the
- * meta page.  Inserts may go on meanwhile: a few neighbours more or less do not matter.
+ * Everything is read as a search reads it, one page at a time and without locks across pages; the result is one record
+ * of the meta page.  Inserts may go on meanwhile: a few neighbours more or less do not matter.
  *
  * Cost: one pass over the node pages with so many distances for each node as there are queries, and the searches.
  */
@@ -54,7 +55,7 @@ typedef struct Calibrate
 	uint64		touches;
 } Calibrate;
 
-/* ---- queries and their true neighbours --------------------------------------------------------------------------------------- */
+/* ---- queries and their true neighbours ------------------------------------------------------- */
 
 /* Takes a node for a query; false unless it is live.  *told: its code tells what to search for. */
 static bool
@@ -73,8 +74,8 @@ take_node(Calibrate *c, CalibrateQuery *query, uint32 id, bool *told)
 }
 
 /*
- * A live node out of each of as many equal parts of the ids, the first near the place drawn that tells what to search for, or
- * the first; none where a part has no live one there.
+ * A live node out of each of as many equal parts of the ids, the first near the place drawn that tells what to
+ * search for, or the first; none where a part has no live one there.
  */
 static void
 draw(Calibrate *c)
@@ -154,7 +155,7 @@ find_truth(Calibrate *c)
 	phnsw_pass_end(pass);
 }
 
-/* ---- searches ------------------------------------------------------------------------------------------------------------------ */
+/* ---- searches -------------------------------------------------------------------------------- */
 
 static void
 score(Calibrate *c, const CalibrateQuery *query, const uint32 *ids, uint32 n, float *scores, uint32 *versions)
@@ -172,7 +173,10 @@ score(Calibrate *c, const CalibrateQuery *query, const uint32 *ids, uint32 n, fl
 	}
 }
 
-/* Searches one level from the machine's entries on, past the query's own node; leaves the result in the machine's window. */
+/*
+ * Searches one level from the machine's entries on, past the query's own
+ * node; leaves the result in the machine's window.
+ */
 static void
 search_level(Calibrate *c, const CalibrateQuery *query, uint32 level)
 {
@@ -212,8 +216,8 @@ count_found(const Calibrate *c, const CalibrateQuery *query)
 }
 
 /*
- * One query with one ef: what a search finds that is stopped by the smallest slack, goes on to the next, and so on to its end.
- * Touches and hops are those of the descent, too.
+ * One query with one ef: what a search finds that is stopped by the smallest slack, goes on to the next, and
+ * so on to its end.  Touches and hops are those of the descent, too.
  */
 static void
 measure_query(Calibrate *c, const CalibrateQuery *query, uint32 ef, phnsw_tallies *tallies)
@@ -231,7 +235,8 @@ measure_query(Calibrate *c, const CalibrateQuery *query, uint32 ef, phnsw_tallie
 		n = phnsw_descent_end(c->search, entries);
 	}
 	phnsw_ensure(phnsw_search_begin(c->search, ef, c->pi->meta.nodes.limit, false, &error), &error);
-	phnsw_ensure(phnsw_search_offer(c->search, &entries[0].id, &entries[0].score, &entries[0].version, 1, &error), &error);
+	phnsw_ensure(phnsw_search_offer(c->search, &entries[0].id, &entries[0].score, &entries[0].version, 1, &error),
+				 &error);
 	for (uint32 slack = 0; slack <= PHNSW_STOP_SLACKS; slack++)
 	{
 		bool		whole = slack == PHNSW_STOP_SLACKS;
@@ -273,7 +278,7 @@ measure(Calibrate *c, phnsw_calibration *calibration, phnsw_stop *stops)
 	return n;
 }
 
-/* ---- the meta page --------------------------------------------------------------------------------------------------------------- */
+/* ---- the meta page --------------------------------------------------------------------------- */
 
 static void
 write_calibration(Calibrate *c, const phnsw_calibration *calibration, const phnsw_stop *stops, uint32 n)
@@ -332,7 +337,8 @@ phnsw_vacuum_calibrate(IndexVacuumInfo *info)
 		phnsw_index_refresh(info->index, pi);
 		ereport(DEBUG1,
 				(errmsg("phnsw index \"%s\" was calibrated for %u nodes: recall %.3f at ef %u",
-						RelationGetRelationName(info->index), c->limit, calibration[n - 1].recall, calibration[n - 1].ef),
+						RelationGetRelationName(info->index), c->limit, calibration[n - 1].recall,
+						calibration[n - 1].ef),
 				 errhidestmt(true)));
 	}
 	MemoryContextSwitchTo(caller);

@@ -2,18 +2,18 @@
  * vacuum_chain.c
  *    Dead TIDs out of a node that several rows share.
  *
- * A chain of TID records changes only under the exclusive lock of its node's page, and a reader copies it under the share
- * lock of that page (../README.md, Links are hints).  So:
+ * A chain of TID records changes only under the exclusive lock of its node's page, and a reader copies it under
+ * the share lock of that page (../README.md, Links are hints).  So:
  *
  *    share lock: copy the chain's TIDs; unlock; ask the callback about each
  *    some are dead: exclusive lock on the node page, then
  *       1. each record with dead TIDs is compacted in place              one WAL record per aux page
- *       2. emptied records are taken out: the next of those before them  one WAL record per aux page, naming the node page
+ *       2. emptied records are taken out: the next of those before them  one per aux page, naming the node page
  *       3. slot: its own TID, head of the chain, DEAD if nothing is left
  *    unlock; free the records that were taken out
  *
- * Aux pages are locked one at a time under the node page, so the order of their blocks does not matter.  A crash between
- * the steps leaves at worst empty records, in the chain or outside.
+ * Aux pages are locked one at a time under the node page, so the order of their blocks does not matter.  A crash
+ * between the steps leaves at worst empty records, in the chain or outside.
  */
 #include "vacuum/vacuum.h"
 
@@ -78,8 +78,8 @@ append_record(PhnswVacuum *v, Chain *chain, uint32 id, BlockNumber block, uint32
 }
 
 /*
- * Copies slot TID and chain.  REQUIRES: the node page is locked.  Returns false when the chain names a record that is not
- * known to exist: the meta page has to be read again, which must not be done under this lock.
+ * Copies slot TID and chain.  REQUIRES: the node page is locked.  Returns false when the chain names a record that is
+ * not known to exist: the meta page has to be read again, which must not be done under this lock.
  */
 static bool
 copy_chain(PhnswVacuum *v, const phnsw_slot *slot, uint32 id, Chain *chain)

@@ -2,7 +2,8 @@
  * vacuum_choose.c
  *    The links of a repaired list, among the candidates that vacuum_repair.c has collected.
  *
- * Every link that stays keeps its place and the new ones take those of the dead, so that a record carries nothing but them.
+ * Every link that stays keeps its place and the new ones take those of the
+ * dead, so that a record carries nothing but them.
  */
 #include "vacuum/vacuum_repair.h"
 
@@ -51,9 +52,12 @@ sort_fresh(const PhnswRepair *r, const PhnswRepairJob *job, const phnsw_slot *ow
 	return n;
 }
 
-/* Some entry of the list that is nearer to the owner is nearer to the candidate than the owner is, and so leads to it. */
+/*
+ * Some entry of the list that is nearer to the owner is nearer to the candidate than the owner is, and so leads to it.
+ */
 static bool
-is_covered(const PhnswRepair *r, const Fresh *candidate, const phnsw_slot *const *kept, const float *distances, uint32 n)
+is_covered(const PhnswRepair *r, const Fresh *candidate, const phnsw_slot *const *kept, const float *distances,
+		   uint32 n)
 {
 	const phnsw_slot *slot = phnsw_pool_slot(&r->pool, candidate->index);
 
@@ -66,7 +70,10 @@ is_covered(const PhnswRepair *r, const Fresh *candidate, const phnsw_slot *const
 	return false;
 }
 
-/* Orders the chosen links: the first n_kept, which the list has had in this order, into their places, the others into gaps. */
+/*
+ * Orders the chosen links: the first n_kept, which the list has had in this
+ * order, into their places, the others into gaps.
+ */
 static void
 keep_places(PhnswRepairJob *job, uint32 n_kept)
 {
@@ -90,8 +97,8 @@ keep_places(PhnswRepairJob *job, uint32 n_kept)
 }
 
 /*
- * The live links stay: they were chosen when more was known.  The places of the dead go to new candidates, nearest first,
- * by HNSW's rule: who is not covered by the list so far, then who was passed over.
+ * The live links stay: they were chosen when more was known.  The places of the dead go to new candidates, nearest
+ * first, by HNSW's rule: who is not covered by the list so far, then who was passed over.
  */
 void
 phnsw_choose_repaired(PhnswRepair *r, PhnswRepairJob *job)

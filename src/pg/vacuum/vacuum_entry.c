@@ -2,8 +2,9 @@
  * vacuum_entry.c
  *    After repair: a live entry point.
  *
- * The one that is about to be freed is replaced by a live node of the highest level, as the first pass over the pages has seen
- * it, or by any that was inserted since; where there is none the index is empty.  So an entry point is never FREE.
+ * The one that is about to be freed is replaced by a live node of the highest level, as the
+ * first pass over the pages has seen it, or by any that was inserted since; where there is
+ * none the index is empty.  So an entry point is never FREE.
  *
  * Locks: the meta page, exclusively, and under it the page of the new entry point.
  */
@@ -50,7 +51,9 @@ level_now(const PhnswVacuum *v, Buffer buffer, uint32 place, uint32 version, uin
 {
 	const phnsw_slot *slot = phnsw_page_slot(v->pi, BufferGetPage(buffer), place);
 
-	return slot->state == PHNSW_SLOT_LIVE && slot->version == version && slot->level <= PHNSW_LEVEL_MAX ? slot->level : known;
+	if (slot->state != PHNSW_SLOT_LIVE || slot->version != version || slot->level > PHNSW_LEVEL_MAX)
+		return known;
+	return slot->level;
 }
 
 /* Makes `id` the entry point unless the meta page has a good one that reaches at least as high. */
@@ -65,11 +68,16 @@ set_entry(PhnswVacuum *v, uint32 id, uint32 version, uint32 level)
 	Buffer		node_buffer = InvalidBuffer;
 	bool		has_entry;
 
-	/* One whose slot was FREE at the first look is live: an insert has used the slot since and become the entry point. */
+	/*
+	 * One whose slot was FREE at the first look is live: an insert has used the slot since and become the entry point.
+	 */
 	has_entry = meta->entry != PHNSW_NONE && !phnsw_is_dead(v, meta->entry);
 	if (id != PHNSW_NONE)
 	{
-		/* A merge may have raised the node since, or be about to, and then look who the entry point is: so its level stays for now. */
+		/*
+		 * A merge may have raised the node since, or be about to, and then look who the
+		 * entry point is: so its level stays for now.
+		 */
 		node_buffer = phnsw_pin(v->index, v->pi, block);
 		LockBuffer(node_buffer, BUFFER_LOCK_SHARE);
 		level = level_now(v, node_buffer, place, version, level);

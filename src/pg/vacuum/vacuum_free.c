@@ -1,9 +1,10 @@
 /*
  * vacuum_free.c
- *    What vacuum gives back: the slots of dead nodes, their aux records, and those that nothing refers to (README.md, pass 3).
+ *    What vacuum gives back: the slots of dead nodes, their aux records, and
+ *    those that nothing refers to (README.md, pass 3).
  *
- * A slot that becomes FREE gets another version, by which whoever kept its id notices.  Its aux records are freed behind it; a
- * crash in between leaves records of a version that no node has, which the next vacuum reclaims.
+ * A slot that becomes FREE gets another version, by which whoever kept its id notices.  Its aux records are freed
+ * behind it; a crash in between leaves records of a version that no node has, which the next vacuum reclaims.
  *
  * Locks: one node page, or one aux page under the meta page.
  */
@@ -11,7 +12,7 @@
 
 #include "commands/vacuum.h"
 
-/* ---- aux records to be freed ---------------------------------------------------------------------------------------------- */
+/* ---- aux records to be freed ----------------------------------------------------------------- */
 
 static int
 compare_ids(const void *a, const void *b)
@@ -48,7 +49,7 @@ phnsw_vacuum_free_aux(PhnswVacuum *v, uint32 aux)
 	v->batch[v->batch_n++] = aux;
 }
 
-/* ---- slots -------------------------------------------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 /* The records of a chain that is no longer referred to: those that still name the node's old version. */
 static void

@@ -2,8 +2,8 @@
  * vacuum_pool.c
  *    Copies of nodes, found by id: what it takes to repair lists.
  *
- * Ids are entered first and copied together, so that nodes on one page share a look at it.  An index into the pool, and a
- * pointer to a copy, stay good until it is cleared.
+ * Ids are entered first and copied together, so that nodes on one page share a look at it.  An index into
+ * the pool, and a pointer to a copy, stay good until it is cleared.
  */
 #include "vacuum/vacuum.h"
 

@@ -2,13 +2,14 @@
  * vacuum_repair.c
  *    Lists that name dead nodes get others in their place, from what the lists themselves offer.
  *
- * The live links of such a list stay; the places of the dead go to the dead nodes' own live links, by HNSW's heuristic:
- * whoever was near a dead neighbour is likely to be near.  No search.  A list that would stay thinner than M/2 also gets its
- * neighbours' neighbours.
+ * The live links of such a list stay; the places of the dead go to the dead nodes' own live links, by
+ * HNSW's heuristic: whoever was near a dead neighbour is likely to be near.  No search.  A list that
+ * would stay thinner than M/2 also gets its neighbours' neighbours.
  *
- * The unit of work is a page: its lists need much the same nodes, which are copied into a pool, in one batch per round.  The
- * lists of the next pages need most of them again, so the pool is kept until it takes half of maintenance_work_mem: head and code
- * of a live node do not change, and one that has been freed or used again meanwhile is a stale link like any other.
+ * The unit of work is a page: its lists need much the same nodes, which are copied into a pool, in one
+ * batch per round.  The lists of the next pages need most of them again, so the pool is kept until it
+ * takes half of maintenance_work_mem: head and code of a live node do not change, and one that has been
+ * freed or used again meanwhile is a stale link like any other.
  *
  *    copy the page (share lock)
  *    round 1: copy the dead nodes that its lists name, with their links
@@ -26,7 +27,7 @@
 /* Beside the slot: id, stamp, up to four places in the table. */
 #define POOL_NODE_BYTES     24
 
-/* ---- candidates -------------------------------------------------------------------------------------------------------------- */
+/* ---- candidates ------------------------------------------------------------------------------ */
 
 static inline bool
 is_gone(const PhnswVacuum *v, uint32 id)
@@ -139,7 +140,7 @@ work(PhnswRepair *r)
 		phnsw_choose_repaired(r, &r->jobs[i]);
 }
 
-/* ---- a page's lists ---------------------------------------------------------------------------------------------------------- */
+/* ---- a page's lists -------------------------------------------------------------------------- */
 
 /* Makes a job of a list that names a node that is gone; the dead ones enter the pool. */
 static void
@@ -270,8 +271,8 @@ repair_node_page(PhnswRepair *r, BlockNumber block, uint32 first)
 }
 
 /*
- * Upper lists of one aux page.  A record whose node has moved on to another version belongs to nobody: versions only grow,
- * and a record gets its node and version in the WAL record that makes the slot LIVE with them.
+ * Upper lists of one aux page.  A record whose node has moved on to another version belongs to nobody: versions only
+ * grow, and a record gets its node and version in the WAL record that makes the slot LIVE with them.
  */
 static bool
 repair_aux_page(PhnswRepair *r, BlockNumber block, uint32 first, uint32 count, bool reclaim)

@@ -1,6 +1,7 @@
 /*
  * vacuum_repair.h
- *    What the repair of lists shares: vacuum_repair.c (pages, candidates), vacuum_choose.c (which of them become links).
+ *    What the repair of lists shares: vacuum_repair.c (pages, candidates),
+ *    vacuum_choose.c (which of them become links).
  */
 #ifndef PHNSW_VACUUM_REPAIR_H
 #define PHNSW_VACUUM_REPAIR_H
