@@ -93,6 +93,11 @@ FROM nothing, LATERAL (SELECT id, v <=> q AS d FROM small ORDER BY v <=> q LIMIT
 SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE d = 'NaN')
 FROM (SELECT id, v <=> '[0,0,0,0,0,0,0,0]' AS d FROM small ORDER BY v <=> '[0,0,0,0,0,0,0,0]') s;
 SELECT count(*) FROM (SELECT id FROM small ORDER BY v <-> '[0,0,0,0,0,0,0,0]') s;
+-- A second distance decides where the first is NULL, or the same, for all rows.
+SELECT id FROM nothing, LATERAL (SELECT id FROM small ORDER BY v <-> q, v <-> test_vector(77, 8) LIMIT 1) n;
+SELECT id FROM nothing, LATERAL (SELECT id FROM small ORDER BY v <=> q, v <=> (q + q), v <=> test_vector(78, 8) LIMIT 1) n;
+SELECT n.id, s.id FROM (VALUES (1, NULL), (2, '[0,0,0,0,0,0,0,0]'::vector), (3, NULL), (4, test_vector(80, 8))) n (id, q),
+	LATERAL (SELECT id FROM small ORDER BY v <=> n.q, v <=> test_vector(79, 8) LIMIT 1) s ORDER BY 1;
 
 -- Mistakes.
 SELECT id FROM small ORDER BY v <-> '[1,2]' LIMIT 1;

@@ -139,7 +139,7 @@ phnsw_recall_measure(PhnswRecall *r, PhnswRecallEstimate *estimate)
 
 	phnsw_recall_rows(r, compare_row, NULL);
 	scan = PhnswIndexBeginScan(r->heap, r->index, r->snapshot, 1);
-	((PhnswScan *) scan->opaque)->in_order = false; /* it asks for bounds */
+	((PhnswScan *) scan->opaque)->place_lost = false; /* it asks for bounds */
 	for (uint32 i = 0; i < r->n; i++)
 	{
 		/* A query that has no neighbours says nothing. */

@@ -1,6 +1,7 @@
 /*
  * exact.c
- *    A row's distance, computed by the scan itself: for hits that are found late, and for phnsw.check_bounds.
+ *    A row's distance, computed by the scan itself: for hits that are found late, for rows in order, and for
+ *    phnsw.check_bounds.
  *
  * A hit is late when a farther bound has been returned before it.  Where rows lie closer together than
  * their codes can tell apart (near-duplicates, dense clusters far from each other) most hits of a cluster
@@ -50,10 +51,17 @@ indexed_value(PhnswScan *so, TupleTableSlot *slot, EState **estate, bool *null)
 	return values[0];
 }
 
-PhnswRowResult
-phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distance)
+static double
+distance_by(ScanKey orderby, Datum value)
 {
-	ScanKey		orderby = &scan->orderByData[0];
+	if (orderby->sk_flags & SK_ISNULL)
+		return get_float8_nan();
+	return DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, value, orderby->sk_argument));
+}
+
+PhnswRowResult
+phnsw_exact_distances(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distances, int n)
+{
 	TupleTableSlot *slot = table_slot_create(scan->heapRelation, NULL);
 	IndexFetchTableData *fetch = table_index_fetch_begin(scan->heapRelation);
 	ItemPointerData at = tid;	/* the fetch moves it along a chain of versions */
@@ -67,9 +75,8 @@ phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, dou
 		Datum		value = indexed_value(so, slot, &estate, &null);
 
 		result = null ? PHNSW_ROW_NULL : PHNSW_ROW_FOUND;
-		if (!null)
-			*distance = DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation, value,
-														 orderby->sk_argument));
+		for (int i = 0; i < n; i++)
+			distances[i] = null ? get_float8_nan() : distance_by(&scan->orderByData[i], value);
 		if (estate != NULL)
 			FreeExecutorState(estate);
 	}
@@ -101,7 +108,7 @@ rows_fit(IndexScanDesc scan, PhnswScan *so)
 		if ((stored->block_hi & stored->block_lo) == 0xFFFF)
 			return false;
 		memcpy(&tid, stored, sizeof(tid));
-		row = phnsw_exact_distance(scan, so, tid, &distance);
+		row = phnsw_exact_distances(scan, so, tid, &distance, 1);
 		if (row == PHNSW_ROW_INVISIBLE)
 			continue;
 		fits = row == PHNSW_ROW_FOUND && distance >= so->last_bound;
@@ -142,7 +149,7 @@ phnsw_check_bound(IndexScanDesc scan, PhnswScan *so)
 {
 	ItemPointerData tid = scan->xs_heaptid;
 	double		distance;
-	PhnswRowResult row = phnsw_exact_distance(scan, so, tid, &distance);
+	PhnswRowResult row = phnsw_exact_distances(scan, so, tid, &distance, 1);
 
 	if (row == PHNSW_ROW_NULL)
 		ereport(ERROR,

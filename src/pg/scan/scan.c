@@ -58,15 +58,12 @@ phnsw_ambeginscan(Relation index, int nkeys, int norderbys)
 	so->search_context = AllocSetContextCreate(context, "phnsw search", ALLOCSET_SMALL_SIZES);
 	so->index = index;
 	so->left_out = PHNSW_NONE;
-	so->in_order = !phnsw_row_place_kept();
+	so->place_lost = !phnsw_row_place_kept();
 	so->phase = PHNSW_SCAN_START;
 	phnsw_stats_attach(&so->account, context);
 	scan->opaque = so;
 	scan->xs_orderbyvals = palloc0(sizeof(Datum) * Max(norderbys, 1));
 	scan->xs_orderbynulls = palloc0(sizeof(bool) * Max(norderbys, 1));
-	/* A second distance decides between equal ones; nothing is known of it. */
-	for (int i = 1; i < norderbys; i++)
-		scan->xs_orderbyvals[i] = Float8GetDatum(-get_float8_infinity());
 	return scan;
 }
 
@@ -254,8 +251,12 @@ start_scan(IndexScanDesc scan, PhnswScan *so)
 	so->last_id = 0;
 	phnsw_emit_end(so);
 	phnsw_range_begin(so);
+	/* A second distance decides between equal ones; nothing is known of it. */
+	for (int i = 1; i < scan->numberOfOrderBys; i++)
+		scan->xs_orderbyvals[i] = Float8GetDatum(-get_float8_infinity());
+	so->in_order = so->place_lost || phnsw_null_decides(scan);
 	if (so->in_order)
-		phnsw_in_order_begin(so);
+		phnsw_in_order_begin(scan, so);
 	scan->xs_recheck = false;
 	set_query(so, &scan->orderByData[0]);
 

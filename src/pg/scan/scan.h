@@ -63,12 +63,13 @@ typedef struct PhnswScan
 	PhnswAccount account;		/* of the statistics */
 	Relation	index;
 	uint32		left_out;		/* PHNSW_NONE, or a node that is to be as if it were not in the graph (recall.c) */
-	bool		in_order;		/* the executor's queue must not have its rows (in_order.c) */
+	bool		place_lost;		/* in the executor's queue rows would lose their TIDs (row_place.c) */
 
 	/* set when the first row is asked for, again after every rescan */
 	PhnswIndex *pi;
 	phnsw_query *query;
 	phnsw_search *search;		/* NULL: none borrowed */
+	bool		in_order;		/* the executor's queue must not have the rows (in_order.c) */
 	PhnswQueryKind kind;
 	PhnswScanPhase phase;
 	uint32		ef;
@@ -183,8 +184,9 @@ typedef enum PhnswRowResult
 	PHNSW_ROW_INVISIBLE			/* to the scan's snapshot */
 } PhnswRowResult;
 
-/* The distance that the executor will compute for a row. */
-extern PhnswRowResult phnsw_exact_distance(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distance);
+/* The first n distances that the executor will compute for a row: of each ORDER BY one, NaN for NULL. */
+extern PhnswRowResult phnsw_exact_distances(IndexScanDesc scan, PhnswScan *so, ItemPointerData tid, double *distances,
+											int n);
 
 /*
  * May a hit be returned though its bound is below the last one?  Then the last one is its bound, too, and *hit says so.
@@ -196,7 +198,9 @@ extern void phnsw_check_bound(IndexScanDesc scan, PhnswScan *so);
 
 /* ---- in_order.c ------------------------------------------------------------------------------ */
 
-extern void phnsw_in_order_begin(PhnswScan *so);
+/* Would the executor's queue get the order wrong? */
+extern bool phnsw_null_decides(IndexScanDesc scan);
+extern void phnsw_in_order_begin(IndexScanDesc scan, PhnswScan *so);
 /* The next row of a scan whose rows, as next_row() sets them, have bounds. */
 extern bool phnsw_in_order_next(IndexScanDesc scan, PhnswScan *so,
 								bool (*next_row) (IndexScanDesc scan, PhnswScan *so));
