@@ -92,6 +92,7 @@ typedef enum PhnswTestPoint
 	PHNSW_POINT_VACUUM_AUX,		/* lists of level 0 are repaired */
 	PHNSW_POINT_VACUUM_ATTACH,	/* all lists are repaired, and the entry point */
 	PHNSW_POINT_VACUUM_FREE,	/* before slots become free */
+	PHNSW_POINT_VACUUM_FREED,	/* behind that, while their aux records are not */
 	PHNSW_POINT_KILL,			/* a scan has met a row that is gone, whose TID it is about to take out */
 	PHNSW_POINT_CHECK_READ		/* phnsw_check has read all pages, and no row of the table */
 } PhnswTestPoint;

@@ -40,6 +40,7 @@ static const char *const point_names[] = {
 	[PHNSW_POINT_VACUUM_AUX] = "vacuum-aux",
 	[PHNSW_POINT_VACUUM_ATTACH] = "vacuum-attach",
 	[PHNSW_POINT_VACUUM_FREE] = "vacuum-free",
+	[PHNSW_POINT_VACUUM_FREED] = "vacuum-freed",
 	[PHNSW_POINT_KILL] = "kill",
 	[PHNSW_POINT_CHECK_READ] = "check-read",
 };

@@ -149,6 +149,9 @@ look_again(const PhnswBackLinks *back, Page page, PhnswBackLink *link)
 	uint16	   *count;
 	uint32	   *links;
 
+	/* The new node has got the slot of a neighbour that was freed, whose upper lists vacuum may not have freed yet. */
+	if (link->id == back->ins->id)
+		return LINK_NONE;
 	if (!find_list(back, page, link, &count, &links) || *count > back->capacity)
 		return LINK_NONE;
 	link->alive = back->level > 0 || phnsw_page_slot(back->ins->pi, page, link->place)->state == PHNSW_SLOT_LIVE;

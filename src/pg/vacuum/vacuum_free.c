@@ -160,5 +160,6 @@ phnsw_vacuum_free_slots(PhnswVacuum *v)
 		PhnswVacuumDelay();
 		free_slots_of_page(v, phnsw_node_block(v->index, v->pi, first, &place), first);
 	}
+	phnsw_test_point(PHNSW_POINT_VACUUM_FREED);
 	phnsw_vacuum_flush_aux(v);
 }
