@@ -56,12 +56,19 @@ sub waits
 	return wait_until(60, sub { run("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $pid{$s}" . ($type ? " AND locktype = '$type'" : '')) > 0 });
 }
 
-# A table with its index; $filled: that has nodes.
+# A table with its index; $filled: that has 400 nodes, or so many.
+sub nodes
+{
+	my ($filled) = @_;
+
+	return $filled > 1 ? $filled : 400 * $filled;
+}
+
 sub make
 {
 	my ($table, $filled) = @_;
 
-	run("CREATE TABLE $table (id int, v vector(8));" . ($filled ? rows($table, -400, -1) : '') . "CREATE INDEX ${table}_v ON $table USING phnsw (v);");
+	run("CREATE TABLE $table (id int, v vector(8));" . ($filled ? rows($table, -nodes($filled), -1) : '') . "CREATE INDEX ${table}_v ON $table USING phnsw (v);");
 	return;
 }
 
@@ -79,26 +86,55 @@ my $other = open_session();
 # A cancel that comes while a row, or a merge, is half written waits until it is known what is in the
 # index, and takes effect then: the savepoint around the flush is rolled back, every row is there,
 # once, and the transaction goes on.  `undo`: the rows that were to be flushed are rolled back as
-# well, and what comes instead of them must not be taken for them.
-foreach my $case ([ 'row_by_row', 0, 'insert-planned 10', 40 ], [ 'merged', 1, 'merge-written', 100 ], [ 'undone', 0, 'insert-planned 30', 40, 'undo' ], [ 'merge_undone', 1, 'merge-written', 100, 'undo' ])
+# well, and what comes instead of them must not be taken for them.  The first moment in which it takes effect may be
+# a line in the log: of the merge, or of the file that it closes where its memory does not hold level 0.
+foreach my $case (
+	[ 'row_by_row', 0, 'insert-planned 10', 40, '', '' ],
+	[ 'merged', 1, 'merge-written', 100, '', '' ],
+	[ 'logged', 1, 'merge-written', 100, '', 'SET LOCAL phnsw.log_build = on' ],
+	[ 'file_logged', 20000, 'merge-written', 100, '', "SET LOCAL maintenance_work_mem = '14MB'; SET LOCAL log_temp_files = 0" ],
+	[ 'undone', 0, 'insert-planned 30', 40, 'undo', '' ],
+	[ 'merge_undone', 1, 'merge-written', 100, 'undo', '' ],
+	[ 'logged_undone', 1, 'merge-written', 100, 'undo', 'SET LOCAL phnsw.log_build = on' ])
 {
-	my ($table, $filled, $point, $n, $undo) = @$case;
+	my ($table, $filled, $point, $n, $undo, $set) = @$case;
+	my $log = -s $node->logfile;
 
 	make($table, $filled);
 	$other->query_safe("SELECT pg_advisory_lock($lock)");
-	$s->query_safe("BEGIN;" . rows($table, 1, 20) . 'SAVEPOINT a;' . rows($table, 21, $n) . "SAVEPOINT b; SET LOCAL phnsw.test_point = 'wait $point'");
+	$s->query_safe('BEGIN;' . rows($table, 1, 20) . 'SAVEPOINT a;' . rows($table, 21, $n) . "SAVEPOINT b; $set; SET LOCAL phnsw.test_point = 'wait $point'");
 	begin($s, "SELECT count(*) FROM phnsw_index_info('${table}_v')");
 	ok(waits($s, 'advisory'), "$table: a flush stops half-way");
 	run("SELECT pg_cancel_backend($pid{$s})");
 	# Who does not wait would be gone by then.
 	$other->query_safe("SELECT pg_sleep(0.2); SELECT pg_advisory_unlock($lock)");
 	like(complaint($s), qr/canceling statement due to user request/, "$table: and is cancelled");
+	like(slurp_file($node->logfile, $log), $set =~ /files/ ? qr/temporary file: / : qr/phnsw merge of/, "$table: behind a line in the log") if $set ne '';
 	$s->query_safe($undo ? 'ROLLBACK TO a;' . rows($table, 1001, 1000 + $n) : 'ROLLBACK TO b');
 	$s->query_safe('COMMIT');
 	is(complaint($s), '', "$table: the transaction goes on");
-	complete($table, ($filled ? 400 : 0) + ($undo ? 20 + $n : $n), $table);
-	is(run("SELECT count(DISTINCT id) FROM $table"), ($filled ? 400 : 0) + ($undo ? 20 + $n : $n), "$table: each row once");
+	complete($table, nodes($filled) + ($undo ? 20 + $n : $n), $table);
+	is(run("SELECT count(DISTINCT id) FROM $table"), nodes($filled) + ($undo ? 20 + $n : $n), "$table: each row once");
 }
+
+# Nor is it in doubt what is in the index where a first row has to wait for another session's, and is cancelled meanwhile.
+make('second', 0);
+my $first = open_session();
+$other->query_safe("SELECT pg_advisory_lock($lock)");
+$first->query_safe("SET phnsw.test_point = 'wait insert-found'");
+begin($first, rows('second', 101, 101));
+ok(waits($first, 'advisory'), 'a first row is on its way');
+$s->query_safe('BEGIN;' . rows('second', 1, 20) . 'SAVEPOINT a');
+begin($s, q{SELECT count(*) FROM phnsw_index_info('second_v')});
+ok(waits($s, 'tuple'), 'others wait for it');
+run("SELECT pg_cancel_backend($pid{$s})");
+like(complaint($s), qr/canceling statement due to user request/, 'and are cancelled');
+$other->query_safe("SELECT pg_advisory_unlock($lock)");
+$s->query('ROLLBACK TO a; COMMIT');
+is(complaint($s), '', 'who waited goes on');
+is(complaint($first), '', 'and so does who was first');
+complete('second', 21, 'first rows');
+$first->quit;
 
 # Rows of the file that a merge has read before it was cancelled are not those that are there after a rollback: 6,553
 # rows of 40 bytes are what a quarter of 1 MB holds, and the file is read 204 at a time.

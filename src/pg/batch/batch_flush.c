@@ -77,8 +77,9 @@ unlock_index(Relation index, OffsetNumber which)
 	UnlockTuple(index, &tid, ExclusiveLock);
 }
 
-void
-phnsw_insert_now(Relation index, const float *vector, ItemPointer heap_tid)
+/* One row.  batch: whose first row it is that the index has not; NULL: of none. */
+static void
+insert_now(Relation index, const float *vector, ItemPointer heap_tid, PhnswBatch *batch)
 {
 	PhnswIndex *pi = phnsw_index_open(index);
 	bool		empty = pi->meta.nodes.limit == 0;
@@ -88,12 +89,25 @@ phnsw_insert_now(Relation index, const float *vector, ItemPointer heap_tid)
 		lock_index(index, PHNSW_LOCK_EMPTY);
 		pi = phnsw_index_open(index);
 	}
-	/* A cancel between rows will do, and leaves no doubt about this one. */
+	/* A cancel between rows will do, or while others are waited for, and leaves no doubt about this one. */
 	HOLD_INTERRUPTS();
+	if (batch != NULL)
+		batch->in_doubt = true;
 	phnsw_insert_vector(index, pi, vector, heap_tid);
+	if (batch != NULL)
+	{
+		batch->in_doubt = false;
+		batch->flushed++;
+	}
 	RESUME_INTERRUPTS();
 	if (empty)
 		unlock_index(index, PHNSW_LOCK_EMPTY);
+}
+
+void
+phnsw_insert_now(Relation index, const float *vector, ItemPointer heap_tid)
+{
+	insert_now(index, vector, heap_tid, NULL);
 }
 
 /* PhnswRowSource */
@@ -181,14 +195,12 @@ flush_rows(Relation index, PhnswBatch *batch)
 	MemoryContext caller = CurrentMemoryContext;
 
 	MemoryContextSwitchTo(context);
-	for (; batch->flushed < batch->rows.n; batch->flushed++)
+	while (batch->flushed < batch->rows.n)
 	{
 		char	   *record = phnsw_rows_get(&batch->rows, batch->flushed);
 
 		CHECK_FOR_INTERRUPTS();
-		batch->in_doubt = true;
-		phnsw_insert_now(index, phnsw_record_vector(record), phnsw_record_tid(record));
-		batch->in_doubt = false;
+		insert_now(index, phnsw_record_vector(record), phnsw_record_tid(record), batch);
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(caller);

@@ -86,15 +86,18 @@ phnsw_keep_forget(void)
 static void
 drop(void)
 {
+	File		file = kept.file;
+
 	kept.busy = true;
 	phnsw_merge_nodes_destroy(kept.nodes);
 	kept.nodes = NULL;
-	if (kept.file >= 0)
-		FileClose(kept.file);
 	kept.file = -1;
 	kept.file_bytes = 0;
 	kept.serial = 0;
 	kept.busy = false;
+	/* At last: it may be logged (log_temp_files), where a cancel takes effect. */
+	if (file >= 0)
+		FileClose(file);
 }
 
 static void

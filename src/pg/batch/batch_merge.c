@@ -207,7 +207,7 @@ run_core(PhnswMerging *merging)
 	return has_memory(status, &error);
 }
 
-/* false: nothing has happened, for want of memory. */
+/* batch->flushed says what has happened, whatever error may follow.  false: nothing, for want of memory. */
 static bool
 merge_steps(PhnswMerging *merging, Relation heap, uint32 n)
 {
@@ -235,7 +235,10 @@ merge_steps(PhnswMerging *merging, Relation heap, uint32 n)
 	phnsw_test_point(PHNSW_POINT_MERGE_LOADED);
 	add_rows(merging, n);
 	if (merging->n == 0)
+	{
+		batch->flushed += n;
 		return true;
+	}
 	seconds[0] = phnsw_lap(&mark);
 	if (phnsw_merge_live(*merging->core) > 0 && !run_core(merging))
 		return false;
@@ -251,6 +254,8 @@ merge_steps(PhnswMerging *merging, Relation heap, uint32 n)
 	batch->in_doubt = true;
 	phnsw_merge_write(merging);
 	batch->in_doubt = false;
+	/* Before anything is logged, where a cancel that has waited takes effect. */
+	batch->flushed += n;
 	RESUME_INTERRUPTS();
 	seconds[2] = phnsw_lap(&mark);
 	ereport(phnsw_log_build ? LOG : DEBUG1,
@@ -280,12 +285,11 @@ phnsw_merge_rows(Relation heap, Relation index, PhnswBatch *batch, uint32 n)
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abort_merge, PointerGetDatum(&merging));
 	end_core(&merging);
+	phnsw_keep_end(&merging, !merged);
 	if (merging.file >= 0)
 		FileClose(merging.file);
-	phnsw_keep_end(&merging, !merged);
 	if (merged)
 	{
-		batch->flushed += n;
 		stats = phnsw_stats_of(RelationGetRelid(index));
 		stats->bulk_flushes++;
 		stats->inserts_bulk += merging.rows;
