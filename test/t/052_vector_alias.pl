@@ -71,7 +71,7 @@ $node->safe_psql('postgres', "CREATE ROLE app LOGIN; CREATE DATABASE app TEMPLAT
 fails('CREATE EXTENSION IF NOT EXISTS vector', qr/ERROR:  required extension "phnsw" is not installed\nHINT:  Use CREATE EXTENSION ... CASCADE/,
 	'without phnsw');
 run('CREATE EXTENSION IF NOT EXISTS vector CASCADE; CREATE EXTENSION IF NOT EXISTS vector; ALTER EXTENSION vector UPDATE');
-like(run('\dx'), qr/^vector\|0\.8\.\d+\|public\|/m, '\dx');
+like(run('\dx'), qr/^vector\|0\.8\.\d+\|(?:0\.8\.\d+\|)?public\|/m, '\dx');
 like(run('\dx+ vector'), qr/^access method hnsw$/m, '\dx+: the access method');
 is(run(q{SELECT count(*) || ' ' || bool_and(amvalidate(c.oid)) || ' ' || bool_or(opcdefault) FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod WHERE amname = 'hnsw'}),
 	'6 true false', 'six classes, complete, none a default');
@@ -134,7 +134,7 @@ is(run("$knob $within"), run("SET enable_indexscan = off; $within"), 'within a d
 cmp_ok(run("$knob $within; SELECT rechecks FROM phnsw_last_scan()") =~ s/.*\n//r, '<', 1000, 'within a distance: the scan ends');
 if ($node->pg_version >= 18)
 {
-	like(run("$knob LOAD 'phnsw'; EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, PHNSW) SELECT FROM t ORDER BY v <-> $query LIMIT 10"), qr/ef/, 'EXPLAIN (PHNSW)');
+	like(run("$knob SELECT '[1]'::vector; EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, PHNSW) SELECT FROM t ORDER BY v <-> $query LIMIT 10"), qr/\bef\b/, 'EXPLAIN (PHNSW)');
 }
 
 sub count_by_index
